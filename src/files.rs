@@ -1,0 +1,105 @@
+//! Saved state that survives a crash: temporary file, sync, rename, directory sync.
+
+use crate::error::{Error, Result};
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Writes a file so that readers see either the old content or the whole new one: a temporary file in the
+/// same folder is filled by `fill`, synced, renamed over `path`, and the folder is synced. On any error
+/// the temporary file is removed and `path` is as it was. Missing parent folders are created.
+pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<()> {
+    let folder = parent(path);
+    std::fs::create_dir_all(&folder).map_err(|e| Error::io("create folder", &folder, &e))?;
+    let io = |e: std::io::Error| Error::io("write", path, &e);
+    let temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&folder).map_err(io)?;
+    {
+        let mut out = BufWriter::with_capacity(1 << 20, temporary.as_file());
+        fill(&mut out).and_then(|()| out.flush()).map_err(io)?;
+    }
+    use std::os::unix::fs::PermissionsExt;
+    // A temporary file is private; a result is as readable as any other new file.
+    temporary.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(io)?;
+    temporary.as_file().sync_all().map_err(io)?;
+    temporary.persist(path).map_err(|e| io(e.error))?;
+    sync_folder(&folder)
+}
+
+/// [`write_atomic`] for bytes that are already there.
+pub fn write_bytes_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomic(path, |out| out.write_all(bytes))
+}
+
+/// Makes renames and removals in `folder` durable.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync folder", folder, &e))
+}
+
+/// Reads a whole file of at most `limit` bytes; a larger one, a folder, a device or a pipe is refused.
+pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let file = open_regular(path)?;
+    let size = file.metadata().map_err(|e| Error::io("read", path, &e))?.len();
+    if size > limit {
+        return Err(Error::data(format!("{}: {size} bytes, at most {limit} are accepted", path.display())));
+    }
+    let mut bytes = Vec::with_capacity(size as usize);
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| Error::io("read", path, &e))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::data(format!("{}: grew beyond {limit} bytes while it was read", path.display())));
+    }
+    Ok(bytes)
+}
+
+/// Opens a regular file for reading; a pipe or device is refused at once instead of hanging.
+pub fn open_regular(path: &Path) -> Result<File> {
+    let meta = std::fs::metadata(path).map_err(|e| Error::io("open", path, &e))?;
+    if !meta.is_file() {
+        let what = if meta.is_dir() { "a folder" } else { "not a regular file" };
+        return Err(Error::data(format!("{}: is {what}, a file was expected", path.display())));
+    }
+    File::open(path).map_err(|e| Error::io("open", path, &e))
+}
+
+/// Removes leftovers of [`write_atomic`] calls that were killed (`.tmp-*` files directly in `folder`).
+pub fn remove_temporaries(folder: &Path) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let is_temporary = entry.file_name().to_string_lossy().starts_with(".tmp-");
+        if is_temporary && entry.file_type().is_ok_and(|t| t.is_file()) {
+            std::fs::remove_file(entry.path()).map_err(|e| Error::io("remove", &entry.path(), &e))?;
+        }
+    }
+    Ok(())
+}
+
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_temporary() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        write_bytes_atomic(&path, b"old").unwrap();
+        let failed = write_atomic(&path, |out| {
+            out.write_all(b"half")?;
+            Err(std::io::Error::from(std::io::ErrorKind::StorageFull))
+        });
+        assert_eq!(failed.unwrap_err().kind(), crate::error::Kind::Io);
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_pipe_or_folder_is_refused_without_hanging() {
+        assert!(read_limited(Path::new("/dev/null"), 10).is_err());
+        assert!(read_limited(Path::new("/"), 10).is_err());
+    }
+}

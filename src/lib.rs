@@ -1,0 +1,9 @@
+//! twnm: spatial hearing for language models, from dry recordings to answers about where things are.
+//!
+//! The modules are the pipeline in order over a compute floor; each uses the floor and modules named
+//! before it, nothing later (`tests/tidy.rs` checks that). See `ARCHITECTURE.md` for the map.
+#![deny(missing_docs)]
+
+pub mod error;
+pub mod files;
+pub mod rng;
