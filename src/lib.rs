@@ -4,6 +4,11 @@
 //! before it, nothing later (`tests/tidy.rs` checks that). See `ARCHITECTURE.md` for the map.
 #![deny(missing_docs)]
 
+pub mod check;
+pub mod device;
 pub mod error;
 pub mod files;
+pub mod ops;
 pub mod rng;
+pub mod tape;
+pub mod tensor;

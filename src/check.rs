@@ -1,0 +1,343 @@
+//! How ops are checked: f64 gradients against central differences, fast paths against references.
+//!
+//! An op describes itself once, as a [`Reference`] (plain loops, generic over f32 and f64) and a list of
+//! [`Case`]s. The tests, `twnm doctor --ops` and the benches all walk that list; nothing is checked by hand.
+
+use crate::rng::Rng;
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+
+/// The numbers references compute with: f32 and f64.
+pub trait Real:
+    Copy
+    + PartialOrd
+    + std::fmt::Debug
+    + std::iter::Sum
+    + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + std::ops::Div<Output = Self>
+    + std::ops::Neg<Output = Self>
+    + std::ops::AddAssign
+    + std::ops::SubAssign
+    + std::ops::MulAssign
+{
+    /// From an f64, rounded.
+    fn of(value: f64) -> Self;
+    /// To f64, exact.
+    fn f64(self) -> f64;
+    /// e^x.
+    fn exp(self) -> Self;
+    /// Natural logarithm.
+    fn ln(self) -> Self;
+    /// ln(1 + x).
+    fn ln_1p(self) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// Hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// Absolute value.
+    fn abs(self) -> Self;
+    /// The larger of two.
+    fn max(self, other: Self) -> Self;
+    /// 1 / (1 + e^-x), without overflow.
+    fn sigmoid(self) -> Self {
+        let one = Self::of(1.0);
+        if self < Self::of(0.0) {
+            let e = self.exp();
+            e / (one + e)
+        } else {
+            one / (one + (-self).exp())
+        }
+    }
+}
+
+macro_rules! real {
+    ($t:ty) => {
+        impl Real for $t {
+            fn of(value: f64) -> Self {
+                value as $t
+            }
+            fn f64(self) -> f64 {
+                self as f64
+            }
+            fn exp(self) -> Self {
+                self.exp()
+            }
+            fn ln(self) -> Self {
+                self.ln()
+            }
+            fn ln_1p(self) -> Self {
+                self.ln_1p()
+            }
+            fn sqrt(self) -> Self {
+                self.sqrt()
+            }
+            fn tanh(self) -> Self {
+                self.tanh()
+            }
+            fn abs(self) -> Self {
+                self.abs()
+            }
+            fn max(self, other: Self) -> Self {
+                self.max(other)
+            }
+        }
+    };
+}
+real!(f32);
+real!(f64);
+
+/// The definition of an op in plain loops: sizes in `self`, one output.
+pub trait Reference: Clone + Send + Sync + 'static {
+    /// The output for the inputs.
+    fn forward<R: Real>(&self, inputs: &[&[R]]) -> Vec<R>;
+    /// The gradient of every differentiable input for the output's gradient `dy`; an empty vector for inputs
+    /// that are not differentiable.
+    fn backward<R: Real>(&self, inputs: &[&[R]], dy: &[R]) -> Vec<Vec<R>>;
+}
+
+/// An input of a case.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The extents.
+    pub shape: Vec<usize>,
+    /// Standard deviation of its random normal numbers.
+    pub scale: f64,
+    /// Added to the random numbers.
+    pub shift: f64,
+    /// Whether a gradient flows to it.
+    pub differentiable: bool,
+}
+
+/// A standard normal, differentiable input.
+pub fn input(shape: &[usize]) -> Input {
+    Input { shape: shape.to_vec(), scale: 1.0, shift: 0.0, differentiable: true }
+}
+
+impl Input {
+    /// With another standard deviation.
+    pub fn scaled(self, scale: f64) -> Input {
+        Input { scale, ..self }
+    }
+    /// Moved away from zero.
+    pub fn shifted(self, shift: f64) -> Input {
+        Input { shift, ..self }
+    }
+    /// Data: no gradient flows to it.
+    pub fn fixed(self) -> Input {
+        Input { differentiable: false, ..self }
+    }
+}
+
+type Forward = Box<dyn Fn(&[&[f64]]) -> Vec<f64> + Send + Sync>;
+type Backward = Box<dyn Fn(&[&[f64]], &[f64]) -> Vec<Vec<f64>> + Send + Sync>;
+type Forward32 = Box<dyn Fn(&[&[f32]]) -> Vec<f32> + Send + Sync>;
+type Backward32 = Box<dyn Fn(&[&[f32]], &[f32]) -> Vec<Vec<f32>> + Send + Sync>;
+type Run = Box<dyn Fn(&mut Tape, &[Var]) -> Var + Send + Sync>;
+
+/// One shape of one op: what to feed it, its reference and its fast path.
+pub struct Case {
+    /// The op.
+    pub op: &'static str,
+    /// The sizes, for messages.
+    pub name: String,
+    /// The inputs.
+    pub inputs: Vec<Input>,
+    /// Floating-point operations of a forward pass (0: not counted).
+    pub flops: f64,
+    /// Whether it is sized for speed measurements rather than for checks.
+    pub is_bench: bool,
+    forward: Forward,
+    backward: Backward,
+    forward32: Forward32,
+    backward32: Backward32,
+    run: Run,
+}
+
+impl Case {
+    /// A case of `op` from its reference and the call of its fast path.
+    pub fn new<F: Reference>(
+        op: &'static str,
+        name: impl Into<String>,
+        reference: F,
+        inputs: Vec<Input>,
+        run: impl Fn(&mut Tape, &[Var]) -> Var + Send + Sync + 'static,
+    ) -> Case {
+        let [a, b, c, d] = [(); 4].map(|()| reference.clone());
+        Case {
+            op,
+            name: name.into(),
+            inputs,
+            flops: 0.0,
+            is_bench: false,
+            forward: Box::new(move |x| a.forward(x)),
+            backward: Box::new(move |x, dy| b.backward(x, dy)),
+            forward32: Box::new(move |x| c.forward(x)),
+            backward32: Box::new(move |x, dy| d.backward(x, dy)),
+            run: Box::new(run),
+        }
+    }
+    /// Marks the case as one to measure, with its operations per forward pass.
+    pub fn bench(mut self, flops: f64) -> Case {
+        self.flops = flops;
+        self.is_bench = true;
+        self
+    }
+    /// `op name`.
+    pub fn label(&self) -> String {
+        format!("{} [{}]", self.op, self.name)
+    }
+    /// Seeded inputs, rounded to f32 so that both precisions see the same numbers.
+    pub fn draw(&self) -> Vec<Vec<f64>> {
+        let draw = |(i, input): (usize, &Input)| {
+            let mut rng = Rng::new(7, self.op, i as u64);
+            let n: usize = input.shape.iter().product();
+            (0..n).map(|_| ((rng.normal() * input.scale + input.shift) as f32) as f64).collect()
+        };
+        self.inputs.iter().enumerate().map(draw).collect()
+    }
+    fn seed_for(&self, len: usize) -> Vec<f64> {
+        let mut rng = Rng::new(8, self.op, len as u64);
+        (0..len).map(|_| (rng.normal() as f32) as f64).collect()
+    }
+    /// The fast path on given f32 inputs: output and one gradient per input (`None`: not differentiable).
+    pub fn run_fast(&self, values: &[Vec<f64>], dy: Option<&[f64]>) -> (Vec<f64>, Vec<Option<Vec<f64>>>) {
+        let mut tape = Tape::new();
+        let vars: Vec<Var> = std::iter::zip(&self.inputs, values)
+            .map(|(input, v)| {
+                let tensor = Tensor::from_slice(&input.shape, &to_f32(v));
+                if input.differentiable { tape.leaf(tensor) } else { Var::constant(tensor) }
+            })
+            .collect();
+        let y = (self.run)(&mut tape, &vars);
+        let out = to_f64(y.data());
+        let dy = dy.map_or_else(|| self.seed_for(out.len()), <[f64]>::to_vec);
+        let grads = tape.backward(&y, Tensor::from_slice(y.shape(), &to_f32(&dy)));
+        let grads = grads.unwrap_or_else(|e| panic!("{}: {e}", self.label()));
+        (out, vars.iter().map(|v| grads.get(v).map(|g| to_f64(g.data()))).collect())
+    }
+    /// One forward and backward pass on inputs made before; for benches.
+    pub fn prepared(&self) -> impl Fn() -> f32 + '_ {
+        let values: Vec<Tensor> = std::iter::zip(&self.inputs, self.draw())
+            .map(|(input, v)| Tensor::from_slice(&input.shape, &to_f32(&v)))
+            .collect();
+        move || {
+            let mut tape = Tape::new();
+            let vars: Vec<Var> = std::iter::zip(&self.inputs, &values)
+                .map(|(i, t)| if i.differentiable { tape.leaf(t.clone()) } else { Var::constant(t.clone()) })
+                .collect();
+            let y = (self.run)(&mut tape, &vars);
+            let dy = y.tensor().clone();
+            let grads = tape.backward(&y, dy).unwrap_or_else(|e| panic!("{}: {e}", self.label()));
+            vars.iter().filter_map(|v| grads.get(v)).map(|g| g.data()[0]).sum()
+        }
+    }
+}
+
+fn to_f32(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&v| v as f32).collect()
+}
+
+fn to_f64(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&v| v as f64).collect()
+}
+
+/// ||a - e|| / ||e|| in L2; the plain norm of `a` when `e` is all zero, infinite when a number is not finite.
+pub fn relative_l2(actual: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(actual.len(), expected.len(), "relative_l2 of different lengths");
+    let error: f64 = actual.iter().zip(expected).map(|(a, e)| (a - e) * (a - e)).sum();
+    let norm: f64 = expected.iter().map(|e| e * e).sum();
+    let ratio = if norm > 0.0 { (error / norm).sqrt() } else { error.sqrt() };
+    if ratio.is_finite() { ratio } else { f64::INFINITY }
+}
+
+/// At most this many coordinates of one input are differentiated numerically; a seeded subset above that.
+const COORDINATES_MAX: usize = 160;
+
+/// The reference's gradients against fourth-order central differences in f64: the largest relative L2 error
+/// over the inputs, with its input number.
+pub fn gradcheck(case: &Case) -> Result<(f64, usize), String> {
+    let mut values = case.draw();
+    let view = |v: &[Vec<f64>]| -> Vec<f64> { (case.forward)(&v.iter().map(|x| x.as_slice()).collect::<Vec<_>>()) };
+    let dy = case.seed_for(view(&values).len());
+    let analytic = (case.backward)(&values.iter().map(|x| x.as_slice()).collect::<Vec<_>>(), &dy);
+    let mut worst = (0.0, 0);
+    for k in 0..values.len() {
+        if !case.inputs[k].differentiable {
+            continue;
+        }
+        if analytic[k].len() != values[k].len() {
+            return Err(format!("{}: input {k} got no gradient", case.label()));
+        }
+        let n = values[k].len();
+        let mut picked: Vec<usize> = (0..n).collect();
+        if n > COORDINATES_MAX {
+            Rng::new(9, case.op, k as u64).shuffle(&mut picked);
+            picked.truncate(COORDINATES_MAX);
+        }
+        let (mut numeric, mut exact) = (Vec::new(), Vec::new());
+        for &i in &picked {
+            let center = values[k][i];
+            // Optimum of a fourth-order stencil: rounding ~ 1e-16 / h against truncation ~ h^4.
+            let h = 1e-3 * center.abs().max(0.3);
+            let mut at = |x: f64| {
+                values[k][i] = x;
+                view(&values).iter().zip(&dy).map(|(y, d)| y * d).sum::<f64>()
+            };
+            let near = at(center + h) - at(center - h);
+            let far = at(center + 2.0 * h) - at(center - 2.0 * h);
+            values[k][i] = center;
+            numeric.push((8.0 * near - far) / (12.0 * h));
+            exact.push(analytic[k][i]);
+        }
+        let error = relative_l2(&exact, &numeric);
+        if error >= worst.0 {
+            worst = (error, k);
+        }
+    }
+    Ok(worst)
+}
+
+/// The result of comparing the fast path with the f64 reference.
+#[derive(Clone, Copy, Debug)]
+pub struct Parity {
+    /// Largest relative L2 error of the fast path over output and gradients.
+    pub error: f64,
+    /// What is allowed: three times the error of the plain f32 reference, at least 16 rounding units.
+    pub allowed: f64,
+}
+
+/// The fast path against the f64 reference, with a tolerance derived from the plain f32 loops.
+pub fn parity(case: &Case) -> Result<Parity, String> {
+    let values = case.draw();
+    let narrow: Vec<Vec<f32>> = values.iter().map(|v| to_f32(v)).collect();
+    let wide_views: Vec<&[f64]> = values.iter().map(|v| v.as_slice()).collect();
+    let narrow_views: Vec<&[f32]> = narrow.iter().map(|v| v.as_slice()).collect();
+    let expected = (case.forward)(&wide_views);
+    let dy = case.seed_for(expected.len());
+    let expected_grads = (case.backward)(&wide_views, &dy);
+    let plain = to_f64(&(case.forward32)(&narrow_views));
+    let plain_grads = (case.backward32)(&narrow_views, &to_f32(&dy));
+    let (fast, fast_grads) = case.run_fast(&values, Some(&dy));
+    if fast.len() != expected.len() {
+        return Err(format!("{}: {} numbers instead of {}", case.label(), fast.len(), expected.len()));
+    }
+    const FLOOR: f64 = 16.0 * f32::EPSILON as f64;
+    let rank = |error: f64, naive: f64| Parity { error, allowed: (3.0 * naive).max(FLOOR) };
+    let mut worst = rank(relative_l2(&fast, &expected), relative_l2(&plain, &expected));
+    for k in 0..values.len() {
+        if !case.inputs[k].differentiable {
+            continue;
+        }
+        let Some(fast) = &fast_grads[k] else {
+            return Err(format!("{}: no gradient for input {k}", case.label()));
+        };
+        let naive = relative_l2(&to_f64(&plain_grads[k]), &expected_grads[k]);
+        let this = rank(relative_l2(fast, &expected_grads[k]), naive);
+        if this.error / this.allowed > worst.error / worst.allowed {
+            worst = this;
+        }
+    }
+    Ok(worst)
+}

@@ -1,0 +1,166 @@
+//! Host memory: 64-byte aligned f32 buffers with a small free list per thread.
+//!
+//! Ops work on chunks that fit the second-level cache; taking the block that was freed last keeps the working
+//! set of a chunk in that cache instead of walking through fresh pages.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::RefCell;
+use std::ptr::NonNull;
+
+const ALIGN_BYTES: usize = 64;
+/// Larger blocks go straight back to the system, so that the peak of a step is what the step really needs.
+const POOLED_MAX_FLOATS: usize = 1 << 20;
+const POOLED_TOTAL_FLOATS: usize = 8 << 20;
+
+/// An owned, aligned block of f32 on the host.
+pub struct Buffer {
+    pointer: NonNull<f32>,
+    len: usize,
+    capacity: usize,
+}
+
+// SAFETY: a Buffer owns its memory exclusively; access follows the usual rules of & and &mut.
+unsafe impl Send for Buffer {}
+unsafe impl Sync for Buffer {}
+
+#[derive(Default)]
+struct Pool {
+    /// One stack of free blocks per capacity class.
+    classes: Vec<(usize, Vec<NonNull<f32>>)>,
+    held: usize,
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for (capacity, stack) in self.classes.drain(..) {
+            for pointer in stack {
+                // SAFETY: the block was allocated with this layout and sits in no Buffer any more.
+                unsafe { dealloc(pointer.as_ptr().cast(), layout(capacity)) };
+            }
+        }
+    }
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = RefCell::default();
+}
+
+fn layout(capacity: usize) -> Layout {
+    Layout::from_size_align(capacity * 4, ALIGN_BYTES).expect("a tensor is smaller than the address space")
+}
+
+/// Rounds up to 16 floats below 1024 and to an eighth of a power of two above: few classes, little waste.
+fn capacity_class(len: usize) -> usize {
+    if len <= 1024 {
+        return len.max(1).next_multiple_of(16);
+    }
+    let step = (len.next_power_of_two() / 16).max(16);
+    len.next_multiple_of(step)
+}
+
+impl Buffer {
+    /// A block of `len` floats with unspecified content (NaN in debug builds): write before reading.
+    pub fn uninit(len: usize) -> Buffer {
+        let capacity = capacity_class(len);
+        let recycled = POOL.try_with(|pool| pool.borrow_mut().take(capacity)).ok().flatten();
+        let pointer = recycled.unwrap_or_else(|| {
+            // SAFETY: the layout has a non-zero size.
+            let raw = unsafe { alloc(layout(capacity)) };
+            NonNull::new(raw.cast()).unwrap_or_else(|| handle_alloc_error(layout(capacity)))
+        });
+        let mut buffer = Buffer { pointer, len, capacity };
+        if cfg!(debug_assertions) {
+            // SAFETY: writing through a raw pointer initialises the block.
+            unsafe { std::slice::from_raw_parts_mut(buffer.pointer.as_ptr(), len) }.fill(f32::NAN);
+        } else if recycled.is_none() {
+            // Fresh memory is defined once, so that a slice over it never exposes undefined bytes.
+            buffer.zero();
+        }
+        buffer
+    }
+
+    /// A block of `len` zeros.
+    pub fn zeroed(len: usize) -> Buffer {
+        let mut buffer = Buffer::uninit(len);
+        buffer.as_mut_slice().fill(0.0);
+        buffer
+    }
+
+    fn zero(&mut self) {
+        // SAFETY: the block holds `capacity` floats and all-zero bytes are valid floats.
+        unsafe { self.pointer.as_ptr().write_bytes(0, self.capacity) };
+    }
+
+    /// The floats.
+    pub fn as_slice(&self) -> &[f32] {
+        // SAFETY: pointer and length describe the owned, initialised block.
+        unsafe { std::slice::from_raw_parts(self.pointer.as_ptr(), self.len) }
+    }
+
+    /// The floats, writable.
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        // SAFETY: as in `as_slice`, and `&mut self` makes the access exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let kept = POOL.try_with(|pool| pool.borrow_mut().put(self.capacity, self.pointer)).unwrap_or(false);
+        if !kept {
+            // SAFETY: allocated with this layout, and nobody else holds the pointer.
+            unsafe { dealloc(self.pointer.as_ptr().cast(), layout(self.capacity)) };
+        }
+    }
+}
+
+impl Pool {
+    fn take(&mut self, capacity: usize) -> Option<NonNull<f32>> {
+        let stack = &mut self.classes.iter_mut().find(|(class, _)| *class == capacity)?.1;
+        let pointer = stack.pop()?;
+        self.held -= capacity;
+        Some(pointer)
+    }
+
+    fn put(&mut self, capacity: usize, pointer: NonNull<f32>) -> bool {
+        if capacity > POOLED_MAX_FLOATS || self.held + capacity > POOLED_TOTAL_FLOATS {
+            return false;
+        }
+        self.held += capacity;
+        match self.classes.iter_mut().find(|(class, _)| *class == capacity) {
+            Some((_, stack)) => stack.push(pointer),
+            None => self.classes.push((capacity, vec![pointer])),
+        }
+        true
+    }
+}
+
+/// The widest vector instructions found at run time.
+pub fn instruction_set() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+            return "AVX-512";
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return "AVX2";
+        }
+    }
+    "portable"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_sized_and_reused() {
+        for len in [0, 1, 15, 16, 17, 1023, 1025, 100_003] {
+            let buffer = Buffer::zeroed(len);
+            assert_eq!(buffer.as_slice().as_ptr() as usize % ALIGN_BYTES, 0);
+            assert_eq!(buffer.as_slice(), vec![0.0; len]);
+        }
+        let first = Buffer::zeroed(5000).as_slice().as_ptr();
+        assert_eq!(Buffer::zeroed(5000).as_slice().as_ptr(), first);
+    }
+}

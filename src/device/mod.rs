@@ -1,0 +1,40 @@
+//! Where tensors live and kernels run.
+//!
+//! The seam is cut at *kernel launch*: an op owns its shape checks, its reference and its Host code, and asks
+//! the device of its inputs which way to go (`match x.device()`); callers of ops never see a device. `Host` is
+//! the native CPU path. The CUDA device and the emulator add variants here and one arm per op.
+
+pub mod host;
+
+use crate::error::{Error, Result};
+
+/// A place where tensors live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// This machine's CPU.
+    Host,
+}
+
+impl Device {
+    /// Parses `auto`, `host`, `cuda`, `cuda:N` or `emu`. Asking for a device that is not there is an error
+    /// ([`Kind::Unavailable`](crate::error::Kind::Unavailable)), never a silent fallback.
+    pub fn parse(name: &str) -> Result<Device> {
+        let is_cuda =
+            name == "cuda" || name.strip_prefix("cuda:").is_some_and(|n| !n.is_empty() && n.parse::<u8>().is_ok());
+        match name {
+            "auto" | "host" => Ok(Device::Host),
+            _ if is_cuda => Err(Error::unavailable(format!("device {name}: this build has no CUDA device"))
+                .hint("use --device host or --device auto")),
+            "emu" => Err(Error::unavailable("device emu: this build has no kernel emulator")
+                .hint("use --device host or --device auto")),
+            _ => Err(Error::usage(format!("device {name:?}: expected auto, host, cuda, cuda:N or emu"))),
+        }
+    }
+
+    /// One line for logs: what the device is.
+    pub fn describe(self) -> String {
+        match self {
+            Device::Host => format!("host: {} threads, {}", rayon::current_num_threads(), host::instruction_set()),
+        }
+    }
+}

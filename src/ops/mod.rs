@@ -1,0 +1,20 @@
+//! The operations: one file per op with its formula, shape checks, forward, backward, reference and cases.
+//!
+//! Host code of an op runs on one thread: parallelism lies above, over clips and over the chunks of a
+//! checkpointed segment ([`crate::nn::segment`]), where the working set fits a core's cache. To add an op:
+//! write `ops/<op>.rs` (and `kernels/<op>.cu`), add its line here and its cases to [`cases`].
+
+pub mod layer_norm;
+pub mod linear;
+
+use crate::check::Case;
+
+/// Every case of every op.
+pub fn cases() -> Vec<Case> {
+    [linear::cases(), layer_norm::cases()].into_iter().flatten().collect()
+}
+
+/// Number of rows of length `last` in a shape.
+fn row_count(shape: &[usize]) -> usize {
+    shape[..shape.len().saturating_sub(1)].iter().product()
+}
