@@ -12,3 +12,4 @@ pub mod ops;
 pub mod rng;
 pub mod tape;
 pub mod tensor;
+pub mod weights;

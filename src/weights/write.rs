@@ -1,0 +1,112 @@
+//! Writing safetensors files: canonical bytes, aligned data, atomically and durably.
+
+use super::Dtype;
+use super::header::{MAX_RANK, check_name};
+use crate::error::{Error, Result};
+use safetensors::tensor::TensorInfo;
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
+
+/// One tensor to be written: name, element type, shape and little-endian row-major bytes.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    name: &'a str,
+    dtype: Dtype,
+    shape: &'a [usize],
+    bytes: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// A tensor of any element type. Panics when `bytes` does not have the size of `shape`.
+    #[track_caller]
+    pub fn new(name: &'a str, dtype: Dtype, shape: &'a [usize], bytes: &'a [u8]) -> Self {
+        let bits = shape.iter().product::<usize>() * dtype.bitsize();
+        assert_eq!(bits, bytes.len() * 8, "tensor {name:?}: {dtype:?} {shape:?} does not have {} bytes", bytes.len());
+        Entry { name, dtype, shape, bytes }
+    }
+    /// An F32 tensor.
+    #[track_caller]
+    pub fn f32(name: &'a str, shape: &'a [usize], values: &'a [f32]) -> Self {
+        Self::new(name, Dtype::F32, shape, bytemuck::cast_slice(values))
+    }
+    /// An I64 tensor.
+    #[track_caller]
+    pub fn i64(name: &'a str, shape: &'a [usize], values: &'a [i64]) -> Self {
+        Self::new(name, Dtype::I64, shape, bytemuck::cast_slice(values))
+    }
+    /// An I16 tensor.
+    #[track_caller]
+    pub fn i16(name: &'a str, shape: &'a [usize], values: &'a [i16]) -> Self {
+        Self::new(name, Dtype::I16, shape, bytemuck::cast_slice(values))
+    }
+    /// A U8 tensor.
+    #[track_caller]
+    pub fn u8(name: &'a str, shape: &'a [usize], values: &'a [u8]) -> Self {
+        Self::new(name, Dtype::U8, shape, values)
+    }
+}
+
+/// What a file that was written holds, for manifests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Size of the whole file.
+    pub bytes: u64,
+    /// BLAKE3 of the whole file in hexadecimal.
+    pub blake3: String,
+}
+
+/// Writes `entries` and the `strings` of `__metadata__` to `path`, atomically ([`crate::files::write_atomic`]).
+///
+/// The bytes depend on the content alone: tensors are stored by element size (largest first, so that each is
+/// aligned to its elements) and name, strings by key; the header is padded so that data begins at a multiple
+/// of 64. Errors: [`crate::error::Kind::Io`]. Panics on a name that is empty, too long or given twice.
+#[track_caller]
+pub fn write(path: &Path, entries: &[Entry], strings: &[(&str, &str)]) -> Result<Written> {
+    let mut sorted: Vec<&Entry> = entries.iter().collect();
+    sorted.sort_by_key(|e| (std::cmp::Reverse(e.dtype.bitsize()), e.name));
+    let header = header(&sorted, strings);
+    let mut written = Written { bytes: 0, blake3: String::new() };
+    crate::files::write_atomic(path, |out| {
+        let mut hasher = blake3::Hasher::new();
+        let length = (header.len() as u64).to_le_bytes();
+        let parts = [&length[..], &header].into_iter().chain(sorted.iter().map(|e| e.bytes));
+        for part in parts {
+            hasher.update(part);
+            out.write_all(part)?;
+            written.bytes += part.len() as u64;
+        }
+        written.blake3 = hasher.finalize().to_hex().to_string();
+        Ok(())
+    })
+    .map_err(|e: Error| e.context("safetensors"))?;
+    Ok(written)
+}
+
+/// The JSON header of `sorted`, padded with spaces.
+#[track_caller]
+fn header(sorted: &[&Entry], strings: &[(&str, &str)]) -> Vec<u8> {
+    let mut map = serde_json::Map::new();
+    if !strings.is_empty() {
+        let mut strings = strings.to_vec();
+        strings.sort_unstable();
+        let pairs = strings.iter().map(|&(k, v)| (k.to_string(), v.into())).collect();
+        map.insert("__metadata__".into(), serde_json::Value::Object(pairs));
+    }
+    let mut seen = BTreeSet::from(["__metadata__"]);
+    let mut position = 0;
+    for entry in sorted {
+        assert!(seen.insert(entry.name), "tensor {:?} is written twice", entry.name);
+        assert!(entry.shape.len() <= MAX_RANK, "tensor {:?} has more than {MAX_RANK} dimensions", entry.name);
+        if let Err(message) = check_name(entry.name) {
+            panic!("{message}");
+        }
+        let end = position + entry.bytes.len();
+        let info = TensorInfo { dtype: entry.dtype, shape: entry.shape.to_vec(), data_offsets: (position, end) };
+        map.insert(entry.name.to_string(), serde_json::to_value(info).expect("plain numbers serialise"));
+        position = end;
+    }
+    let mut header = serde_json::to_vec(&map).expect("a JSON map serialises");
+    header.resize((header.len() + 8).next_multiple_of(64) - 8, b' ');
+    header
+}
