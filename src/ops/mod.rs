@@ -4,14 +4,36 @@
 //! checkpointed segment ([`crate::nn::segment`]), where the working set fits a core's cache. To add an op:
 //! write `ops/<op>.rs` (and `kernels/<op>.cu`), add its line here and its cases to [`cases`].
 
+pub mod activation;
+pub mod arrange;
+pub mod band_pool;
+pub mod elementwise;
+pub mod full_band;
+pub mod group_norm;
+pub mod l2_normalize;
 pub mod layer_norm;
 pub mod linear;
+pub mod lstm;
+pub mod prelu;
 
 use crate::check::Case;
 
 /// Every case of every op.
 pub fn cases() -> Vec<Case> {
-    [linear::cases(), layer_norm::cases()].into_iter().flatten().collect()
+    let groups = [
+        linear::cases(),
+        layer_norm::cases(),
+        activation::cases(),
+        prelu::cases(),
+        group_norm::cases(),
+        full_band::cases(),
+        lstm::cases(),
+        band_pool::cases(),
+        l2_normalize::cases(),
+        elementwise::cases(),
+        arrange::cases(),
+    ];
+    groups.into_iter().flatten().collect()
 }
 
 /// Number of rows of length `last` in a shape.

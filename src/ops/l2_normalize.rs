@@ -1,0 +1,71 @@
+//! y = x / max(|x|, eps) over the last axis: unit direction vectors.   x [.., C] -> y [.., C]
+//!
+//! Backward: dx = (dy - y (y . dy)) / |x|; below eps the divisor is a constant and dx = dy / eps.
+
+use crate::check::{Case, Real, Reference, input};
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+
+/// Smallest divisor, as in the paper's read-out.
+pub const EPS: f32 = 1e-6;
+
+/// Scales every row to unit length.
+pub fn l2_normalize(tape: &mut Tape, x: &Var) -> Var {
+    let c = *x.shape().last().expect("l2_normalize of a scalar");
+    let mut y = Tensor::uninit(x.shape());
+    forward_rows(x.data(), y.data_mut(), c);
+    let xv = x.clone();
+    tape.record("l2_normalize", &[x], y, move |dy, grads| {
+        let mut dx = Tensor::uninit(xv.shape());
+        backward_rows(xv.data(), dy.data(), dx.data_mut(), c);
+        grads.add(xv.id(), dx);
+    })
+}
+
+fn forward_rows<R: Real>(x: &[R], y: &mut [R], c: usize) {
+    for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
+        let norm = x.iter().map(|&v| v * v).sum::<R>().sqrt().max(R::of(EPS as f64));
+        x.iter().zip(y).for_each(|(&x, y)| *y = x / norm);
+    }
+}
+
+fn backward_rows<R: Real>(x: &[R], dy: &[R], dx: &mut [R], c: usize) {
+    for ((x, dy), dx) in x.chunks_exact(c).zip(dy.chunks_exact(c)).zip(dx.chunks_exact_mut(c)) {
+        let norm = x.iter().map(|&v| v * v).sum::<R>().sqrt();
+        if norm < R::of(EPS as f64) {
+            dx.iter_mut().zip(dy).for_each(|(dx, &d)| *dx = d / R::of(EPS as f64));
+            continue;
+        }
+        let along = x.iter().zip(dy).map(|(&x, &d)| x * d).sum::<R>() / (norm * norm);
+        for i in 0..c {
+            dx[i] = (dy[i] - x[i] * along) / norm;
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Plain {
+    c: usize,
+}
+
+impl Reference for Plain {
+    fn forward<R: Real>(&self, x: &[&[R]]) -> Vec<R> {
+        let mut y = vec![R::of(0.0); x[0].len()];
+        forward_rows(x[0], &mut y, self.c);
+        y
+    }
+    fn backward<R: Real>(&self, x: &[&[R]], dy: &[R]) -> Vec<Vec<R>> {
+        let mut dx = vec![R::of(0.0); x[0].len()];
+        backward_rows(x[0], dy, &mut dx, self.c);
+        vec![dx]
+    }
+}
+
+/// The cases of this op.
+pub fn cases() -> Vec<Case> {
+    let case = |rows: usize, c: usize| {
+        let name = format!("rows {rows}, C {c}");
+        Case::new("l2_normalize", name, Plain { c }, vec![input(&[rows, c])], |tape, v| l2_normalize(tape, &v[0]))
+    };
+    [(1, 2), (5, 3), (7, 17)].map(|(r, c)| case(r, c)).into()
+}
