@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// same folder is filled by `fill`, synced, renamed over `path`, and the folder is synced. On any error
 /// the temporary file is removed and `path` is as it was. Missing parent folders are created.
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<()> {
+    crate::signals::survive_file_limits();
     let folder = parent(path);
     std::fs::create_dir_all(&folder).map_err(|e| Error::io("create folder", &folder, &e))?;
     let io = |e: std::io::Error| Error::io("write", path, &e);
@@ -72,6 +73,31 @@ pub fn remove_temporaries(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Holds a folder for one process: an exclusive `flock` on a file in it, released when dropped or when the
+/// process ends in any way, so that a lock is never stale.
+pub struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Locks `folder` (which exists) through the file `name` in it, which stays there.
+    /// Errors: [`crate::error::Kind::Io`] when another process holds it.
+    pub fn acquire(folder: &Path, name: &str) -> Result<Self> {
+        use rustix::fs::{FlockOperation, flock};
+        let path = folder.join(name);
+        let open = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = open.map_err(|e| Error::io("open lock", &path, &e))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(FolderLock { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let message = format!("{}: another process is writing there", folder.display());
+                Err(Error::new(crate::error::Kind::Io, message).hint("wait for it, stop it, or use another folder"))
+            }
+            Err(e) => Err(Error::io("lock", &path, &e.into())),
+        }
+    }
+}
+
 fn parent(path: &Path) -> PathBuf {
     match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p.to_path_buf(),
@@ -95,6 +121,16 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), crate::error::Kind::Io);
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_locked_folder_is_refused_until_the_lock_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = FolderLock::acquire(folder.path(), "lock").unwrap();
+        let second = FolderLock::acquire(folder.path(), "lock").err().unwrap();
+        assert_eq!(second.kind(), crate::error::Kind::Io);
+        drop(lock);
+        FolderLock::acquire(folder.path(), "lock").unwrap();
     }
 
     #[test]

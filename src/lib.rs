@@ -10,6 +10,8 @@ pub mod error;
 pub mod files;
 pub mod ops;
 pub mod rng;
+pub mod shard;
+pub mod signals;
 pub mod tape;
 pub mod tensor;
 pub mod weights;

@@ -38,9 +38,10 @@ struct MappedFile {
 
 impl MappedFile {
     fn open(path: &Path) -> Result<Self> {
+        crate::signals::explain_bus_errors();
         let file = crate::files::open_regular(path)?;
         // SAFETY: the map is read-only and the file was checked to be a regular one. If another process cuts
-        // the file off while it is mapped, reading it raises SIGBUS, which ends the process: no wrong data.
+        // the file off while it is mapped, reading it raises SIGBUS, which ends the process (`explain_bus_errors`): never wrong data.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, &e))?;
         let header = header::check(&map).context_with(|| path.display())?;
         Ok(MappedFile { path: path.to_path_buf(), map, header })
@@ -142,6 +143,24 @@ impl Tensors {
         bytemuck::try_cast_slice(self.bytes(name)?).map_err(|_| {
             Error::data(format!("{}: tensor {name:?} is not aligned to its elements", self.path.display()))
         })
+    }
+
+    /// Asks the system to read `byte_range` of `name` ahead of their use. Only a hint: nothing fails.
+    pub fn prefetch(&self, name: &str, byte_range: std::ops::Range<usize>) {
+        let Ok(file) = self.file_of(name) else { return };
+        let info = file.header.layout.info(name).expect("indexed");
+        let begin = file.header.data_start + (info.data_offsets.0 + byte_range.start).min(info.data_offsets.1);
+        let end = file.header.data_start + (info.data_offsets.0 + byte_range.end).min(info.data_offsets.1);
+        if begin < end {
+            file.map.advise_range(memmap2::Advice::WillNeed, begin, end - begin).ok();
+        }
+    }
+
+    /// BLAKE3 and size of the files behind these tensors, in the order they were opened.
+    pub fn hashes(&self) -> Vec<Written> {
+        let hash =
+            |f: &MappedFile| Written { bytes: f.map.len() as u64, blake3: blake3::hash(&f.map).to_hex().to_string() };
+        self.files.iter().map(hash).collect()
     }
 
     /// A parameter of a model: f32 of exactly `shape`, every value finite.
