@@ -60,8 +60,8 @@ impl Labels {
         for slot in 0..MAX_SOURCES {
             let used = slot < self.count;
             let norm = self.direction[slot].iter().map(|v| v * v).sum::<f32>().sqrt();
-            // A NaN fails this comparison too.
-            if !((norm - if used { 1.0 } else { 0.0 }).abs() < 1e-3) {
+            let off = (norm - if used { 1.0 } else { 0.0 }).abs();
+            if off.is_nan() || off > 1e-3 {
                 return Err(format!("direction of slot {slot} has length {norm}"));
             }
             if !(self.distance_m[slot].is_finite() && self.distance_m[slot] >= 0.0) {
