@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod device;
+pub mod audio;
 pub mod error;
 pub mod files;
 pub mod ops;
