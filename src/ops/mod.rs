@@ -5,8 +5,10 @@
 //! write `ops/<op>.rs` (and `kernels/<op>.cu`), add its line here and its cases to [`cases`].
 
 pub mod activation;
+pub mod adamw;
 pub mod arrange;
 pub mod band_pool;
+pub mod bce;
 pub mod elementwise;
 pub mod full_band;
 pub mod group_norm;
@@ -15,6 +17,8 @@ pub mod layer_norm;
 pub mod linear;
 pub mod lstm;
 pub mod prelu;
+pub mod spatial_loss;
+pub mod stft;
 
 use crate::check::Case;
 
@@ -32,6 +36,9 @@ pub fn cases() -> Vec<Case> {
         l2_normalize::cases(),
         elementwise::cases(),
         arrange::cases(),
+        stft::cases(),
+        bce::cases(),
+        spatial_loss::cases(),
     ];
     groups.into_iter().flatten().collect()
 }

@@ -1,0 +1,262 @@
+//! The permutation-matched loss of the spatial encoder (`loss()` of the reference; paper 4.2.1, notes 9.4).
+//!
+//! For a clip with S sources: BCE of the existence logits over steps 1..S+1 (targets 1 for the first S) summed; the
+//! cheapest permutation of the first S slots over the sources of the mean over sources of
+//! w_dir (1 - cos) + w_dist smoothL1(ln(1+d), ln(1+d*)) + w_class CE; and w_room (smoothL1(ln S) + smoothL1(a)).
+//! Class and room terms carry masks. Clips are averaged. Forward and gradients are one pass; the gradients of
+//! the chosen assignment are saved, the choice itself is not differentiated.
+
+use crate::check::{Case, Real, Reference, input};
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+
+/// Most sources a clip can have.
+pub const SOURCES_MAX: usize = 3;
+
+/// Weights of the terms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weights {
+    /// Existence (counting).
+    pub exist: f64,
+    /// Direction.
+    pub direction: f64,
+    /// Distance.
+    pub distance: f64,
+    /// Class.
+    pub class: f64,
+    /// Room surface and absorption.
+    pub room: f64,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Weights { exist: 1.0, direction: 1.0, distance: 0.5, class: 0.5, room: 0.1 }
+    }
+}
+
+/// The truth about one clip.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Label {
+    /// One entry per source, at most three: unit direction, metres, class.
+    pub sources: Vec<SourceLabel>,
+    /// Natural logarithm of the room's surface in square metres.
+    pub log_surface: f64,
+    /// Mean absorption of the room.
+    pub absorption: f64,
+    /// Whether the room terms count.
+    pub has_room: bool,
+}
+
+/// The truth about one source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceLabel {
+    /// Unit vector towards the source (x front, y left, z up).
+    pub direction: [f64; 3],
+    /// Metres.
+    pub distance_m: f64,
+    /// Index of the class; `None` masks the class term.
+    pub class: Option<usize>,
+}
+
+/// The predictions that the loss looks at.
+pub struct Predictions<'a> {
+    /// [B, K]
+    pub exist_logit: &'a Var,
+    /// [B, K, 3], unit rows
+    pub direction: &'a Var,
+    /// [B, K]
+    pub distance_m: &'a Var,
+    /// [B, K, C]
+    pub class_logits: &'a Var,
+    /// [B]
+    pub log_surface: &'a Var,
+    /// [B]
+    pub absorption: &'a Var,
+}
+
+/// Mean loss over the clips, a scalar.
+#[track_caller]
+pub fn spatial_loss(tape: &mut Tape, out: &Predictions, labels: &[Label], weights: Weights) -> Var {
+    let [b, k] = out.exist_logit.tensor().dims("spatial_loss exist_logit");
+    let [_, _, c] = out.class_logits.tensor().dims("spatial_loss class_logits");
+    assert_eq!(b, labels.len(), "spatial_loss: one label per clip");
+    out.direction.tensor().expect_shape("spatial_loss direction", &[b, k, 3]);
+    out.distance_m.tensor().expect_shape("spatial_loss distance_m", &[b, k]);
+    out.log_surface.tensor().expect_shape("spatial_loss log_surface", &[b]);
+    out.absorption.tensor().expect_shape("spatial_loss absorption", &[b]);
+    let vars = [out.exist_logit, out.direction, out.distance_m, out.class_logits, out.log_surface, out.absorption];
+    let data = vars.map(|v| v.data());
+    let plain = Plain { k, c, labels: labels.to_vec(), weights };
+    let (loss, gradients) = plain.evaluate(&data);
+    let shapes = vars.map(|v| (v.id(), v.shape().to_vec()));
+    tape.record("spatial_loss", &vars, Tensor::scalar(loss), move |dy, grads| {
+        for ((id, shape), gradient) in shapes.iter().zip(&gradients) {
+            let mut d = Tensor::from_slice(shape, gradient);
+            d.data_mut().iter_mut().for_each(|v| *v *= dy.item());
+            grads.add(*id, d);
+        }
+    })
+}
+
+#[derive(Clone)]
+struct Plain {
+    k: usize,
+    c: usize,
+    labels: Vec<Label>,
+    weights: Weights,
+}
+
+/// Every order of 0..n, the identity first.
+pub fn permutations(n: usize) -> Vec<Vec<usize>> {
+    if n == 0 {
+        return vec![Vec::new()];
+    }
+    let shorter = permutations(n - 1);
+    let mut all: Vec<Vec<usize>> = Vec::new();
+    for first in 0..n {
+        for rest in &shorter {
+            let shifted = rest.iter().map(|&r| if r >= first { r + 1 } else { r });
+            all.push(std::iter::once(first).chain(shifted).collect());
+        }
+    }
+    all
+}
+
+/// Value and slope of the smooth L1 distance with unit transition.
+fn smooth_l1<R: Real>(a: R, b: R) -> (R, R) {
+    let (d, one, half) = (a - b, R::of(1.0), R::of(0.5));
+    if d.abs() < one { (half * d * d, d) } else { (d.abs() - half, if d > R::of(0.0) { one } else { -one }) }
+}
+
+/// ln sum e^x.
+fn log_sum_exp<R: Real>(x: &[R]) -> R {
+    let top = x.iter().copied().fold(R::of(f64::NEG_INFINITY), |a, b| a.max(b));
+    top + x.iter().map(|&v| (v - top).exp()).sum::<R>().ln()
+}
+
+impl Plain {
+    /// Weighted terms of one slot against one source.
+    fn pair_cost<R: Real>(&self, x: &[&[R]], at: usize, source: &SourceLabel) -> R {
+        let w = &self.weights;
+        let cosine: R = (0..3).map(|j| x[1][at * 3 + j] * R::of(source.direction[j])).sum();
+        let (distance, _) = smooth_l1(x[2][at].ln_1p(), R::of(source.distance_m).ln_1p());
+        let mut cost = R::of(w.direction) * (R::of(1.0) - cosine) + R::of(w.distance) * distance;
+        if let Some(class) = source.class {
+            let logits = &x[3][at * self.c..(at + 1) * self.c];
+            cost += R::of(w.class) * (log_sum_exp(logits) - logits[class]);
+        }
+        cost
+    }
+
+    fn add_pair_gradient<R: Real>(&self, x: &[&[R]], at: usize, source: &SourceLabel, scale: R, g: &mut [Vec<R>]) {
+        let w = &self.weights;
+        for j in 0..3 {
+            g[1][at * 3 + j] -= scale * R::of(w.direction * source.direction[j]);
+        }
+        let (_, slope) = smooth_l1(x[2][at].ln_1p(), R::of(source.distance_m).ln_1p());
+        g[2][at] += scale * R::of(w.distance) * slope / (R::of(1.0) + x[2][at]);
+        if let Some(class) = source.class {
+            let logits = &x[3][at * self.c..(at + 1) * self.c];
+            let total = log_sum_exp(logits);
+            for (j, &logit) in logits.iter().enumerate() {
+                let target = R::of(if j == class { 1.0 } else { 0.0 });
+                g[3][at * self.c + j] += scale * R::of(w.class) * ((logit - total).exp() - target);
+            }
+        }
+    }
+
+    /// Loss and the gradient of every prediction.
+    fn evaluate<R: Real>(&self, x: &[&[R]]) -> (R, Vec<Vec<R>>) {
+        let zero = R::of(0.0);
+        let mut g: Vec<Vec<R>> = x.iter().map(|x| vec![zero; x.len()]).collect();
+        let clip_share = R::of(1.0 / self.labels.len() as f64);
+        let mut loss = zero;
+        for (i, label) in self.labels.iter().enumerate() {
+            let (s, w) = (label.sources.len(), &self.weights);
+            assert!(s <= SOURCES_MAX && s <= self.k, "a clip has at most {SOURCES_MAX} sources");
+            for step in 0..(s + 1).min(self.k) {
+                let at = i * self.k + step;
+                let (logit, target) = (x[0][at], R::of(if step < s { 1.0 } else { 0.0 }));
+                let term = logit.max(zero) - logit * target + (-logit.abs()).exp().ln_1p();
+                loss += clip_share * R::of(w.exist) * term;
+                g[0][at] += clip_share * R::of(w.exist) * (logit.sigmoid() - target);
+            }
+            if s > 0 {
+                let share = R::of(1.0 / s as f64);
+                let cost = |order: &Vec<usize>| -> R {
+                    let pairs = order.iter().zip(&label.sources);
+                    pairs.map(|(&slot, source)| self.pair_cost(x, i * self.k + slot, source)).sum::<R>() * share
+                };
+                let costs: Vec<(R, Vec<usize>)> = permutations(s).into_iter().map(|p| (cost(&p), p)).collect();
+                let best = costs.iter().fold(&costs[0], |a, b| if b.0 < a.0 { b } else { a });
+                loss += clip_share * best.0;
+                for (&slot, source) in best.1.iter().zip(&label.sources) {
+                    self.add_pair_gradient(x, i * self.k + slot, source, clip_share * share, &mut g);
+                }
+            }
+            if label.has_room {
+                let room = clip_share * R::of(w.room);
+                for (part, truth) in [(4, label.log_surface), (5, label.absorption)] {
+                    let (value, slope) = smooth_l1(x[part][i], R::of(truth));
+                    loss += room * value;
+                    g[part][i] += room * slope;
+                }
+            }
+        }
+        (loss, g)
+    }
+}
+
+impl Reference for Plain {
+    fn forward<R: Real>(&self, x: &[&[R]]) -> Vec<R> {
+        vec![self.evaluate(x).0]
+    }
+    fn backward<R: Real>(&self, x: &[&[R]], dy: &[R]) -> Vec<Vec<R>> {
+        let gradients = self.evaluate(x).1;
+        gradients.into_iter().map(|g| g.into_iter().map(|v| v * dy[0]).collect()).collect()
+    }
+}
+
+/// The cases of this op: clips with 0 to 3 sources, masked classes and rooms.
+pub fn cases() -> Vec<Case> {
+    let label = |s: usize, has_room: bool| Label {
+        sources: (0..s)
+            .map(|j| SourceLabel {
+                direction: [[1.0, 0.0, 0.0], [0.0, 0.6, 0.8], [-0.48, 0.64, -0.6]][j],
+                distance_m: 0.7 + 1.3 * j as f64,
+                class: (j != 1).then_some(j),
+            })
+            .collect(),
+        log_surface: 4.5,
+        absorption: 0.3,
+        has_room,
+    };
+    let case = |name: &str, labels: Vec<Label>, c: usize| {
+        let (b, k) = (labels.len(), SOURCES_MAX + 1);
+        // Directions need not be unit vectors for the check of the gradient; distances are positive.
+        let inputs = vec![
+            input(&[b, k]),
+            input(&[b, k, 3]),
+            input(&[b, k]).scaled(0.2).shifted(2.0),
+            input(&[b, k, c]),
+            input(&[b]).shifted(4.0),
+            input(&[b]).scaled(0.1).shifted(0.4),
+        ];
+        let plain = Plain { k, c, labels: labels.clone(), weights: Weights::default() };
+        Case::new("spatial_loss", name, plain, inputs, move |tape, v| {
+            let out = Predictions {
+                exist_logit: &v[0],
+                direction: &v[1],
+                distance_m: &v[2],
+                class_logits: &v[3],
+                log_surface: &v[4],
+                absorption: &v[5],
+            };
+            spatial_loss(tape, &out, &labels, Weights::default())
+        })
+    };
+    vec![
+        case("one clip, one source", vec![label(1, true)], 3),
+        case("0 to 3 sources", vec![label(0, true), label(1, true), label(2, false), label(3, true)], 7),
+    ]
+}
