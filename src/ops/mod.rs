@@ -7,8 +7,10 @@
 pub mod activation;
 pub mod adamw;
 pub mod arrange;
+pub mod attention;
 pub mod band_pool;
 pub mod bce;
+pub mod conv1d;
 pub mod elementwise;
 pub mod full_band;
 pub mod group_norm;
@@ -39,6 +41,8 @@ pub fn cases() -> Vec<Case> {
         stft::cases(),
         bce::cases(),
         spatial_loss::cases(),
+        conv1d::cases(),
+        attention::cases(),
     ];
     groups.into_iter().flatten().collect()
 }

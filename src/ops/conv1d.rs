@@ -1,0 +1,142 @@
+//! y[b,l,o] = bias[o] + sum over i, t of w[o,i,t] x[b, l + t - k/2, first(o) + i]
+//! x [B,L,Cin], w [Cout,Cin/G,k], bias [Cout] -> y [B,L,Cout]
+//!
+//! Channels last, odd k, zero padding k/2 ("same" length), G groups: output channel o of group g sees the
+//! Cin/G inputs of that group, first(o) = g Cin/G. Dense (G = 1), grouped and depthwise (G = Cin) alike.
+
+use crate::check::{Case, Real, Reference, input};
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+
+/// The sizes of a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Clips.
+    pub batch: usize,
+    /// Steps per clip.
+    pub len: usize,
+    /// Groups.
+    pub groups: usize,
+    /// Input channels per group.
+    pub inputs: usize,
+    /// Output channels per group.
+    pub outputs: usize,
+    /// Taps.
+    pub taps: usize,
+}
+
+impl Sizes {
+    fn cin(&self) -> usize {
+        self.groups * self.inputs
+    }
+    fn cout(&self) -> usize {
+        self.groups * self.outputs
+    }
+    fn flops(&self) -> f64 {
+        2.0 * (self.batch * self.len * self.cout() * self.inputs * self.taps) as f64
+    }
+}
+
+/// Convolves along the second axis.
+#[track_caller]
+pub fn conv1d(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var, groups: usize) -> Var {
+    let [batch, len, cin] = x.tensor().dims("conv1d x");
+    let [cout, inputs, taps] = weight.tensor().dims("conv1d weight");
+    assert!(
+        groups > 0 && cin == groups * inputs && cout.is_multiple_of(groups),
+        "conv1d: x {:?} and weight {:?} do not fit {groups} groups",
+        x.shape(),
+        weight.shape()
+    );
+    assert!(taps % 2 == 1, "conv1d: {taps} taps; \"same\" padding needs an odd number");
+    bias.tensor().expect_shape("conv1d bias", &[cout]);
+    let sizes = Sizes { batch, len, groups, inputs, outputs: cout / groups, taps };
+    let y = Tensor::from_slice(&[batch, len, cout], &Plain(sizes).forward(&[x.data(), weight.data(), bias.data()]));
+    let (xv, wv, bv) = (x.clone(), weight.clone(), bias.clone());
+    tape.record("conv1d", &[x, weight, bias], y, move |dy, grads| {
+        let g = Plain(sizes).backward(&[xv.data(), wv.data(), bv.data()], dy.data());
+        grads.add(xv.id(), Tensor::from_slice(xv.shape(), &g[0]));
+        grads.add(wv.id(), Tensor::from_slice(wv.shape(), &g[1]));
+        grads.add(bv.id(), Tensor::from_slice(bv.shape(), &g[2]));
+    })
+}
+
+#[derive(Clone)]
+struct Plain(Sizes);
+
+impl Plain {
+    /// Calls `f(x index, weight index, y index)` for every product of the sum.
+    fn products(&self, mut f: impl FnMut(usize, usize, usize)) {
+        let s = &self.0;
+        let pad = s.taps / 2;
+        for b in 0..s.batch {
+            for l in 0..s.len {
+                for o in 0..s.cout() {
+                    let first = o / s.outputs * s.inputs;
+                    for t in (0..s.taps).filter(|t| (pad..s.len + pad).contains(&(l + t))) {
+                        for i in 0..s.inputs {
+                            let x = (b * s.len + l + t - pad) * s.cin() + first + i;
+                            f(x, (o * s.inputs + i) * s.taps + t, (b * s.len + l) * s.cout() + o);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Reference for Plain {
+    fn forward<R: Real>(&self, inputs: &[&[R]]) -> Vec<R> {
+        let (x, w, bias) = (inputs[0], inputs[1], inputs[2]);
+        let mut y = bias.repeat(self.0.batch * self.0.len);
+        self.products(|i, j, o| y[o] += x[i] * w[j]);
+        y
+    }
+    fn backward<R: Real>(&self, inputs: &[&[R]], dy: &[R]) -> Vec<Vec<R>> {
+        let (x, w) = (inputs[0], inputs[1]);
+        let zero = R::of(0.0);
+        let (mut dx, mut dw) = (vec![zero; x.len()], vec![zero; w.len()]);
+        self.products(|i, j, o| {
+            dx[i] += dy[o] * w[j];
+            dw[j] += dy[o] * x[i];
+        });
+        let mut db = vec![zero; self.0.cout()];
+        dy.iter().enumerate().for_each(|(i, &d)| db[i % self.0.cout()] += d);
+        vec![dx, dw, db]
+    }
+}
+
+/// The cases of this op.
+pub fn cases() -> Vec<Case> {
+    let case = |batch: usize, len: usize, groups: usize, inputs: usize, outputs: usize, taps: usize| {
+        let s = Sizes { batch, len, groups, inputs, outputs, taps };
+        let weight = input(&[s.cout(), inputs, taps]).scaled(((inputs * taps) as f64).powf(-0.5));
+        let arguments = vec![input(&[batch, len, s.cin()]), weight, input(&[s.cout()])];
+        let name = format!("B {batch}, L {len}, G {groups}, {inputs} -> {outputs}, k {taps}");
+        let case =
+            Case::new("conv1d", name, Plain(s), arguments, move |tape, v| conv1d(tape, &v[0], &v[1], &v[2], groups));
+        (case, s.flops())
+    };
+    let check = |b, l, g, i, o, k| case(b, l, g, i, o, k).0;
+    let bench = |b, l, g, i, o, k| {
+        let (case, flops) = case(b, l, g, i, o, k);
+        case.bench(flops)
+    };
+    vec![
+        check(1, 1, 1, 1, 1, 1),
+        check(2, 1, 1, 3, 2, 5),
+        check(1, 2, 3, 1, 1, 3),
+        check(2, 7, 2, 2, 3, 5),
+        check(1, 9, 17, 1, 1, 3),
+        check(3, 8, 16, 1, 1, 3),
+        check(1, 17, 3, 5, 7, 3),
+        check(1, 23, 8, 12, 12, 5),
+        check(2, 13, 6, 3, 3, 7),
+        check(1, 15, 4, 24, 24, 3),
+        check(1, 25, 4, 2, 24, 5),
+        check(1, 33, 1, 17, 49, 1),
+        bench(1, 626, 8, 24, 24, 3),
+        bench(4, 129, 8, 12, 12, 5),
+        bench(4, 626, 4, 2, 24, 5),
+    ]
+}
