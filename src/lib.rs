@@ -4,9 +4,9 @@
 //! before it, nothing later (`tests/tidy.rs` checks that). See `ARCHITECTURE.md` for the map.
 #![deny(missing_docs)]
 
+pub mod audio;
 pub mod check;
 pub mod device;
-pub mod audio;
 pub mod error;
 pub mod files;
 pub mod ops;
