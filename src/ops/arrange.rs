@@ -91,9 +91,31 @@ pub fn mean_axis1(tape: &mut Tape, x: &Var) -> Var {
     })
 }
 
+/// Columns `start..start + width` of the last axis.
+#[track_caller]
+pub fn take_last(tape: &mut Tape, x: &Var, start: usize, width: usize) -> Var {
+    let (&total, lead) = x.shape().split_last().expect("take_last of a scalar");
+    assert!(start + width <= total, "take_last: columns {start}+{width} of {total}");
+    let (full, mut shape) = (x.shape().to_vec(), lead.to_vec());
+    shape.push(width);
+    let mut y = Tensor::uninit(&shape);
+    for (y, x) in y.data_mut().chunks_exact_mut(width).zip(x.data().chunks_exact(total)) {
+        y.copy_from_slice(&x[start..start + width]);
+    }
+    let id = x.id();
+    tape.record("take_last", &[x], y, move |dy, grads| {
+        let mut dx = Tensor::zeros(&full);
+        for (dx, dy) in dx.data_mut().chunks_exact_mut(total).zip(dy.data().chunks_exact(width)) {
+            dx[start..start + width].copy_from_slice(dy);
+        }
+        grads.add(id, dx);
+    })
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     Swap([usize; 4]),
+    Take(usize, usize, usize),
     Concat(usize, usize),
     Mean([usize; 3]),
 }
@@ -112,6 +134,9 @@ impl Reference for Kind {
                 y
             }
             Kind::Concat(c1, c2) => x[0].chunks(c1).zip(x[1].chunks(c2)).flat_map(|(a, b)| [a, b].concat()).collect(),
+            Kind::Take(total, start, width) => {
+                x[0].chunks(total).flat_map(|r| r[start..start + width].to_vec()).collect()
+            }
             Kind::Mean([b, n, c]) => {
                 let mut y = vec![zero; b * c];
                 x[0].iter().enumerate().for_each(|(i, &v)| y[i / (n * c) * c + i % c] += v / R::of(n as f64));
@@ -129,6 +154,13 @@ impl Reference for Kind {
                     rows.flat_map(|r| r[c1..].to_vec()).collect(),
                 ]
             }
+            Kind::Take(total, start, width) => {
+                let mut dx = vec![R::of(0.0); x[0].len()];
+                for (dx, dy) in dx.chunks_mut(total).zip(dy.chunks(width)) {
+                    dx[start..start + width].copy_from_slice(dy);
+                }
+                vec![dx]
+            }
             Kind::Mean([_, n, c]) => {
                 vec![(0..x[0].len()).map(|i| dy[i / (n * c) * c + i % c] / R::of(n as f64)).collect()]
             }
@@ -144,6 +176,9 @@ pub fn cases() -> Vec<Case> {
         let d3 = [d[0], d[1], d[2]];
         let mean = vec![input(&d3)];
         all.push(Case::new("mean_axis1", format!("{d3:?}"), Kind::Mean(d3), mean, |t, v| mean_axis1(t, &v[0])));
+        let part = Kind::Take(d[1] + 2, 1, d[1]);
+        let wide = vec![input(&[d[2], d[1] + 2])];
+        all.push(Case::new("take_last", format!("{d3:?}"), part, wide, move |t, v| take_last(t, &v[0], 1, d[1])));
         let two = vec![input(&[d[0], d[1]]), input(&[d[0], d[2]])];
         let name = format!("{} + {}", d[1], d[2]);
         all.push(Case::new("concat", name, Kind::Concat(d[1], d[2]), two, |t, v| concat(t, &[&v[0], &v[1]])));

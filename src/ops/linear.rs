@@ -18,11 +18,8 @@ pub fn linear(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>) -> Var
     let rows = super::row_count(x.shape());
     let mut shape = x.shape().to_vec();
     *shape.last_mut().expect("rank checked above") = m;
-    let y = tape.keep(|| {
-        let mut y = Tensor::uninit(&shape);
-        forward(y.data_mut(), x.data(), weight.data(), bias.map(|b| b.data()), rows, m, k);
-        y
-    });
+    let mut y = Tensor::uninit(&shape);
+    forward(y.data_mut(), x.data(), weight.data(), bias.map(|b| b.data()), rows, m, k);
     let inputs: Vec<&Var> = [x, weight].into_iter().chain(bias).collect();
     let (xv, wv, bid) = (x.clone(), weight.clone(), bias.map(|b| b.id()));
     tape.record("linear", &inputs, y, move |dy, grads| {

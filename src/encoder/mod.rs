@@ -1,0 +1,299 @@
+//! The spatial encoder: FOA audio -> slots with directions, distances, classes, and the room (paper 4.2.1).
+//!
+//! audio [4, L] -> input map or cells -> trunk [B, F, T, H] -> frames z [B, T, D] -> attractors -> heads. The
+//! `paper` preset is the executable definition of the reference implementation, parameter by parameter; `small` and
+//! `pocket` use the covariance front end and the flat read-out (module `cells`).
+
+pub mod cells;
+pub mod readout;
+pub mod trunk;
+
+use crate::error::{Error, Result};
+use crate::nn::{Builder, Context, Params};
+use crate::ops::stft;
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// What the trunk is fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputMode {
+    /// The 8-channel real map of the complex STFT (paper).
+    Map,
+    /// Pooled spatial covariance in cells of 8 frames by 4 bins, and the flat read-out.
+    Covariance,
+}
+
+/// Every size of the encoder. The field names of the trunk are those of the reference's config.json.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EncoderConfig {
+    /// Points of the STFT window (samples at 16 kHz).
+    pub n_fft: usize,
+    /// Samples between frames.
+    pub hop: usize,
+    /// What the trunk is fed.
+    pub input: InputMode,
+    /// Channels H of the trunk.
+    pub hidden: usize,
+    /// Blocks.
+    pub layers: usize,
+    /// Channels of the full-band bottleneck.
+    pub squeeze: usize,
+    /// Channels of the temporal feed-forward part.
+    pub ffn: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Kernel along frequency.
+    pub kernel_frequency: usize,
+    /// Kernel along time.
+    pub kernel_time: usize,
+    /// Groups of the block's convolutions.
+    pub groups: usize,
+    /// Kernel of the stem (map input).
+    pub stem_kernel: usize,
+    /// Groups of the stem (map input).
+    pub stem_groups: usize,
+    /// Channels of a pooled cell's own network (covariance input).
+    pub cell_width: usize,
+    /// Width of slots and frames in the flat read-out (covariance input); the paper's is 2 x hidden.
+    pub slot_width: usize,
+    /// Rounds of reading by the slots in the flat read-out.
+    pub reads: usize,
+    /// Attractor steps: three sources and the stop.
+    pub steps: usize,
+}
+
+impl Default for EncoderConfig {
+    fn default() -> Self {
+        EncoderConfig::preset("paper").expect("the preset exists")
+    }
+}
+
+impl EncoderConfig {
+    /// The sizes called `paper`, `small` or `pocket`.
+    pub fn preset(name: &str) -> Option<EncoderConfig> {
+        let paper = EncoderConfig {
+            n_fft: 256,
+            hop: 128,
+            input: InputMode::Map,
+            hidden: 96,
+            layers: 8,
+            squeeze: 8,
+            ffn: 192,
+            heads: 4,
+            kernel_frequency: 5,
+            kernel_time: 3,
+            groups: 8,
+            stem_kernel: 5,
+            stem_groups: 4,
+            cell_width: 16,
+            slot_width: 64,
+            reads: 1,
+            steps: 4,
+        };
+        match name {
+            "paper" => Some(paper),
+            "small" => Some(EncoderConfig {
+                input: InputMode::Covariance,
+                hidden: 32,
+                layers: 2,
+                ffn: 64,
+                slot_width: 64,
+                reads: 2,
+                ..paper
+            }),
+            "pocket" => Some(EncoderConfig {
+                input: InputMode::Covariance,
+                hidden: 16,
+                layers: 1,
+                ffn: 32,
+                heads: 2,
+                slot_width: 48,
+                reads: 2,
+                ..paper
+            }),
+            _ => None,
+        }
+    }
+
+    /// Frequency bands F of the trunk's map.
+    pub fn bands(&self) -> usize {
+        match self.input {
+            InputMode::Map => self.n_fft / 2 + 1,
+            InputMode::Covariance => self.n_fft / 2 / cells::BINS,
+        }
+    }
+
+    /// Width D of frames and slots.
+    pub fn width(&self) -> usize {
+        match self.input {
+            InputMode::Map => 2 * self.hidden,
+            InputMode::Covariance => self.slot_width,
+        }
+    }
+
+    /// The fewest samples a clip may have.
+    pub fn samples_min(&self) -> usize {
+        match self.input {
+            InputMode::Map => self.n_fft / 2 + 1,
+            InputMode::Covariance => (self.hop * cells::FRAMES).max(self.n_fft / 2 + 1),
+        }
+    }
+
+    /// Adds what is wrong with the sizes, naming each field.
+    pub fn check(&self, errors: &mut Vec<String>) {
+        let mut need = |holds: bool, message: String| {
+            if !holds {
+                errors.push(message);
+            }
+        };
+        let range = |v: usize, low: usize, high: usize| (low..=high).contains(&v);
+        need(
+            range(self.n_fft, 16, 4096) && self.n_fft % 16 == 0,
+            format!("n_fft = {}: a multiple of 16 in 16..=4096", self.n_fft),
+        );
+        need(range(self.hop, 1, self.n_fft), format!("hop = {}: 1..=n_fft", self.hop));
+        need(range(self.layers, 1, 64), format!("layers = {}: 1..=64", self.layers));
+        need(range(self.steps, 4, 16), format!("steps = {}: 4..=16 (three sources and the stop)", self.steps));
+        for (name, value) in [("hidden", self.hidden), ("squeeze", self.squeeze), ("ffn", self.ffn)] {
+            need(range(value, 1, 4096), format!("{name} = {value}: 1..=4096"));
+        }
+        for (name, value) in [
+            ("kernel_frequency", self.kernel_frequency),
+            ("kernel_time", self.kernel_time),
+            ("stem_kernel", self.stem_kernel),
+        ] {
+            need(range(value, 1, 31) && value % 2 == 1, format!("{name} = {value}: an odd number in 1..=31"));
+        }
+        let divides = |d: usize, n: usize| d > 0 && n % d == 0;
+        need(
+            divides(self.heads, self.hidden) && divides(self.heads, self.width()),
+            format!("heads = {}: must divide hidden and the slot width", self.heads),
+        );
+        need(
+            divides(self.groups, self.hidden) && divides(self.groups, self.ffn),
+            format!("groups = {}: must divide hidden and ffn", self.groups),
+        );
+        if self.input == InputMode::Map {
+            need(
+                divides(self.stem_groups, 8) && divides(self.stem_groups, self.hidden),
+                format!("stem_groups = {}: must divide 8 and hidden", self.stem_groups),
+            );
+        } else {
+            need(range(self.cell_width, 1, 1024), format!("cell_width = {}: 1..=1024", self.cell_width));
+            need(range(self.slot_width, 1, 4096), format!("slot_width = {}: 1..=4096", self.slot_width));
+            need(range(self.reads, 1, 16), format!("reads = {}: 1..=16", self.reads));
+        }
+    }
+}
+
+/// The encoder with its parameters.
+pub struct Encoder {
+    /// The sizes.
+    pub config: EncoderConfig,
+    /// The class names, in the order of the class head.
+    pub classes: Vec<String>,
+    /// The parameters.
+    pub params: Params,
+    trunk: trunk::Trunk,
+    readout: readout::Readout,
+}
+
+/// What the trunk and the read-out are fed for a batch of clips of equal length.
+#[derive(Clone)]
+pub struct Features {
+    /// The map [B, F, T, 8], or pooled cells [B, F', T', 10].
+    pub map: Tensor,
+    /// Log power per cell [B, T, F], for the flat read-out.
+    pub spectrum: Option<Tensor>,
+}
+
+/// What the encoder says about a batch of clips.
+pub struct Output {
+    /// Pooled frames [B, T, D].
+    pub z: Var,
+    /// Attractors [B, K, D].
+    pub attractors: Var,
+    /// Existence of each slot [B, K].
+    pub exist_logit: Var,
+    /// Unit vectors [B, K, 3].
+    pub direction: Var,
+    /// Metres [B, K].
+    pub distance_m: Var,
+    /// [B, K, classes]
+    pub class_logits: Var,
+    /// ln(surface in square metres) [B].
+    pub log_surface: Var,
+    /// Mean absorption [B].
+    pub absorption: Var,
+    /// Logits of the auxiliary direction map [B, 128] (flat read-out).
+    pub direction_map: Option<Var>,
+}
+
+impl Encoder {
+    /// A new encoder, its parameters drawn from `seed`.
+    ///
+    /// # Errors
+    /// `Usage` listing every size that is out of range.
+    pub fn new(config: EncoderConfig, classes: Vec<String>, seed: u64) -> Result<Encoder> {
+        let mut errors = Vec::new();
+        config.check(&mut errors);
+        if classes.is_empty() || classes.len() > 1024 {
+            errors.push(format!("{} classes: 1..=1024 are supported", classes.len()));
+        }
+        if !errors.is_empty() {
+            return Err(Error::usage(format!("encoder: {}", errors.join("; "))));
+        }
+        let mut builder = Builder::new();
+        let trunk = trunk::Trunk::new(&mut builder, "trunk.", &config);
+        let readout = readout::Readout::new(&mut builder, "readout.", &config, classes.len());
+        Ok(Encoder { params: builder.finish(seed), config, classes, trunk, readout })
+    }
+
+    /// Features of one clip: audio [4, L] (W, Y, Z, X) at 16 kHz; divided by the RMS of W.
+    #[track_caller]
+    pub fn features(&self, audio: &[f32]) -> Features {
+        features(&self.config, audio)
+    }
+
+    /// The whole network.
+    pub fn forward(&self, c: &mut Context, features: &Features) -> Output {
+        let x = self.trunk.forward(c, &features.map);
+        self.readout.forward(c, &x, features.spectrum.as_ref())
+    }
+
+    /// Predictions for one clip, without gradients.
+    pub fn infer(&self, audio: &[f32]) -> Output {
+        let mut c = Context::new(Tape::without_gradients(), &self.params);
+        self.forward(&mut c, &self.features(audio))
+    }
+}
+
+/// See [`Encoder::features`].
+#[track_caller]
+pub fn features(config: &EncoderConfig, audio: &[f32]) -> Features {
+    let map = stft_map(audio, config.n_fft, config.hop);
+    match config.input {
+        InputMode::Map => Features { map, spectrum: None },
+        InputMode::Covariance => {
+            let (pooled, spectrum) = cells::pool(&map);
+            Features { map: pooled, spectrum: Some(spectrum) }
+        }
+    }
+}
+
+/// The 8-channel real map [1, F, T, 8] of a clip [4, L] divided by the RMS of its W channel.
+#[track_caller]
+pub fn stft_map(audio: &[f32], n_fft: usize, hop: usize) -> Tensor {
+    assert!(audio.len() % 4 == 0, "FOA audio has four channels");
+    let samples = audio.len() / 4;
+    let power: f64 = audio[..samples].iter().map(|&v| v as f64 * v as f64).sum::<f64>() / samples as f64;
+    let scale = 1.0 / (power.sqrt() as f32 + 1e-8);
+    let scaled: Vec<f32> = audio.iter().map(|v| v * scale).collect();
+    let clip = Var::constant(Tensor::from_slice(&[4, samples], &scaled));
+    let map = stft::stft(&mut Tape::without_gradients(), &clip, n_fft, hop);
+    let [f, t, c] = map.tensor().dims("stft map");
+    map.tensor().reshape(&[1, f, t, c])
+}

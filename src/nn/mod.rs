@@ -1,0 +1,188 @@
+//! Parameters and the layers made of them.
+//!
+//! All parameters of a model lie in one flat buffer (one AdamW pass, one norm); a layer holds [`ParamId`]s. A
+//! [`Context`] binds the parameters to a tape for one computation. Names are the names in checkpoint files.
+
+pub mod layers;
+pub mod segment;
+
+use crate::error::{Error, Result};
+use crate::rng::Rng;
+use crate::tape::{Grads, Tape, Var};
+use crate::tensor::{Shape, Tensor};
+use std::sync::Arc;
+
+/// Which parameter of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ParamId(usize);
+
+/// One parameter's place in the flat buffer.
+#[derive(Clone, Debug)]
+pub struct ParamInfo {
+    /// The name in checkpoint files.
+    pub name: String,
+    /// The extents.
+    pub shape: Shape,
+    /// First float in the flat buffer.
+    pub offset: usize,
+    /// Whether weight decay applies: matrices yes; norms, biases, slopes and the gate no.
+    pub decays: bool,
+}
+
+/// The parameters of a model in one flat buffer, each starting at a multiple of 16 floats.
+pub struct Params {
+    infos: Vec<ParamInfo>,
+    data: Arc<crate::device::host::Buffer>,
+}
+
+/// How a parameter starts (PyTorch's defaults).
+#[derive(Clone, Copy, Debug)]
+pub enum Start {
+    /// Uniform in +-bound.
+    Uniform(f64),
+    /// Normal with this standard deviation.
+    Normal(f64),
+    /// One value everywhere.
+    Constant(f32),
+}
+
+/// Collects parameters while a model is built.
+pub struct Builder {
+    infos: Vec<ParamInfo>,
+    starts: Vec<Start>,
+    len: usize,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Builder::new()
+    }
+}
+
+impl Builder {
+    /// No parameters yet.
+    pub fn new() -> Builder {
+        Builder { infos: Vec::new(), starts: Vec::new(), len: 0 }
+    }
+    /// Adds a parameter. Weight decay applies when it has more than one axis and `decays`.
+    #[track_caller]
+    pub fn param(&mut self, name: String, shape: &[usize], start: Start, decays: bool) -> ParamId {
+        assert!(self.infos.iter().all(|p| p.name != name), "parameter {name} exists already");
+        let shape = Shape::new(shape);
+        self.infos.push(ParamInfo { name, shape, offset: self.len, decays });
+        self.starts.push(start);
+        self.len += shape.len().next_multiple_of(16);
+        ParamId(self.infos.len() - 1)
+    }
+    /// Draws every parameter from its own stream of `seed`: independent of order and of other parameters.
+    pub fn finish(self, seed: u64) -> Params {
+        let mut buffer = crate::device::host::Buffer::zeroed(self.len);
+        for (info, start) in self.infos.iter().zip(&self.starts) {
+            let values = &mut buffer.as_mut_slice()[info.offset..info.offset + info.shape.len()];
+            let mut rng = Rng::new(seed, &format!("parameter {}", info.name), 0);
+            match *start {
+                Start::Uniform(bound) => values.iter_mut().for_each(|v| *v = rng.range(-bound, bound) as f32),
+                Start::Normal(deviation) => values.iter_mut().for_each(|v| *v = (rng.normal() * deviation) as f32),
+                Start::Constant(value) => values.fill(value),
+            }
+        }
+        Params { infos: self.infos, data: Arc::new(buffer) }
+    }
+}
+
+impl Params {
+    /// Every parameter's name, shape and place.
+    pub fn infos(&self) -> &[ParamInfo] {
+        &self.infos
+    }
+    /// The identities, in order.
+    pub fn ids(&self) -> impl Iterator<Item = ParamId> + use<> {
+        (0..self.infos.len()).map(ParamId)
+    }
+    /// The number of floats of all parameters, without padding.
+    pub fn count(&self) -> usize {
+        self.infos.iter().map(|p| p.shape.len()).sum()
+    }
+    /// A view of one parameter.
+    pub fn tensor(&self, id: ParamId) -> Tensor {
+        let info = &self.infos[id.0];
+        Tensor::from_buffer(info.shape, self.data.clone(), info.offset)
+    }
+    /// The flat buffer, padding included.
+    pub fn flat(&self) -> &[f32] {
+        self.data.as_slice()
+    }
+    /// The flat buffer, writable. Panics while a tape still holds views.
+    #[track_caller]
+    pub fn flat_mut(&mut self) -> &mut [f32] {
+        Arc::get_mut(&mut self.data).expect("no tape holds parameters during an update").as_mut_slice()
+    }
+    /// Replaces the values of all parameters by those of `source`, matched by name; nothing may be missing, left
+    /// over or of another shape.
+    ///
+    /// # Errors
+    /// `Data` naming the parameter.
+    pub fn load(&mut self, source: &[(String, Vec<usize>, Vec<f32>)]) -> Result<()> {
+        for (name, _, _) in source {
+            if !self.infos.iter().any(|p| p.name == *name) {
+                return Err(Error::data(format!("tensor {name} is not a parameter of this model")));
+            }
+        }
+        for i in 0..self.infos.len() {
+            let info = self.infos[i].clone();
+            let Some((_, shape, values)) = source.iter().find(|(name, ..)| *name == info.name) else {
+                return Err(Error::data(format!("parameter {} is missing", info.name)));
+            };
+            if shape[..] != *info.shape.as_slice() {
+                return Err(Error::data(format!(
+                    "parameter {}: shape {shape:?}, expected {:?}",
+                    info.name, info.shape
+                )));
+            }
+            if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+                return Err(Error::data(format!("parameter {}: element {at} is {}", info.name, values[at])));
+            }
+            self.flat_mut()[info.offset..info.offset + values.len()].copy_from_slice(values);
+        }
+        Ok(())
+    }
+}
+
+/// A tape with the parameters bound to it.
+pub struct Context {
+    /// The tape.
+    pub tape: Tape,
+    vars: Vec<Option<Var>>,
+}
+
+impl Context {
+    /// Binds every parameter.
+    pub fn new(mut tape: Tape, params: &Params) -> Context {
+        let vars = params.ids().map(|id| Some(tape.leaf(params.tensor(id)))).collect();
+        Context { tape, vars }
+    }
+    /// A parameter's value. Panics when it is not bound here.
+    #[track_caller]
+    pub fn param(&self, id: ParamId) -> Var {
+        self.vars[id.0].clone().unwrap_or_else(|| panic!("parameter {} is not bound in this segment", id.0))
+    }
+    /// Ends the computation: gradients of `loss` (a scalar) for every parameter, added to `flat` (the layout of
+    /// [`Params::flat`]).
+    ///
+    /// # Errors
+    /// `Internal` naming every parameter that received no gradient.
+    pub fn gradients(self, params: &Params, loss: &Var, flat: &mut [f32]) -> Result<()> {
+        let mut grads = self.tape.backward(loss, Tensor::scalar(1.0))?;
+        let vars: Vec<&Var> = self.vars.iter().flatten().collect();
+        grads.expect_all(params.infos.iter().map(|p| p.name.as_str()).zip(vars.iter().copied()))?;
+        for (info, var) in params.infos.iter().zip(vars) {
+            add_into(&mut flat[info.offset..info.offset + info.shape.len()], &mut grads, var);
+        }
+        Ok(())
+    }
+}
+
+fn add_into(sum: &mut [f32], grads: &mut Grads, var: &Var) {
+    let gradient = grads.take(var);
+    sum.iter_mut().zip(gradient.data()).for_each(|(s, g)| *s += g);
+}
