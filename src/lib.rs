@@ -6,6 +6,7 @@
 
 pub mod audio;
 pub mod check;
+pub mod checkpoint;
 pub mod config;
 pub mod device;
 pub mod encoder;

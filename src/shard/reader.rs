@@ -2,10 +2,10 @@
 
 use super::labels::Columns;
 use super::manifest::FileRecord;
-use super::writer::{MAX_LINE_BYTES, hash_file};
+use super::writer::MAX_LINE_BYTES;
 use super::{CHANNELS, Labels, Manifest, SCENES_FILE};
 use crate::error::{Context, Error, Result};
-use crate::weights::{Dtype, Tensors};
+use crate::weights::{Dtype, Tensors, hash_file};
 use rayon::prelude::*;
 use std::path::Path;
 

@@ -9,10 +9,10 @@ use super::manifest::FileRecord;
 use super::{CHANNELS, Labels, Manifest, SCENES_FILE, ShardSpec, shard_file};
 use crate::error::{Error, Kind, Result};
 use crate::files::{FolderLock, read_limited, remove_temporaries, write_atomic, write_bytes_atomic};
-use crate::weights::{Entry, Written};
+use crate::weights::{Entry, Written, hash_file};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Folder of an unfinished set for its bookkeeping.
@@ -229,19 +229,4 @@ fn remove_parts(parts: &Path) -> Result<()> {
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = read_limited(path, MAX_RECORD_BYTES)?;
     serde_json::from_slice(&bytes).map_err(|e| Error::data(format!("{}: {e}", path.display())))
-}
-
-/// Size and BLAKE3 of a file, read in pieces.
-pub(crate) fn hash_file(path: &Path) -> Result<Written> {
-    let mut file = crate::files::open_regular(path)?;
-    let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let n = file.read(&mut buffer).map_err(|e| Error::io("read", path, &e))?;
-        if n == 0 {
-            return Ok(Written { bytes, blake3: hasher.finalize().to_hex().to_string() });
-        }
-        hasher.update(&buffer[..n]);
-        bytes += n as u64;
-    }
 }

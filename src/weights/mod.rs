@@ -9,7 +9,7 @@ pub mod header;
 mod write;
 
 pub use safetensors::tensor::Dtype;
-pub use write::{Entry, Written, write};
+pub use write::{Entry, Written, hash_file, write};
 
 use crate::error::{Context, Error, Result};
 use header::Header;
@@ -154,13 +154,6 @@ impl Tensors {
         if begin < end {
             file.map.advise_range(memmap2::Advice::WillNeed, begin, end - begin).ok();
         }
-    }
-
-    /// BLAKE3 and size of the files behind these tensors, in the order they were opened.
-    pub fn hashes(&self) -> Vec<Written> {
-        let hash =
-            |f: &MappedFile| Written { bytes: f.map.len() as u64, blake3: blake3::hash(&f.map).to_hex().to_string() };
-        self.files.iter().map(hash).collect()
     }
 
     /// A parameter of a model: f32 of exactly `shape`, every value finite.

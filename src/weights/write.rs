@@ -5,7 +5,7 @@ use super::header::{MAX_RANK, check_name};
 use crate::error::{Error, Result};
 use safetensors::tensor::TensorInfo;
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
 /// One tensor to be written: name, element type, shape and little-endian row-major bytes.
@@ -24,6 +24,10 @@ impl<'a> Entry<'a> {
         let bits = shape.iter().product::<usize>() * dtype.bitsize();
         assert_eq!(bits, bytes.len() * 8, "tensor {name:?}: {dtype:?} {shape:?} does not have {} bytes", bytes.len());
         Entry { name, dtype, shape, bytes }
+    }
+    /// Size of the values.
+    pub fn byte_len(&self) -> usize {
+        self.bytes.len()
     }
     /// An F32 tensor.
     #[track_caller]
@@ -109,4 +113,19 @@ fn header(sorted: &[&Entry], strings: &[(&str, &str)]) -> Vec<u8> {
     let mut header = serde_json::to_vec(&map).expect("a JSON map serialises");
     header.resize((header.len() + 8).next_multiple_of(64) - 8, b' ');
     header
+}
+
+/// Size and BLAKE3 of any regular file, read in pieces.
+pub fn hash_file(path: &Path) -> Result<Written> {
+    let mut file = crate::files::open_regular(path)?;
+    let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let n = file.read(&mut buffer).map_err(|e| Error::io("read", path, &e))?;
+        if n == 0 {
+            return Ok(Written { bytes, blake3: hasher.finalize().to_hex().to_string() });
+        }
+        hasher.update(&buffer[..n]);
+        bytes += n as u64;
+    }
 }
