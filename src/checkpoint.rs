@@ -171,11 +171,18 @@ impl Store {
 
     /// The newest checkpoint whose every hash holds, `None` when there never was one. Damaged ones are skipped
     /// with a warning. Errors: [`Kind::Integrity`] when there are only damaged ones: training never silently
-    /// starts over.
+    /// starts over. One without its optimizer's state cannot be continued and counts as damaged.
     pub fn load_newest(&self) -> Result<Option<Checkpoint>> {
+        self.newest(|checkpoint| match checkpoint.optimizer {
+            Some(_) => Ok(checkpoint),
+            None => Err(Error::integrity(format!("{}: no {OPTIMIZER_FILE}", checkpoint.folder.display()))),
+        })
+    }
+
+    fn newest(&self, accept: impl Fn(Checkpoint) -> Result<Checkpoint>) -> Result<Option<Checkpoint>> {
         let mut first_error = None;
         for step in self.steps()? {
-            match load(&self.folder.join(format!("step-{step}"))) {
+            match load(&self.folder.join(format!("step-{step}"))).and_then(&accept) {
                 Ok(checkpoint) => return Ok(Some(checkpoint)),
                 Err(error) => {
                     tracing::warn!("{error}; trying the checkpoint before it");
