@@ -15,7 +15,7 @@ pub mod reader;
 pub mod sampler;
 pub mod writer;
 
-pub use labels::{Labels, MAX_SOURCES};
+pub use labels::{ACTIVITY_STEP_S, Labels, MAX_SOURCES};
 pub use manifest::{Manifest, ShardSpec};
 pub use reader::ShardSet;
 pub use sampler::{Mixture, Order};

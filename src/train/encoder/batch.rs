@@ -1,0 +1,69 @@
+//! One clip of a batch: which scene, which part of it, how it is turned, and its labels moving along.
+//!
+//! Everything is drawn from (seed, position): position counts clips from the start of the run, so a resumed run sees
+//! the clips of the uninterrupted one.
+
+use super::recipe::Data;
+use crate::audio::{SAMPLE_RATE, foa::Rotation};
+use crate::ops::spatial_loss::{Label, SourceLabel};
+use crate::rng::Rng;
+use crate::shard::{ACTIVITY_STEP_S, Labels, ShardSet};
+
+/// A clip ready for the encoder.
+pub struct Clip {
+    /// [4, samples], AmbiX.
+    pub audio: Vec<f32>,
+    /// What is in it.
+    pub label: Label,
+}
+
+/// A source must sound in at least this many steps of 0.1 s of a crop to be in its labels.
+const ACTIVE_STEPS_MIN: usize = 2;
+
+/// The clip at `position` of a run: scene `scene` of the set, cropped and turned as `data` says.
+pub fn clip(set: &ShardSet, data: &Data, seed: u64, position: u64, scene: usize) -> Clip {
+    let mut rng = Rng::new(seed, "clip", position);
+    let frames = set.frames(scene);
+    let wanted = rng.range(data.crop_min_s, data.crop_max_s.max(data.crop_min_s));
+    let n = ((wanted * SAMPLE_RATE as f64) as usize).clamp(1, frames);
+    let begin = rng.below(frames - n + 1);
+    let mut audio = vec![0.0; 4 * n];
+    set.read_f32(scene, begin, &mut audio);
+    let mut label = label(set.labels(scene), begin, n);
+    if data.rotation == "yaw" {
+        let turn = Rotation::yaw(rng.range(-180.0, 180.0));
+        let rotation = if rng.below(2) == 0 { turn } else { mirrored(&turn) };
+        rotation.apply_foa(&mut audio);
+        for source in &mut label.sources {
+            source.direction = rotation.apply_vector(source.direction);
+        }
+    }
+    Clip { audio, label }
+}
+
+/// The rotation after an exchange of left and right.
+fn mirrored(turn: &Rotation) -> Rotation {
+    let mut matrix = turn.0;
+    matrix.iter_mut().for_each(|row| row[1] = -row[1]);
+    Rotation(matrix)
+}
+
+/// The labels of samples `begin..begin + n`: a source silent there is dropped.
+pub fn label(labels: &Labels, begin: usize, n: usize) -> Label {
+    let step = (ACTIVITY_STEP_S * SAMPLE_RATE as f64) as usize;
+    let sounds = |slot: usize| {
+        let steps = &labels.activity[slot][begin / step..(begin + n).div_ceil(step).min(labels.activity[slot].len())];
+        steps.iter().filter(|&&a| a != 0).count() >= ACTIVE_STEPS_MIN.min(steps.len())
+    };
+    let source = |slot: usize| SourceLabel {
+        direction: labels.direction[slot].map(f64::from),
+        distance_m: labels.distance_m[slot] as f64,
+        class: (labels.class_mask[slot] > 0.0).then_some(labels.klass[slot] as usize),
+    };
+    Label {
+        sources: (0..labels.count).filter(|&slot| sounds(slot)).map(source).collect(),
+        log_surface: labels.log_surface as f64,
+        absorption: labels.absorption as f64,
+        has_room: labels.room_mask > 0.0,
+    }
+}

@@ -1,0 +1,3 @@
+//! Training: one loop per stage over a run folder that survives any interruption.
+
+pub mod encoder;
