@@ -10,7 +10,6 @@ pub mod checkpoint;
 pub mod config;
 pub mod device;
 pub mod encoder;
-pub mod device;
 pub mod error;
 pub mod files;
 pub mod nn;
