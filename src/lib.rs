@@ -11,6 +11,7 @@ pub mod config;
 pub mod device;
 pub mod encoder;
 pub mod error;
+pub mod eval;
 pub mod files;
 pub mod nn;
 pub mod ops;

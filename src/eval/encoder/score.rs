@@ -1,0 +1,217 @@
+//! Metrics of one clip and of a set.
+//!
+//! With S true and P predicted sources (design, "Scores"):
+//! * headline: the first S slots against the S sources in the assignment with the smallest sum of angles; every pair
+//!   is one angular error, one distance error and, where the class is known, one class decision;
+//! * full: the first P slots; min(P, S) pairs in the assignment with the smallest sum of angles, and 180 degrees for
+//!   each of the |P - S| misses or false alarms;
+//! * means and medians run over sources, not clips.
+
+use super::{Prediction, Truth};
+use crate::audio::foa::angle_between_deg;
+use crate::ops::spatial_loss::permutations;
+use crate::shard::MAX_SOURCES;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a miss or a false alarm counts in the full angular error, in degrees.
+pub(super) const MISS_DEG: f64 = 180.0;
+/// Two-sided 95 % quantile of the normal distribution.
+const Z95: f64 = 1.959_963_984_540_054;
+
+/// The metrics of one clip, before they are summed up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClipScore {
+    /// True number of sources.
+    pub count: usize,
+    /// Predicted number of sources.
+    pub count_predicted: usize,
+    /// Headline angular error of each source in degrees, in the order of the truth.
+    pub angles_deg: Vec<f64>,
+    /// Full angular errors in degrees: pairs, then misses or false alarms.
+    pub full_deg: Vec<f64>,
+    /// Absolute distance error of each source in metres.
+    pub distance_errors_m: Vec<f64>,
+    /// Whether the class of each source was right, left out where it is not known.
+    pub class_right: Vec<bool>,
+    /// Absolute error of ln(surface), where the room is known.
+    pub log_surface_error: Option<f64>,
+    /// Absolute error of the mean absorption, where the room is known.
+    pub absorption_error: Option<f64>,
+}
+
+/// The pairs (row, column) of the cheapest assignment of min(rows, columns) pairs: exact, by trying every order
+/// (the first of equals); at most [`MAX_SOURCES`] rows and columns.
+#[track_caller]
+pub(super) fn assign(rows: usize, columns: usize, cost: impl Fn(usize, usize) -> f64) -> Vec<(usize, usize)> {
+    let n = rows.max(columns);
+    assert!(n <= MAX_SOURCES, "assignment of {rows} to {columns}: at most {MAX_SOURCES}");
+    let pairs = |order: &[usize]| -> Vec<(usize, usize)> {
+        let all = order.iter().copied().enumerate().map(|(column, row)| (row, column));
+        all.filter(|&(row, column)| row < rows && column < columns).collect()
+    };
+    let mut best: (f64, Vec<(usize, usize)>) = (f64::INFINITY, pairs(&(0..n).collect::<Vec<_>>()));
+    for order in permutations(n) {
+        let candidate = pairs(&order);
+        let total: f64 = candidate.iter().map(|&(row, column)| cost(row, column)).sum();
+        if total < best.0 {
+            best = (total, candidate);
+        }
+    }
+    best.1
+}
+
+impl ClipScore {
+    /// Compares a prediction with the truth. Panics when there are fewer slots than sources.
+    #[track_caller]
+    pub fn of(prediction: &Prediction, truth: &Truth) -> ClipScore {
+        let (s, p) = (truth.sources.len(), prediction.count());
+        let angle = |slot: usize, source: usize| {
+            angle_between_deg(prediction.slots[slot].direction, truth.sources[source].direction)
+        };
+        let mut clip = ClipScore { count: s, count_predicted: p, ..ClipScore::room(prediction, truth) };
+        for (slot, source) in assign(s, s, angle) {
+            let (said, so) = (&prediction.slots[slot], &truth.sources[source]);
+            clip.angles_deg.push(angle(slot, source));
+            clip.distance_errors_m.push((said.distance_m - so.distance_m).abs());
+            if let Some(class) = so.class {
+                clip.class_right.push(said.class().is_some_and(|(c, _)| c == class));
+            }
+        }
+        clip.full_deg = assign(p, s, angle).into_iter().map(|(slot, source)| angle(slot, source)).collect();
+        clip.full_deg.resize(p.max(s), MISS_DEG);
+        clip
+    }
+
+    /// Only the room's errors.
+    fn room(prediction: &Prediction, truth: &Truth) -> ClipScore {
+        let error = |said: f64, so: f64| truth.has_room.then(|| (said - so).abs());
+        ClipScore {
+            count: 0,
+            count_predicted: 0,
+            angles_deg: Vec::new(),
+            full_deg: Vec::new(),
+            distance_errors_m: Vec::new(),
+            class_right: Vec::new(),
+            log_surface_error: error(prediction.surface_m2.ln(), truth.log_surface),
+            absorption_error: error(prediction.absorption, truth.absorption),
+        }
+    }
+}
+
+/// The metrics of a set of clips; also the JSON of `twnm-eval encoder`. A metric that no clip has anything to say
+/// about (the class where none is known) is `None`, in JSON null.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Number of clips.
+    pub n: usize,
+    /// Number of sources in them.
+    pub sources: usize,
+    /// Share of clips whose number of sources was right.
+    pub count_accuracy: Option<f64>,
+    /// 95 % interval of it (Wilson).
+    pub count_accuracy_interval: Option<[f64; 2]>,
+    /// Mean angular error in degrees with the oracle count.
+    pub mean_angular_error_deg: Option<f64>,
+    /// 95 % interval of it (ratio estimate, clips as clusters).
+    pub mean_angular_error_interval_deg: Option<[f64; 2]>,
+    /// Median angular error in degrees with the oracle count.
+    pub median_angular_error_deg: Option<f64>,
+    /// Mean angular error in degrees with the predicted count; a miss or a false alarm counts 180.
+    pub mean_angular_error_full_deg: Option<f64>,
+    /// Mean absolute distance error in metres, over the pairs of the headline.
+    pub distance_error_m: Option<f64>,
+    /// Share of known classes that were right, over the pairs of the headline.
+    pub class_accuracy: Option<f64>,
+    /// Mean absolute error of ln(surface in square metres).
+    pub log_surface_error: Option<f64>,
+    /// Mean absolute error of the mean absorption.
+    pub absorption_error: Option<f64>,
+    /// Clips by true count (row, 0 to 3) and predicted count (column); empty within `by_count`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub count_confusion: Vec<Vec<usize>>,
+    /// The same metrics over the clips with 0, 1, 2, 3 sources (those that occur); empty within itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_count: BTreeMap<String, Score>,
+}
+
+impl Score {
+    /// Sums clips up; their order does not matter but for rounding.
+    pub fn of(clips: &[ClipScore]) -> Score {
+        let all: Vec<&ClipScore> = clips.iter().collect();
+        let mut score = Score::flat(&all);
+        score.count_confusion = vec![vec![0; MAX_SOURCES + 1]; MAX_SOURCES + 1];
+        for clip in clips {
+            score.count_confusion[clip.count][clip.count_predicted] += 1;
+        }
+        for count in 0..=MAX_SOURCES {
+            let those: Vec<&ClipScore> = clips.iter().filter(|clip| clip.count == count).collect();
+            if !those.is_empty() {
+                score.by_count.insert(count.to_string(), Score::flat(&those));
+            }
+        }
+        score
+    }
+
+    /// The metrics without the division by count.
+    fn flat(clips: &[&ClipScore]) -> Score {
+        let right = clips.iter().filter(|clip| clip.count == clip.count_predicted).count();
+        let angles: Vec<f64> = clips.iter().flat_map(|clip| clip.angles_deg.iter().copied()).collect();
+        Score {
+            n: clips.len(),
+            sources: angles.len(),
+            count_accuracy: ratio(right as f64, clips.len()),
+            count_accuracy_interval: wilson(right, clips.len()),
+            mean_angular_error_deg: mean(angles.iter().copied()),
+            mean_angular_error_interval_deg: clustered_interval(clips.iter().map(|clip| &clip.angles_deg[..])),
+            median_angular_error_deg: median(angles),
+            mean_angular_error_full_deg: mean(clips.iter().flat_map(|clip| clip.full_deg.iter().copied())),
+            distance_error_m: mean(clips.iter().flat_map(|clip| clip.distance_errors_m.iter().copied())),
+            class_accuracy: mean(
+                clips.iter().flat_map(|clip| clip.class_right.iter().map(|&r| f64::from(u8::from(r)))),
+            ),
+            log_surface_error: mean(clips.iter().filter_map(|clip| clip.log_surface_error)),
+            absorption_error: mean(clips.iter().filter_map(|clip| clip.absorption_error)),
+            ..Score::default()
+        }
+    }
+}
+
+fn ratio(sum: f64, n: usize) -> Option<f64> {
+    (n > 0).then(|| sum / n as f64)
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, n) = values.fold((0.0, 0), |(sum, n), value| (sum + value, n + 1));
+    ratio(sum, n)
+}
+
+/// The middle value, or the mean of the two middle ones.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let n = values.len();
+    (n > 0).then(|| (values[(n - 1) / 2] + values[n / 2]) / 2.0)
+}
+
+/// Wilson's 95 % interval of a share.
+fn wilson(right: usize, n: usize) -> Option<[f64; 2]> {
+    let p = ratio(right as f64, n)?;
+    let (n, z2) = (n as f64, Z95 * Z95);
+    let (centre, half) = (p + z2 / (2.0 * n), Z95 * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt());
+    Some([((centre - half) / (1.0 + z2 / n)).max(0.0), ((centre + half) / (1.0 + z2 / n)).min(1.0)])
+}
+
+/// 95 % interval of a mean over values that come in clusters (the sources of a clip are not independent): the ratio
+/// estimator's linearised variance. `None` below two clusters with values.
+fn clustered_interval<'a>(clusters: impl Iterator<Item = &'a [f64]>) -> Option<[f64; 2]> {
+    let sums: Vec<(f64, f64)> =
+        clusters.filter(|c| !c.is_empty()).map(|c| (c.iter().sum::<f64>(), c.len() as f64)).collect();
+    let (total, weight) = sums.iter().fold((0.0, 0.0), |(t, w), (sum, n)| (t + sum, w + n));
+    if sums.len() < 2 {
+        return None;
+    }
+    let (centre, n) = (total / weight, sums.len() as f64);
+    let squares: f64 = sums.iter().map(|(sum, size)| (sum - centre * size).powi(2)).sum();
+    let half = Z95 * (n / (n - 1.0) * squares).sqrt() / weight;
+    Some([centre - half, centre + half])
+}

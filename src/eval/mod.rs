@@ -1,0 +1,3 @@
+//! Scores, and what they are shown with: the spatial encoder against ground truth and the best constant predictor.
+
+pub mod encoder;
