@@ -19,4 +19,5 @@ pub mod shard;
 pub mod signals;
 pub mod tape;
 pub mod tensor;
+pub mod train;
 pub mod weights;
