@@ -1,3 +1,4 @@
-//! Training: one loop per stage over a run folder that survives any interruption.
+//! Training: the run folder every stage shares, and one loop per stage.
 
 pub mod encoder;
+pub mod run;

@@ -1,0 +1,61 @@
+//! `README.md` of a run: what was trained on what, and what came out.
+
+/// A table of results.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Sentence above the table.
+    pub caption: String,
+    /// Column names.
+    pub header: Vec<String>,
+    /// Rows of cells.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// The card of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Card {
+    /// Heading.
+    pub title: String,
+    /// What the run is, in a few sentences.
+    pub summary: String,
+    /// Named facts: seeds, hashes of the data, parameters, program version.
+    pub facts: Vec<(String, String)>,
+    /// Results.
+    pub tables: Vec<Table>,
+}
+
+impl Card {
+    /// The card as Markdown; `plots` are file names in `plots/`.
+    pub(super) fn to_markdown(&self, plots: &[String]) -> String {
+        let mut out = format!("# {}\n\n{}\n", self.title, self.summary);
+        if !self.facts.is_empty() {
+            out += "\n## Made from\n\n| | |\n|---|---|\n";
+            for (name, value) in &self.facts {
+                out += &format!("| {} | {} |\n", cell(name), cell(value));
+            }
+        }
+        if !self.tables.is_empty() {
+            out += "\n## Results\n";
+        }
+        for table in &self.tables {
+            out += &format!("\n{}\n\n{}", table.caption, row(&table.header));
+            out += &format!("|{}\n", "---|".repeat(table.header.len()));
+            out.extend(table.rows.iter().map(|cells| row(cells)));
+        }
+        if !plots.is_empty() {
+            out += "\n## Curves\n\n";
+            out.extend(plots.iter().map(|name| format!("![{}](plots/{name})\n", name.trim_end_matches(".svg"))));
+        }
+        out += "\nSettings are in `config.toml`, all numbers in `metrics.jsonl`, the model in `checkpoints/`.\n";
+        out
+    }
+}
+
+fn row(cells: &[String]) -> String {
+    format!("| {} |\n", cells.iter().map(|c| cell(c)).collect::<Vec<_>>().join(" | "))
+}
+
+/// Text that cannot break out of its cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
