@@ -1,1 +1,29 @@
-fn main() {}
+//! Training, stage by stage.
+
+#[path = "commands/shared.rs"]
+mod shared;
+#[path = "commands/train_encoder.rs"]
+mod train_encoder;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "twnm-train", version, about = "Trains the parts of twnm", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Stage 1: the spatial encoder.
+    Encoder(train_encoder::Args),
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    shared::start_logging();
+    shared::exit_with(match cli.command {
+        Command::Encoder(args) => train_encoder::run(args),
+    })
+}

@@ -6,6 +6,7 @@
 
 pub mod cells;
 pub mod readout;
+pub mod store;
 pub mod trunk;
 
 use crate::error::{Error, Result};

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::tape::{Grads, Tape, Var};
 use crate::tensor::{Shape, Tensor};
+use crate::weights::Tensors;
 use std::sync::Arc;
 
 /// Which parameter of a model.
@@ -118,31 +119,18 @@ impl Params {
         Arc::get_mut(&mut self.data).expect("no tape holds parameters during an update").as_mut_slice()
     }
     /// Replaces the values of all parameters by those of `source`, matched by name; nothing may be missing, left
-    /// over or of another shape.
+    /// over, of another shape or not finite.
     ///
     /// # Errors
     /// `Data` naming the parameter.
-    pub fn load(&mut self, source: &[(String, Vec<usize>, Vec<f32>)]) -> Result<()> {
-        for (name, _, _) in source {
-            if !self.infos.iter().any(|p| p.name == *name) {
-                return Err(Error::data(format!("tensor {name} is not a parameter of this model")));
-            }
+    pub fn load(&mut self, source: &Tensors) -> Result<()> {
+        if let Some(name) = source.names().find(|name| self.infos.iter().all(|p| p.name != *name)) {
+            return Err(Error::data(format!("tensor {name} is not a parameter of this model")));
         }
         for i in 0..self.infos.len() {
             let info = self.infos[i].clone();
-            let Some((_, shape, values)) = source.iter().find(|(name, ..)| *name == info.name) else {
-                return Err(Error::data(format!("parameter {} is missing", info.name)));
-            };
-            if shape[..] != *info.shape.as_slice() {
-                return Err(Error::data(format!(
-                    "parameter {}: shape {shape:?}, expected {:?}",
-                    info.name, info.shape
-                )));
-            }
-            if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-                return Err(Error::data(format!("parameter {}: element {at} is {}", info.name, values[at])));
-            }
-            self.flat_mut()[info.offset..info.offset + values.len()].copy_from_slice(values);
+            let values = source.parameter(&info.name, info.shape.as_slice())?;
+            self.flat_mut()[info.offset..info.offset + values.len()].copy_from_slice(&values);
         }
         Ok(())
     }

@@ -7,10 +7,12 @@
 mod clips;
 mod constant;
 mod score;
+mod training;
 
 pub use clips::{ClassMap, Evaluation, evaluate, predict_clip};
 pub use constant::Constant;
 pub use score::{ClipScore, Score};
+pub use training::{TrainingScorer, score_table};
 
 use crate::encoder::Output;
 use crate::shard::{Labels, MAX_SOURCES};

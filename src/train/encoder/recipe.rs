@@ -29,6 +29,8 @@ pub struct Data {
     pub train: Vec<String>,
     /// Folders of shards to watch; none: no scores during the run.
     pub dev: Vec<String>,
+    /// Folders of shards to report on when the run ends; none: no final scores.
+    pub test: Vec<String>,
     /// Shortest random crop.
     pub crop_min_s: f64,
     /// Longest random crop.
@@ -101,7 +103,14 @@ pub struct Train {
 
 impl Default for Data {
     fn default() -> Self {
-        Data { train: Vec::new(), dev: Vec::new(), crop_min_s: 2.0, crop_max_s: 2.0, rotation: "yaw".into() }
+        Data {
+            train: Vec::new(),
+            dev: Vec::new(),
+            test: Vec::new(),
+            crop_min_s: 2.0,
+            crop_max_s: 2.0,
+            rotation: "yaw".into(),
+        }
     }
 }
 
@@ -178,6 +187,7 @@ fn data_settings() -> Vec<Setting> {
     vec![
         Setting::texts("train", "Folders of shards to train on."),
         Setting::texts("dev", "Folders of shards to score during the run; may be empty."),
+        Setting::texts("test", "Folders of shards to report on at the end; may be empty."),
         Setting::number("crop_min_s", "s", 0.1, 3600.0, "Shortest random crop."),
         Setting::number("crop_max_s", "s", 0.1, 3600.0, "Longest random crop (whole scenes when it is longer)."),
         Setting::choice("rotation", &["none", "yaw"], "How scenes are turned, with their labels."),
