@@ -5,6 +5,8 @@
 //! the native CPU path. The CUDA device and the emulator add variants here and one arm per op.
 
 pub mod host;
+pub mod simd;
+pub mod tile;
 
 use crate::error::{Error, Result};
 

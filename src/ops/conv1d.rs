@@ -4,7 +4,10 @@
 //! Channels last, odd k, zero padding k/2 ("same" length), G groups: output channel o of group g sees the
 //! Cin/G inputs of that group, first(o) = g Cin/G. Dense (G = 1), grouped and depthwise (G = Cin) alike.
 
+mod host;
+
 use crate::check::{Case, Real, Reference, input};
+use crate::device::simd::dispatch;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -51,13 +54,26 @@ pub fn conv1d(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var, groups: usize)
     assert!(taps % 2 == 1, "conv1d: {taps} taps; \"same\" padding needs an odd number");
     bias.tensor().expect_shape("conv1d bias", &[cout]);
     let sizes = Sizes { batch, len, groups, inputs, outputs: cout / groups, taps };
-    let y = Tensor::from_slice(&[batch, len, cout], &Plain(sizes).forward(&[x.data(), weight.data(), bias.data()]));
-    let (xv, wv, bv) = (x.clone(), weight.clone(), bias.clone());
+    let mut y = Tensor::uninit(&[batch, len, cout]);
+    let out = y.data_mut();
+    dispatch(host::Forward { sizes, x: x.data(), weight: weight.data(), bias: bias.data(), y: out });
+    let (xv, wv, bid) = (x.clone(), weight.clone(), bias.id());
     tape.record("conv1d", &[x, weight, bias], y, move |dy, grads| {
-        let g = Plain(sizes).backward(&[xv.data(), wv.data(), bv.data()], dy.data());
-        grads.add(xv.id(), Tensor::from_slice(xv.shape(), &g[0]));
-        grads.add(wv.id(), Tensor::from_slice(wv.shape(), &g[1]));
-        grads.add(bv.id(), Tensor::from_slice(bv.shape(), &g[2]));
+        let mut dx = xv.id().map(|_| Tensor::uninit(xv.shape()));
+        let mut dw = wv.id().map(|_| Tensor::uninit(wv.shape()));
+        dispatch(host::Backward {
+            sizes,
+            x: xv.data(),
+            weight: wv.data(),
+            dy: dy.data(),
+            dx: dx.as_mut().map(|t| t.data_mut()),
+            dw: dw.as_mut().map(|t| t.data_mut()),
+        });
+        dx.into_iter().for_each(|dx| grads.add(xv.id(), dx));
+        dw.into_iter().for_each(|dw| grads.add(wv.id(), dw));
+        if bid.is_some() {
+            grads.add(bid, super::linear::column_sums(dy.data(), cout));
+        }
     })
 }
 
