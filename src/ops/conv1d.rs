@@ -5,6 +5,7 @@
 //! Cin/G inputs of that group, first(o) = g Cin/G. Dense (G = 1), grouped and depthwise (G = Cin) alike.
 
 mod host;
+mod regroup;
 
 use crate::check::{Case, Real, Reference, input};
 use crate::device::simd::dispatch;

@@ -8,6 +8,7 @@
 //!    the first-level cache. The results are brought back to the order of channels when they are stored.
 
 use super::Sizes;
+use super::regroup::{regroup, ungroup};
 use crate::device::host::Buffer;
 use crate::device::simd::{Kernel, Simd};
 use crate::device::tile::{Extent, Rows, Spread, Start, product};
@@ -109,12 +110,8 @@ fn backward<S: Simd, const W: usize>(simd: S, job: Backward) {
         }
     }
     if let (Some(sums), Some(dw)) = (sums, job.dw) {
-        let at =
-            |g: usize, o: usize, i: usize, t: usize| ((g / W * s.taps + t) * s.inputs + i) * columns + o * W + g % W;
-        for (n, dw) in dw.iter_mut().enumerate() {
-            let (channel, i, t) = (n / (s.inputs * s.taps), n / s.taps % s.inputs, n % s.taps);
-            *dw = sums.as_slice()[at(channel / s.outputs, channel % s.outputs, i, t)];
-        }
+        let sums = sums.as_slice();
+        for_each_weight::<W>(&s, Direction::Forward, |weight, packed| dw[weight] = sums[packed]);
     }
 }
 
@@ -156,88 +153,6 @@ impl Interleaved {
     }
 }
 
-/// out[i W + j] = x[j channels + i]; groups that are not there are zero.
-#[inline(always)]
-fn regroup<S: Simd, const W: usize>(s: S, x: &[f32], channels: usize, out: &mut [f32]) {
-    if W == 1 {
-        out.copy_from_slice(x);
-    } else if (W == 2 || W == 4) && x.len() == W * channels {
-        for i in (0..channels).step_by(S::LANES) {
-            let n = (channels - i).min(S::LANES);
-            // SAFETY: n channels of each of the W groups are readable, and W n numbers writable from i W on.
-            unsafe {
-                let group = |j: usize| s.load_first(x.as_ptr().add(j * channels + i), n);
-                let to = out.as_mut_ptr().add(i * W);
-                if W == 2 {
-                    let (low, high) = s.interleave(group(0), group(1));
-                    store_some::<S, 2>(s, to, [low, high], 2 * n);
-                } else {
-                    let (even_low, even_high) = s.interleave(group(0), group(2));
-                    let (odd_low, odd_high) = s.interleave(group(1), group(3));
-                    let (a, b) = s.interleave(even_low, odd_low);
-                    let (c, d) = s.interleave(even_high, odd_high);
-                    store_some::<S, 4>(s, to, [a, b, c, d], 4 * n);
-                }
-            }
-        }
-    } else {
-        for (i, out) in out.chunks_exact_mut(W).enumerate() {
-            for (j, out) in out.iter_mut().enumerate() {
-                *out = x.get(j * channels + i).copied().unwrap_or(0.0);
-            }
-        }
-    }
-}
-
-/// x[j channels + i] = row[i W + j], for the groups that are there: the inverse of [`regroup`].
-#[inline(always)]
-fn ungroup<S: Simd, const W: usize>(s: S, row: &[f32], channels: usize, x: &mut [f32]) {
-    if W == 1 {
-        x.copy_from_slice(row);
-    } else if (W == 2 || W == 4) && x.len() == W * channels {
-        for i in (0..channels).step_by(S::LANES) {
-            let n = (channels - i).min(S::LANES);
-            // SAFETY: W n numbers are readable from i W on, and n channels of each of the W groups writable.
-            unsafe {
-                let from = row.as_ptr().add(i * W);
-                let part =
-                    |v: usize| s.load_first(from.wrapping_add(v * S::LANES), (W * n).saturating_sub(v * S::LANES));
-                let to = x.as_mut_ptr().add(i);
-                if W == 2 {
-                    let (a, b) = s.deinterleave(part(0), part(1));
-                    s.store_first(to, a, n);
-                    s.store_first(to.add(channels), b, n);
-                } else {
-                    let (even_low, odd_low) = s.deinterleave(part(0), part(1));
-                    let (even_high, odd_high) = s.deinterleave(part(2), part(3));
-                    let (a, c) = s.deinterleave(even_low, even_high);
-                    let (b, d) = s.deinterleave(odd_low, odd_high);
-                    for (j, v) in [a, b, c, d].into_iter().enumerate() {
-                        s.store_first(to.add(j * channels), v, n);
-                    }
-                }
-            }
-        }
-    } else {
-        for (i, row) in row.chunks_exact(W).enumerate() {
-            for (j, &value) in row.iter().enumerate().take(x.len() / channels) {
-                x[j * channels + i] = value;
-            }
-        }
-    }
-}
-
-/// Stores the first `n` numbers of `N` vectors. SAFETY: `n` floats are writable.
-#[inline(always)]
-unsafe fn store_some<S: Simd, const N: usize>(s: S, to: *mut f32, vectors: [S::V; N], n: usize) {
-    for (v, vector) in vectors.into_iter().enumerate() {
-        let left = n.saturating_sub(v * S::LANES);
-        if left > 0 {
-            unsafe { s.store_first(to.add(v * S::LANES), vector, left) };
-        }
-    }
-}
-
 #[derive(Clone, Copy, PartialEq)]
 enum Direction {
     /// Lanes are outputs, a window is (tap, input).
@@ -248,22 +163,35 @@ enum Direction {
 
 /// Weights as matrices B: [groups / W][window][lanes W].
 fn pack_weights<const W: usize>(s: &Sizes, weight: &[f32], direction: Direction) -> Buffer {
-    let (inner, lanes) = match direction {
-        Direction::Forward => (s.inputs, s.outputs),
-        Direction::Backward => (s.outputs, s.inputs),
-    };
-    let mut packed = Buffer::zeroed(s.groups.div_ceil(W) * s.taps * inner * lanes * W);
+    let mut packed = Buffer::zeroed(s.groups.div_ceil(W) * W * s.taps * s.inputs * s.outputs);
     let to = packed.as_mut_slice();
-    for (n, &w) in weight.iter().enumerate() {
-        let (channel, i, t) = (n / (s.inputs * s.taps), n / s.taps % s.inputs, n % s.taps);
-        let (g, o) = (channel / s.outputs, channel % s.outputs);
-        let (row, lane) = match direction {
-            Direction::Forward => (t * s.inputs + i, o),
-            Direction::Backward => ((s.taps - 1 - t) * s.outputs + o, i),
-        };
-        to[(g / W * s.taps * inner + row) * lanes * W + lane * W + g % W] = w;
-    }
+    for_each_weight::<W>(s, direction, |weight_at, packed_at| to[packed_at] = weight[weight_at]);
     packed
+}
+
+/// Calls `f(index in the weight tensor, index in the packed matrices)` for every weight.
+#[inline(always)]
+fn for_each_weight<const W: usize>(s: &Sizes, direction: Direction, mut f: impl FnMut(usize, usize)) {
+    // Distances in the packed matrices of an output, an input and a tap.
+    let (output, input, tap) = match direction {
+        Direction::Forward => (W, s.outputs * W, (s.inputs * s.outputs * W) as isize),
+        Direction::Backward => (s.inputs * W, W, -((s.inputs * s.outputs * W) as isize)),
+    };
+    let first_tap = if direction == Direction::Forward { 0 } else { (s.taps - 1) * s.inputs * s.outputs * W };
+    let mut weight = 0;
+    for g in 0..s.groups {
+        let bundle = g / W * (W * s.taps * s.inputs * s.outputs) + g % W + first_tap;
+        for o in 0..s.outputs {
+            for i in 0..s.inputs {
+                let mut at = (bundle + o * output + i * input) as isize;
+                for _ in 0..s.taps {
+                    f(weight, at as usize);
+                    weight += 1;
+                    at += tap;
+                }
+            }
+        }
+    }
 }
 
 fn regroup_bias<const W: usize>(s: &Sizes, bias: &[f32]) -> Buffer {
