@@ -20,6 +20,7 @@ pub mod rng;
 pub mod shard;
 pub mod signals;
 pub mod sources;
+pub mod sim;
 pub mod tape;
 pub mod tensor;
 pub mod train;

@@ -12,10 +12,23 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Rir(commands::rir::Args),
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+/// Measure speed
+#[derive(Subcommand)]
+enum Bench {
+    Rir(commands::bench_rir::Args),
+}
 
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     commands::start_logging();
-    commands::exit_with(match cli.command {})
+    commands::exit_with(match cli.command {
+        Command::Rir(args) => commands::rir::run(args),
+        Command::Bench(Bench::Rir(args)) => commands::bench_rir::run(args),
+    })
 }

@@ -1,0 +1,204 @@
+//! Arrival time and Ambisonic gains of images, a block at a time (the geometry shared by every filter).
+
+use crate::sim::image_source::images::{Images, PADDING, Row, Walls};
+use crate::sim::image_source::simd::{Simd, multiversion};
+
+/// Images in a block; rows are cut at its end.
+pub(crate) const CAPACITY: usize = 512;
+
+/// A block of images, ready to be spread over samples.
+#[repr(align(64))]
+pub(crate) struct Block {
+    /// Whole part of the arrival time on the consumer's grid.
+    pub position: [i32; CAPACITY + PADDING],
+    /// Rest of the arrival time, 0 to 1 of a grid step.
+    pub fraction: [f32; CAPACITY + PADDING],
+    /// (1, u_y, u_z, u_x) / distance: W, Y, Z, X without wall losses.
+    pub gains: [[f32; 4]; CAPACITY + PADDING],
+    /// Wall (and air) losses per band.
+    pub amplitude: Vec<[f32; CAPACITY + PADDING]>,
+    /// Distances in metres, only filled when air absorbs.
+    distance_m: [f32; CAPACITY + PADDING],
+    /// Images in use.
+    pub len: usize,
+}
+
+/// How arrival times are laid on a grid: position = distance * steps_per_m + shift.
+#[derive(Clone, Copy)]
+pub(crate) struct TimeGrid {
+    pub steps_per_m: f64,
+    pub shift: f64,
+}
+
+/// Calls `consume` with blocks of all images that have not lost everything, in a fixed order.
+pub(crate) fn for_each_block(
+    simd: Simd,
+    images: &Images,
+    walls: &Walls,
+    grid: TimeGrid,
+    mut consume: impl FnMut(&Block),
+) {
+    let mut block = Box::new(Block {
+        position: [0; CAPACITY + PADDING],
+        fraction: [0.0; CAPACITY + PADDING],
+        gains: [[0.0; 4]; CAPACITY + PADDING],
+        amplitude: vec![[0.0; CAPACITY + PADDING]; walls.amplitudes.len()],
+        distance_m: [0.0; CAPACITY + PADDING],
+        len: 0,
+    });
+    let air = walls.air_per_m.iter().any(|&m| m > 0.0);
+    images.rows(|mut row| {
+        let silent = |tables: &[Vec<f32>; 3]| tables[1][row.y] * tables[2][row.z] == 0.0;
+        if walls.amplitudes.iter().all(silent) {
+            return;
+        }
+        while !row.x.is_empty() {
+            let part = row.x.len().min(CAPACITY - block.len);
+            let rest = row.x.start + part..row.x.end;
+            row.x.end = row.x.start + part;
+            append(simd, images, walls, &row, grid, air, &mut block);
+            row.x = rest;
+            if block.len == CAPACITY {
+                finish(simd, walls, air, &mut block, &mut consume);
+            }
+        }
+    });
+    finish(simd, walls, air, &mut block, &mut consume);
+}
+
+fn finish(simd: Simd, walls: &Walls, air: bool, block: &mut Block, consume: &mut impl FnMut(&Block)) {
+    if block.len == 0 {
+        return;
+    }
+    if air {
+        let Block { amplitude, distance_m, len, .. } = block;
+        for (amplitude, &m) in amplitude.iter_mut().zip(&walls.air_per_m) {
+            attenuate(simd, &mut amplitude[..*len], &distance_m[..*len], -0.5 * m as f32);
+        }
+    }
+    consume(block);
+    block.len = 0;
+}
+
+#[inline(always)]
+fn append(simd: Simd, images: &Images, walls: &Walls, row: &Row, grid: TimeGrid, air: bool, block: &mut Block) {
+    let at = block.len;
+    let n = row.x.len();
+    // Whole vectors: entries behind the row's end are computed from the padding and overwritten next time.
+    let whole = n.next_multiple_of(8);
+    let to = at..at + whole;
+    let out = Out {
+        position: &mut block.position[to.clone()],
+        fraction: &mut block.fraction[to.clone()],
+        gains: &mut block.gains[to.clone()],
+        distance_m: if air { &mut block.distance_m[to.clone()] } else { &mut [] },
+    };
+    let line = Line {
+        yz_squared: row.yz_squared,
+        y: images.offset_m[1][row.y] as f32,
+        z: images.offset_m[2][row.z] as f32,
+        grid,
+    };
+    geometry(simd, &images.offset_m[0][row.x.start..row.x.start + whole], line, out);
+    for (amplitude, tables) in block.amplitude.iter_mut().zip(&walls.amplitudes) {
+        let yz = tables[1][row.y] * tables[2][row.z];
+        let x = &tables[0][row.x.start..row.x.start + whole];
+        for (a, x) in amplitude[to.clone()].iter_mut().zip(x) {
+            *a = x * yz;
+        }
+    }
+    block.len += n;
+}
+
+#[derive(Clone, Copy)]
+struct Line {
+    yz_squared: f64,
+    y: f32,
+    z: f32,
+    grid: TimeGrid,
+}
+
+struct Out<'a> {
+    position: &'a mut [i32],
+    fraction: &'a mut [f32],
+    gains: &'a mut [[f32; 4]],
+    /// Empty when nobody asks for distances.
+    distance_m: &'a mut [f32],
+}
+
+multiversion! {
+    fn geometry(x_m: &[f64], line: Line, out: Out<'_>) = geometry_body
+}
+
+#[inline(always)]
+fn geometry_body(x_m: &[f64], line: Line, out: Out<'_>) {
+    const LANES: usize = 8;
+    let n = x_m.len() / LANES;
+    let (position, _) = out.position.as_chunks_mut::<LANES>();
+    let (fraction, _) = out.fraction.as_chunks_mut::<LANES>();
+    let (gains, _) = out.gains.as_chunks_mut::<LANES>();
+    let (distance_m, _) = out.distance_m.as_chunks_mut::<LANES>();
+    let (xs, _) = x_m.as_chunks::<LANES>();
+    for i in 0..n {
+        let x = &xs[i];
+        let mut d = [0.0f64; LANES];
+        let mut inverse = [0.0f32; LANES];
+        for l in 0..LANES {
+            d[l] = (x[l] * x[l] + line.yz_squared).sqrt();
+            let u = d[l] * line.grid.steps_per_m + line.grid.shift;
+            // SAFETY: u is finite and below 2^31: `Room::check` bounds every response to 2^28 samples.
+            let whole: i32 = unsafe { u.to_int_unchecked() };
+            position[i][l] = whole;
+            fraction[i][l] = (u - whole as f64) as f32;
+            inverse[l] = 1.0 / d[l] as f32;
+        }
+        if !distance_m.is_empty() {
+            for l in 0..LANES {
+                distance_m[i][l] = d[l] as f32;
+            }
+        }
+        for l in 0..LANES {
+            let square = inverse[l] * inverse[l];
+            gains[i][l] = [inverse[l], line.y * square, line.z * square, x[l] as f32 * square];
+        }
+    }
+}
+
+multiversion! {
+    /// amplitude *= exp(rate * distance), with rate <= 0.
+    fn attenuate(amplitude: &mut [f32], distance_m: &[f32], rate: f32) = attenuate_body
+}
+
+#[inline(always)]
+fn attenuate_body(amplitude: &mut [f32], distance_m: &[f32], rate: f32) {
+    let per_octave = rate * std::f32::consts::LOG2_E;
+    for (a, d) in amplitude.iter_mut().zip(distance_m) {
+        // 2^x = 2^floor(x) * 2^rest; the polynomial is the Taylor series around 1/2, relative error 2e-8.
+        let x = (d * per_octave).max(-126.0);
+        // SAFETY: x is within -126..=0.
+        let whole: i32 = unsafe { (x - 1.0).to_int_unchecked() };
+        let t = (x - whole as f32 - 0.5) * std::f32::consts::LN_2;
+        let series = 1.0
+            + t * (1.0 + t * (1.0 / 2.0 + t * (1.0 / 6.0 + t * (1.0 / 24.0 + t * (1.0 / 120.0 + t * (1.0 / 720.0))))));
+        let power = f32::from_bits(((whole + 127).max(0) as u32) << 23);
+        *a *= series * std::f32::consts::SQRT_2 * power;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attenuation_is_the_exponential_on_every_path() {
+        let distances: Vec<f32> = (0..4000).map(|i| i as f32 * 0.37).collect();
+        for simd in Simd::available() {
+            let mut amplitude = vec![1.0f32; distances.len()];
+            attenuate(simd, &mut amplitude, &distances, -0.05);
+            for (a, d) in amplitude.iter().zip(&distances) {
+                let expected = (-0.05 * *d as f64).exp();
+                assert!((*a as f64 - expected).abs() <= 4e-6 * expected + 1e-30, "{simd:?} {d}: {a} {expected}");
+            }
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The `moving` filter for many images: spread each image over 8 points of a twice finer grid with a
+//! Kaiser-Bessel kernel, then turn the grid into the response by Fourier transform (the type-1
+//! non-uniform FFT of Fessler and Sutton 2003, with the windowed sinc in the place of the ideal one).
+//!
+//! The spectrum G of the grid is multiplied by F = H / K (H: windowed sinc, K: kernel) and folded to the
+//! sample rate. With the even and odd grid points E and O transformed apart this is
+//! Y = (F0 + F1) E + exp(-i pi k / M) (F0 - F1) O for k = 0..M, F0 and F1 the halves of F: three transforms of
+//! length M instead of one of 2M and one of M. F is real and even, so two channels travel as one complex signal.
+
+use crate::sim::image_source::block::{Block, CAPACITY, TimeGrid};
+use crate::sim::image_source::simd::{Level, Simd};
+use rustfft::{Fft, FftPlanner, num_complex::Complex32};
+use std::collections::BTreeMap;
+use std::f64::consts::PI;
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// Grid points an image is spread over.
+const WIDTH: usize = 8;
+/// Kernel table: rows per grid step. Linear interpolation errs by at most 2e-6 of the peak.
+const ROWS: usize = 256;
+/// Samples in front of the response (taps before it are dropped) and behind it.
+const MARGIN: usize = 48;
+/// Shape of the kernel, best for a factor of two and 8 points (Beatty, Nishimura and Pauly 2005, eq. 5).
+const BETA: f64 = 18.6;
+
+/// Bessel function I0 by its power series (all terms positive: no cancellation).
+fn bessel_i0(x: f64) -> f64 {
+    let quarter = x * x / 4.0;
+    let (mut term, mut sum) = (1.0, 1.0);
+    for k in 1..200 {
+        term *= quarter / (k * k) as f64;
+        sum += term;
+        if term < sum * 1e-17 {
+            break;
+        }
+    }
+    sum
+}
+
+/// One line of the kernel table: the 8 weights at a fraction and their differences to the next line.
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct KernelRow {
+    weight: [f32; WIDTH],
+    slope: [f32; WIDTH],
+}
+
+fn kernel_table() -> &'static [KernelRow; ROWS + 1] {
+    static TABLE: OnceLock<Box<[KernelRow; ROWS + 1]>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let kernel = |x: f64| {
+            let inside = 1.0 - (x / (WIDTH as f64 / 2.0)).powi(2);
+            if inside <= 0.0 { 0.0 } else { bessel_i0(BETA * inside.sqrt()) / bessel_i0(BETA) }
+        };
+        let at = |row: usize, j: usize| kernel(j as f64 - 3.0 - row as f64 / ROWS as f64);
+        let mut table = Box::new([KernelRow { weight: [0.0; WIDTH], slope: [0.0; WIDTH] }; ROWS + 1]);
+        for (row, line) in table.iter_mut().enumerate() {
+            for j in 0..WIDTH {
+                line.weight[j] = at(row, j) as f32;
+                line.slope[j] = (at(row + 1, j) - at(row, j)) as f32;
+            }
+        }
+        table
+    })
+}
+
+/// Transforms and spectra for one length; shared by all responses of about that length.
+pub(crate) struct Plan {
+    /// Transform length M, at least the response and its margins.
+    len: usize,
+    forward: Arc<dyn Fft<f32>>,
+    inverse: Arc<dyn Fft<f32>>,
+    /// (F0 + F1) / M.
+    even: Vec<f32>,
+    /// exp(-i pi k / M) (F0 - F1) / M.
+    odd: Vec<Complex32>,
+}
+
+/// Smallest 2^a 3^b 5^c (b <= 2, c <= 1) not below `n`: lengths that transform fast and are few enough to keep.
+pub(crate) fn fast_length(n: usize) -> usize {
+    let mut best = n.next_power_of_two();
+    for factor in [3, 5, 9, 15, 45] {
+        let length = factor * n.div_ceil(factor).next_power_of_two();
+        best = best.min(length);
+    }
+    best
+}
+
+impl Plan {
+    /// The plan for responses of `samples`, from a cache that keeps one per transform length.
+    pub fn for_samples(samples: usize) -> Arc<Plan> {
+        static PLANS: Mutex<BTreeMap<usize, Arc<Plan>>> = Mutex::new(BTreeMap::new());
+        let len = fast_length(samples + 2 * MARGIN);
+        if let Some(plan) = PLANS.lock().expect("no panic while the plans are locked").get(&len) {
+            return plan.clone();
+        }
+        let plan = Arc::new(Plan::new(len));
+        PLANS.lock().expect("no panic while the plans are locked").entry(len).or_insert(plan).clone()
+    }
+
+    fn new(len: usize) -> Plan {
+        let mut planner = FftPlanner::new();
+        let (filter, m) = (Self::filter(len), len as f64);
+        let (first, second) = filter.split_at(len);
+        let even = first.iter().zip(second).map(|(a, b)| ((a + b) / m) as f32).collect();
+        let odd = first.iter().zip(second).enumerate().map(|(k, (a, b))| {
+            let (angle, size) = (-PI * k as f64 / m, (a - b) / m);
+            Complex32::new((size * angle.cos()) as f32, (size * angle.sin()) as f32)
+        });
+        let odd = odd.collect();
+        Plan { len, forward: planner.plan_fft_forward(len), inverse: planner.plan_fft_inverse(len), even, odd }
+    }
+
+    /// F = H / K at the 2M grid frequencies, in double precision.
+    fn filter(len: usize) -> Vec<f64> {
+        let n = 2 * len;
+        // H: the windowed sinc sampled at half samples, -80..=80, as an even sequence on the circle.
+        let mut taps = vec![rustfft::num_complex::Complex64::default(); n];
+        for j in -80i64..=80 {
+            let x = j as f64 / 2.0;
+            let sinc = if j == 0 { 1.0 } else { (PI * x).sin() / (PI * x) };
+            let at = j.rem_euclid(n as i64) as usize;
+            taps[at].re += 0.5 * sinc * (0.5 + 0.5 * (PI * x / 40.0).cos());
+        }
+        FftPlanner::<f64>::new().plan_fft_forward(n).process(&mut taps);
+        let kernel = |frequency: f64| {
+            let z = (BETA * BETA - (PI * WIDTH as f64 * frequency).powi(2)).max(1e-12).sqrt();
+            WIDTH as f64 * z.sinh() / z / bessel_i0(BETA)
+        };
+        let frequency = |k: usize| k.min(n - k) as f64 / n as f64;
+        taps.iter().enumerate().map(|(k, h)| h.re / kernel(frequency(k))).collect()
+    }
+
+    /// The grid of arrival times for [`spread`]: two steps per sample.
+    pub fn time_grid(sample_rate: u32, speed_of_sound: f64, delay_samples: u32) -> TimeGrid {
+        TimeGrid {
+            steps_per_m: 2.0 * sample_rate as f64 / speed_of_sound,
+            shift: 2.0 * (MARGIN as f64 + delay_samples as f64),
+        }
+    }
+
+    /// Elements of the grid: 2M points of four channels.
+    pub fn grid_len(&self) -> usize {
+        8 * self.len
+    }
+
+    /// Turns a filled grid into `samples` of each of `channels` (1 or 4) channels, channel-major, W, Y, Z, X.
+    pub fn response(&self, grid: &[f32], channels: usize, samples: usize) -> Vec<f32> {
+        let m = self.len;
+        let points: &[Complex32] = bytemuck_complex(grid);
+        let mut out = vec![0.0; channels * samples];
+        let scratch_len = self.forward.get_inplace_scratch_len().max(self.inverse.get_inplace_scratch_len());
+        let mut scratch = vec![Complex32::default(); scratch_len];
+        let (mut even, mut odd) = (vec![Complex32::default(); m], vec![Complex32::default(); m]);
+        // Pair 0 is W + iY, pair 1 is Z + iX.
+        for pair in 0..channels.div_ceil(2) {
+            for (t, four) in points.as_chunks::<4>().0.iter().enumerate() {
+                even[t] = four[pair];
+                odd[t] = four[2 + pair];
+            }
+            self.forward.process_with_scratch(&mut even, &mut scratch);
+            self.forward.process_with_scratch(&mut odd, &mut scratch);
+            for ((e, o), (a, b)) in even.iter_mut().zip(&odd).zip(self.even.iter().zip(&self.odd)) {
+                *e = *e * a + *o * b;
+            }
+            self.inverse.process_with_scratch(&mut even, &mut scratch);
+            let heard = &even[MARGIN..MARGIN + samples];
+            for (to, y) in out[2 * pair * samples..][..samples].iter_mut().zip(heard) {
+                *to = y.re;
+            }
+            if channels == 4 {
+                for (to, y) in out[(2 * pair + 1) * samples..][..samples].iter_mut().zip(heard) {
+                    *to = y.im;
+                }
+            }
+        }
+        out
+    }
+}
+
+fn bytemuck_complex(values: &[f32]) -> &[Complex32] {
+    assert!(values.len().is_multiple_of(2));
+    // SAFETY: Complex32 is repr(C) of two f32 and as aligned as f32.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len() / 2) }
+}
+
+/// Spreads the images of `block`, scaled by the amplitudes of `band`, over `grid` ([`Plan::grid_len`]).
+pub(crate) fn spread(simd: Simd, block: &Block, band: usize, grid: &mut [f32]) {
+    let n = block.len;
+    let last = grid.len() as i32 / 4 - WIDTH as i32;
+    let inside = block.position[..n].iter().fold(true, |ok, &p| ok & (p >= 3) & (p - 3 <= last));
+    assert!(inside, "an arrival lies outside the time grid");
+    let (mut rows, mut rests) = ([0i32; CAPACITY], [0f32; CAPACITY]);
+    for ((row, rest), fraction) in rows.iter_mut().zip(&mut rests).zip(&block.fraction[..n]) {
+        let x = fraction * ROWS as f32;
+        // SAFETY: a fraction is within 0..=1.
+        *row = unsafe { x.to_int_unchecked() };
+        *rest = x - *row as f32;
+    }
+    let spread = Spread { block, amplitude: &block.amplitude[band], rows: &rows, rests: &rests };
+    match simd.level() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level proves the instructions; positions were checked above, rows are at most ROWS.
+        Level::Avx512 => unsafe { spread.avx512(grid) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx2 => unsafe { spread.avx2(grid) },
+        _ => spread.portable(grid),
+    }
+}
+
+struct Spread<'a> {
+    block: &'a Block,
+    amplitude: &'a [f32],
+    rows: &'a [i32; CAPACITY],
+    rests: &'a [f32; CAPACITY],
+}
+
+impl Spread<'_> {
+    fn portable(&self, grid: &mut [f32]) {
+        let table = kernel_table();
+        for i in 0..self.block.len {
+            let line = &table[self.rows[i] as usize];
+            let gains = self.block.gains[i].map(|g| g * self.amplitude[i]);
+            let to = &mut grid[4 * (self.block.position[i] as usize - 3)..][..4 * WIDTH];
+            for j in 0..WIDTH {
+                let weight = line.weight[j] + self.rests[i] * line.slope[j];
+                for c in 0..4 {
+                    to[4 * j + c] += weight * gains[c];
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// The processor has AVX2 and FMA; positions lie within `grid` and rows within the table.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2(&self, grid: &mut [f32]) {
+        use std::arch::x86_64::*;
+        let table = kernel_table().as_ptr();
+        let pick: [__m256i; 4] = std::array::from_fn(|k| {
+            let (a, b) = (2 * k as i32, 2 * k as i32 + 1);
+            _mm256_setr_epi32(a, a, a, a, b, b, b, b)
+        });
+        for i in 0..self.block.len {
+            // SAFETY: by the contract of this function.
+            unsafe {
+                let line = table.add(self.rows[i] as usize).cast::<f32>();
+                let rest = _mm256_set1_ps(self.rests[i]);
+                let weights = _mm256_fmadd_ps(rest, _mm256_load_ps(line.add(8)), _mm256_load_ps(line));
+                let gains = _mm256_broadcast_ps(&_mm_loadu_ps(self.block.gains[i].as_ptr()));
+                let gains = _mm256_mul_ps(gains, _mm256_set1_ps(*self.amplitude.get_unchecked(i)));
+                let to = grid.as_mut_ptr().add(4 * (self.block.position[i] as usize - 3));
+                for (k, pick) in pick.iter().enumerate() {
+                    let weight = _mm256_permutevar8x32_ps(weights, *pick);
+                    let to = to.add(8 * k);
+                    _mm256_storeu_ps(to, _mm256_fmadd_ps(weight, gains, _mm256_loadu_ps(to)));
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// The processor has AVX-512 F and VL; positions lie within `grid` and rows within the table.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
+    unsafe fn avx512(&self, grid: &mut [f32]) {
+        use std::arch::x86_64::*;
+        let table = kernel_table().as_ptr();
+        let first = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+        let second = _mm512_add_epi32(first, _mm512_set1_epi32(4));
+        for i in 0..self.block.len {
+            // SAFETY: by the contract of this function.
+            unsafe {
+                let line = table.add(self.rows[i] as usize).cast::<f32>();
+                let rest = _mm256_set1_ps(self.rests[i]);
+                let weights = _mm256_fmadd_ps(rest, _mm256_load_ps(line.add(8)), _mm256_load_ps(line));
+                let weights = _mm512_castps256_ps512(weights);
+                let gains = _mm512_broadcast_f32x4(_mm_loadu_ps(self.block.gains[i].as_ptr()));
+                let gains = _mm512_mul_ps(gains, _mm512_set1_ps(*self.amplitude.get_unchecked(i)));
+                let to = grid.as_mut_ptr().add(4 * (self.block.position[i] as usize - 3));
+                let low = _mm512_fmadd_ps(_mm512_permutexvar_ps(first, weights), gains, _mm512_loadu_ps(to));
+                let next = to.add(16);
+                let high = _mm512_fmadd_ps(_mm512_permutexvar_ps(second, weights), gains, _mm512_loadu_ps(next));
+                _mm512_storeu_ps(to, low);
+                _mm512_storeu_ps(next, high);
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The image-source method for shoebox rooms (Allen and Berkley 1979) with first-order Ambisonic receivers.
+//!
+//! Every image is a plane wave with gain 1/d, delay d/c and the products of its wall reflections
+//! sqrt(1 - absorption). Delays are computed in double precision. Few images are written tap by tap
+//! ([`direct`]), many are spread on a grid and transformed ([`grid`]); frequency-dependent rooms are computed
+//! per octave band and joined ([`bands`]).
+
+pub mod bands;
+mod block;
+mod direct;
+mod grid;
+mod high_pass;
+mod images;
+mod lut;
+mod simd;
+
+use crate::error::Result;
+use crate::sim::room::{Extent, Filter, Room};
+use images::{Images, Walls};
+use rayon::prelude::*;
+pub use simd::Simd;
+
+/// Impulse responses of one room.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rir {
+    /// 4 (W, Y, Z, X; ACN/SN3D) or 1.
+    pub channels: usize,
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// Per source: [channels, samples] channel-major; the lengths may differ.
+    pub responses: Vec<Vec<f32>>,
+}
+
+impl Rir {
+    /// Samples of source `index`.
+    pub fn samples(&self, index: usize) -> usize {
+        self.responses[index].len() / self.channels
+    }
+
+    /// Channel `channel` of source `index`.
+    pub fn channel(&self, index: usize, channel: usize) -> &[f32] {
+        let samples = self.samples(index);
+        &self.responses[index][channel * samples..][..samples]
+    }
+
+    /// All responses as one tensor [sources, channels, samples], the shorter ones followed by zeros.
+    pub fn to_tensor(&self) -> (Vec<f32>, [usize; 3]) {
+        let longest = (0..self.responses.len()).map(|i| self.samples(i)).max().unwrap_or(0);
+        let shape = [self.responses.len(), self.channels, longest];
+        let mut tensor = vec![0.0; shape.iter().product()];
+        for (row, to) in tensor.chunks_mut(longest.max(1)).enumerate() {
+            let from = self.channel(row / self.channels, row % self.channels);
+            to[..from.len()].copy_from_slice(from);
+        }
+        (tensor, shape)
+    }
+}
+
+/// The responses of every source of `room`. Sources are computed in parallel; the result does not depend
+/// on the number of threads. Errors: what [`Room::check`] refuses.
+pub fn impulse_responses(room: &Room) -> Result<Rir> {
+    impulse_responses_with(room, Simd::best())
+}
+
+/// [`impulse_responses`] with a chosen instruction set (the results agree within rounding).
+pub fn impulse_responses_with(room: &Room, simd: Simd) -> Result<Rir> {
+    room.check()?;
+    let prepared = Prepared::new(room, simd);
+    let responses = (0..room.sources_m.len()).into_par_iter().map(|i| prepared.response(i)).collect();
+    Ok(Rir { channels: room.microphone.channels(), sample_rate: room.sample_rate, responses })
+}
+
+/// Number of images of source `index` that are heard.
+pub fn heard_images(room: &Room, index: usize) -> Result<usize> {
+    room.check()?;
+    let walls = Walls::new(room, &room.absorption[..1], vec![0.0]);
+    Ok(Images::new(room, &walls, index).count_and_farthest().0)
+}
+
+/// What the sources of a room share.
+struct Prepared<'a> {
+    room: &'a Room,
+    bands: Vec<[f64; 6]>,
+    walls: Walls,
+    simd: Simd,
+}
+
+impl Prepared<'_> {
+    fn new(room: &Room, simd: Simd) -> Prepared<'_> {
+        let (bands, air_per_m) = bands::resampled(room);
+        Prepared { room, walls: Walls::new(room, &bands, air_per_m), bands, simd }
+    }
+
+    fn response(&self, index: usize) -> Vec<f32> {
+        let room = self.room;
+        let channels = room.microphone.channels();
+        let images = Images::new(room, &self.walls, index);
+        let (count, farthest) = images.count_and_farthest();
+        let rate = room.sample_rate as f64;
+        let samples = match room.extent {
+            Extent::DurationS(t) => (t * rate).round() as usize,
+            Extent::MaxOrder(_) => {
+                let latest_s = match room.filter {
+                    Filter::Lut => lut::latest_s(room, index),
+                    _ => farthest.sqrt() / room.speed_of_sound,
+                };
+                let latest = (latest_s + room.delay_samples as f64 / rate) * rate;
+                (latest + 41.0).ceil() as usize + 1
+            }
+        };
+        let mut per_band = match room.filter {
+            Filter::Lut => lut::responses(room, &self.bands, &self.walls.air_per_m, index, samples),
+            Filter::Fixed => self.direct(&images, samples),
+            Filter::Moving if grid_is_faster(count, samples) => self.gridded(&images, samples),
+            Filter::Moving => self.direct(&images, samples),
+        };
+        let mut response = if per_band.len() == 1 {
+            per_band.swap_remove(0)
+        } else {
+            let bank = bands::Bank::for_samples(room.sample_rate, samples);
+            let mut sum = bank.start(channels);
+            for (band, response) in per_band.iter().enumerate() {
+                bank.add(&mut sum, band, response, channels);
+            }
+            bank.finish(sum, channels, samples)
+        };
+        if room.high_pass_hz > 0.0 {
+            high_pass::high_pass(&mut response, channels, room.high_pass_hz, room.sample_rate);
+        }
+        response
+    }
+
+    fn direct(&self, images: &Images, samples: usize) -> Vec<Vec<f32>> {
+        let room = self.room;
+        let channels = room.microphone.channels();
+        let stride = direct::padded_length(samples);
+        let mut out = vec![vec![0.0; channels * stride]; self.bands.len()];
+        let grid = direct::time_grid(room.sample_rate, room.speed_of_sound, room.delay_samples);
+        let moving = room.filter == Filter::Moving;
+        block::for_each_block(self.simd, images, &self.walls, grid, |block| {
+            for (band, out) in out.iter_mut().enumerate() {
+                direct::add(self.simd, block, band, moving, channels, out);
+            }
+        });
+        let heard = |padded: Vec<f32>| {
+            padded.chunks(stride).flat_map(|c| &c[direct::MARGIN..direct::MARGIN + samples]).copied().collect()
+        };
+        out.into_iter().map(heard).collect()
+    }
+
+    fn gridded(&self, images: &Images, samples: usize) -> Vec<Vec<f32>> {
+        let room = self.room;
+        let plan = grid::Plan::for_samples(samples);
+        let mut grids = vec![vec![0.0; plan.grid_len()]; self.bands.len()];
+        let time = grid::Plan::time_grid(room.sample_rate, room.speed_of_sound, room.delay_samples);
+        block::for_each_block(self.simd, images, &self.walls, time, |block| {
+            for (band, grid) in grids.iter_mut().enumerate() {
+                grid::spread(self.simd, block, band, grid);
+            }
+        });
+        grids.iter().map(|grid| plan.response(grid, room.microphone.channels(), samples)).collect()
+    }
+}
+
+/// Writing taps costs in proportion to the images, the transforms in proportion to the samples.
+fn grid_is_faster(images: usize, samples: usize) -> bool {
+    images > 512 + samples / 5
+}

@@ -1,0 +1,6 @@
+//! Room simulation: from a description of a room to impulse responses, scenes and their exact labels.
+
+pub mod acoustics;
+pub mod image_source;
+pub mod room;
+mod room_json;
