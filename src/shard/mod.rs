@@ -13,6 +13,7 @@ pub mod labels;
 pub mod manifest;
 pub mod reader;
 pub mod sampler;
+pub mod simulate;
 pub mod writer;
 
 pub use labels::{ACTIVITY_STEP_S, Labels, MAX_SOURCES};

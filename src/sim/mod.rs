@@ -1,6 +1,11 @@
 //! Room simulation: from a description of a room to impulse responses, scenes and their exact labels.
 
 pub mod acoustics;
+pub mod config;
+pub mod convolve;
 pub mod image_source;
+pub mod render;
 pub mod room;
 mod room_json;
+pub mod rtsd;
+pub mod scene;

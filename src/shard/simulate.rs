@@ -1,0 +1,156 @@
+//! A whole set of simulated scenes: rendered in parallel, written shard by shard, continued after a kill.
+
+use super::{Labels, Manifest, Sample, ShardSpec, ShardWriter};
+use crate::audio::wav;
+use crate::error::{Context, Error, Kind, Result};
+use crate::sim::config::SceneConfig;
+use crate::sim::render::{Rendered, render_with_truth};
+use crate::sim::scene::SceneSampler;
+use crate::sources::{Sources, Split};
+use rayon::prelude::*;
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+
+/// What to simulate and where.
+pub struct Simulation<'a> {
+    /// Folder of the set.
+    pub out: &'a Path,
+    /// How scenes are drawn.
+    pub config: &'a SceneConfig,
+    /// Dry recordings.
+    pub sources: &'a Sources,
+    /// Which of them are used.
+    pub split: Split,
+    /// Seed of the scenes.
+    pub seed: u64,
+    /// How many scenes.
+    pub scenes: usize,
+    /// Whether every scene is also written as `OUT/wav/<id>.wav` (16 bit, scaled down where it would clip).
+    pub wav: bool,
+}
+
+impl Simulation<'_> {
+    /// Makes the set, or the part of it that is missing; `done(n)` is called with the number of scenes that were
+    /// already there and then with 1 after each new one. The bytes depend on the settings alone, not on threads
+    /// or interruptions. Errors: [`Kind::Usage`] when the folder holds another set or no scene can be drawn,
+    /// [`Kind::Data`] for a recording that cannot be decoded, [`Kind::Stopped`] after a signal.
+    pub fn run(&self, done: impl Fn(usize) + Sync) -> Result<Manifest> {
+        let sampler = SceneSampler::new(self.config, self.sources, self.split, self.seed)?;
+        let writer = ShardWriter::open(self.out, self.spec()?)?;
+        let missing = writer.missing().to_vec();
+        let left: usize = missing.iter().map(|&i| writer.spec().range(i).len()).sum();
+        done(self.scenes - left);
+        if !missing.is_empty() {
+            self.sources.write_splits(&self.out.join("splits.json"))?;
+        }
+        // One shard is written while the next one is rendered.
+        std::thread::scope(|scope| {
+            let (send, receive) = sync_channel::<(usize, Vec<Sample>)>(0);
+            let writer = &writer;
+            let writing = scope.spawn(move || -> Result<()> {
+                receive.iter().try_for_each(|(index, samples)| writer.write(index, &samples))
+            });
+            let rendered = missing.iter().try_for_each(|&index| {
+                let range = writer.spec().range(index);
+                let scenes: Result<Vec<Sample>> =
+                    range.into_par_iter().map(|i| self.scene(&sampler, i as u64).inspect(|_| done(1))).collect();
+                // The other end hangs up when writing failed; its error is reported below.
+                let _ = send.send((index, scenes?));
+                if writing.is_finished() { Err(Error::new(Kind::Io, "writing a shard failed")) } else { Ok(()) }
+            });
+            drop(send);
+            let written = writing.join().expect("the writing thread does not panic");
+            written.and(rendered)
+        })?;
+        writer.finish()
+    }
+
+    fn spec(&self) -> Result<ShardSpec> {
+        let mut spec =
+            ShardSpec::new(self.scenes, self.config.frames(), self.seed, self.sources.classes(), self.config)?;
+        spec.split = format!("{:?}", self.split).to_lowercase();
+        // Which recordings are in the split is part of what a set is made from.
+        let mut members = blake3::Hasher::new();
+        for i in self.sources.in_split(self.split) {
+            members.update(self.sources.recordings()[i].id.as_bytes()).update(b"\n");
+        }
+        spec.sources = format!("{}/{}", self.sources.fingerprint(), members.finalize().to_hex());
+        Ok(spec)
+    }
+
+    fn scene(&self, sampler: &SceneSampler, index: u64) -> Result<Sample> {
+        if crate::signals::stop_requested() {
+            let hint = "run the same command again to finish the set";
+            return Err(Error::new(Kind::Stopped, "stopped by a signal").hint(hint));
+        }
+        let scene = sampler.scene(index)?;
+        let rendered = render_with_truth(&scene, self.sources).context_with(|| format!("scene {index}"))?;
+        if self.wav {
+            let path = self.out.join("wav").join(format!("{}.wav", rendered.truth.id));
+            wav::write(&path, &rendered.limited(), wav::Format::Pcm16)?;
+        }
+        Sample::new(&rendered.audio.samples, labels(&rendered), &rendered.truth)
+    }
+}
+
+/// The labels of a rendered scene.
+pub fn labels(rendered: &Rendered) -> Labels {
+    let truth = &rendered.truth;
+    let mut labels = Labels::empty(rendered.audio.frames());
+    labels.count = truth.sources.len();
+    for (slot, source) in truth.sources.iter().enumerate() {
+        let direction = crate::audio::foa::unit_vector(source.azimuth_deg, source.elevation_deg);
+        labels.direction[slot] = direction.map(|x| x as f32);
+        labels.distance_m[slot] = source.distance_m as f32;
+        labels.klass[slot] = source.class_index.map_or(-1, |c| c as i64);
+        labels.class_mask[slot] = if source.class_index.is_some() { 1.0 } else { 0.0 };
+        labels.activity[slot].copy_from_slice(&rendered.activity[slot]);
+    }
+    labels.log_surface = truth.room.surface_m2.ln() as f32;
+    labels.absorption = truth.room.absorption as f32;
+    labels.rt60_s = truth.room.rt60_s as f32;
+    labels.room_mask = 1.0;
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::ShardSet;
+
+    fn config() -> SceneConfig {
+        SceneConfig { seconds: 0.7, ..SceneConfig::default() }
+    }
+
+    fn run(out: &Path, jobs: usize) -> Manifest {
+        let sources = Sources::procedural(4);
+        let config = config();
+        let simulation =
+            Simulation { out, config: &config, sources: &sources, split: Split::Train, seed: 7, scenes: 5, wav: false };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs).build().unwrap();
+        pool.install(|| simulation.run(|_| ())).unwrap()
+    }
+
+    #[test]
+    fn one_and_two_threads_give_the_same_bytes_that_read_back_as_drawn() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [first, second] = [run(folders[0].path(), 1), run(folders[1].path(), 2)];
+        assert_eq!(first, second);
+        assert_eq!(run(folders[0].path(), 2), first, "a finished set is left alone");
+        let set = ShardSet::open(folders[0].path()).unwrap();
+        let sources = Sources::procedural(4);
+        let sampler = SceneSampler::new(&config(), &sources, Split::Train, 7).unwrap();
+        assert_eq!(set.len(), 5);
+        for i in 0..5 {
+            let scene = sampler.scene(i as u64).unwrap();
+            let rendered = render_with_truth(&scene, &sources).unwrap();
+            assert_eq!(*set.labels(i), labels(&rendered));
+            let truth: crate::sim::rtsd::Rtsd = serde_json::from_str(set.truth(i)).unwrap();
+            assert_eq!(truth, rendered.truth);
+            let step = set.scale(i);
+            for (stored, x) in set.audio(i).iter().zip(&rendered.audio.samples) {
+                assert!((*stored as f32 * step - x).abs() <= 0.51 * step);
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Scenes made audible: dry recordings laid on the scene's time, convolved, levelled, summed, with noise.
+
+use crate::audio::foa::angles_deg;
+use crate::audio::{Audio, SAMPLE_RATE};
+use crate::error::{Error, Result};
+use crate::rng::Rng;
+use crate::sim::acoustics::{decay_time_s, mean_absorption, surface_m2};
+use crate::sim::convolve::{Spectra, Voice};
+use crate::sim::image_source::{Rir, impulse_responses};
+use crate::sim::room::Extent;
+use crate::sim::rtsd::{Rtsd, RtsdRoom, RtsdSource};
+use crate::sim::scene::{Scene, SceneSource};
+use crate::sources::Sources;
+
+/// Steps per second in which activity is told.
+const STEPS_PER_SECOND: usize = 10;
+/// A step is active when it is at most this far below the loudest one.
+const ACTIVE_DB: f64 = 40.0;
+
+/// A scene with everything that is known about it.
+pub struct Rendered {
+    /// [4, frames] at 16 kHz, AmbiX. The peak may exceed 1: formats without a scale need [`Rendered::limited`].
+    pub audio: Audio,
+    /// Ground truth.
+    pub truth: Rtsd,
+    /// Per source, 1 for each tenth of a second in which it sounds.
+    pub activity: Vec<Vec<u8>>,
+}
+
+impl Rendered {
+    /// The audio, scaled down to a peak of 0.9 when it is higher.
+    pub fn limited(&self) -> Audio {
+        let mut audio = self.audio.clone();
+        let peak = audio.samples.iter().fold(0f32, |p, v| p.max(v.abs()));
+        if peak > 0.9 {
+            audio.samples.iter_mut().for_each(|v| *v *= 0.9 / peak);
+        }
+        audio
+    }
+}
+
+/// The audio of a scene, [4, frames] at 16 kHz, AmbiX. Errors: recordings that cannot be decoded.
+pub fn render(scene: &Scene, sources: &Sources) -> Result<Audio> {
+    Ok(render_with_truth(scene, sources)?.audio)
+}
+
+/// Renders a scene and its ground truth. Errors: recordings that cannot be decoded.
+pub fn render_with_truth(scene: &Scene, sources: &Sources) -> Result<Rendered> {
+    let rir = impulse_responses(&scene.room)?;
+    let mut dry = Vec::new();
+    for (slot, source) in scene.sources.iter().enumerate() {
+        dry.push(lay_out(scene, slot, &sources.audio(source.recording)?)?);
+    }
+    let voices: Vec<Voice> = dry.iter().zip(&rir.responses).map(|(dry, response)| Voice { dry, response }).collect();
+    let spectra = Spectra::new(&voices, scene.frames);
+    let frames = scene.frames as f64;
+    let powers: Vec<f64> = (0..voices.len()).map(|v| spectra.energy(v) / frames).collect();
+    let gains: Vec<f64> = (scene.sources.iter().zip(&powers).zip(&dry))
+        .map(|((source, power), dry)| {
+            let reference = if scene.equal_level { *power } else { power_of(dry) };
+            10f64.powf(source.gain_db / 20.0) * LEVEL / reference.max(1e-20).sqrt()
+        })
+        .collect();
+    let mut samples = spectra.mix(&gains.iter().map(|g| *g as f32).collect::<Vec<_>>());
+    let heard: Vec<f64> = powers.iter().zip(&gains).map(|(p, g)| p * g * g).collect();
+    add_noise(scene, heard.iter().sum(), &mut samples);
+    let activity: Vec<Vec<u8>> = dry.iter().map(|d| active_steps(d)).collect();
+    let truth = truth(scene, sources, &rir, &heard, &activity);
+    Ok(Rendered { audio: Audio { sample_rate: SAMPLE_RATE, channels: 4, samples }, truth, activity })
+}
+
+/// Root-mean-square level on W of a source at 0 dB.
+const LEVEL: f64 = 0.05;
+
+fn power_of(signal: &[f32]) -> f64 {
+    signal.iter().map(|x| (*x as f64).powi(2)).sum::<f64>() / signal.len().max(1) as f64
+}
+
+/// The recording on the scene's time: a longer one from a random offset, a shorter one repeated with pauses.
+fn lay_out(scene: &Scene, slot: usize, recording: &[f32]) -> Result<Vec<f32>> {
+    let mut rng = Rng::new(scene.seed, "layout", scene.index * 4 + slot as u64);
+    let mut dry = vec![0.0; scene.frames];
+    if recording.is_empty() {
+        return Err(Error::data(format!(
+            "recording {} of scene {} is empty",
+            scene.sources[slot].recording, scene.index
+        )));
+    }
+    if recording.len() >= scene.frames {
+        let from = rng.below(recording.len() - scene.frames + 1);
+        dry.copy_from_slice(&recording[from..from + scene.frames]);
+        return Ok(dry);
+    }
+    let [shortest, longest] = scene.pause_s;
+    let mut pause = || (rng.range(shortest, longest) * SAMPLE_RATE as f64) as usize;
+    // The first repetition starts within a pause's length, so that onsets do not give the scene's start away.
+    let mut at = pause().min(scene.frames - recording.len()) / 2;
+    while at < scene.frames {
+        let n = recording.len().min(scene.frames - at);
+        dry[at..at + n].copy_from_slice(&recording[..n]);
+        at += n + pause().max(1);
+    }
+    Ok(dry)
+}
+
+/// Isotropic noise: four independent channels, the dipoles with a third of the power of W.
+fn add_noise(scene: &Scene, mixture_power: f64, samples: &mut [f32]) {
+    let mut rng = Rng::new(scene.seed, "noise", scene.index);
+    let w = (mixture_power * 10f64.powf(-scene.snr_db / 10.0)).sqrt() as f32;
+    for (c, channel) in samples.chunks_mut(scene.frames).enumerate() {
+        let size = if c == 0 { w } else { w / 3f32.sqrt() };
+        for x in channel {
+            *x += size * bell(&mut rng);
+        }
+    }
+}
+
+/// Nearly normal, variance 1: the sum of the eight nibbles of one draw, each uniform over 16 values.
+fn bell(rng: &mut Rng) -> f32 {
+    let bits = rng.next_u32();
+    let pairs = (bits & 0x0f0f_0f0f) + ((bits >> 4) & 0x0f0f_0f0f);
+    let sum = pairs.wrapping_mul(0x0101_0101) >> 24;
+    // Mean 8 * 7.5, variance 8 * (16^2 - 1) / 12 = 170.
+    (sum as f32 - 60.0) * (1.0 / 13.038_405)
+}
+
+/// 1 for each tenth of a second whose level is within [`ACTIVE_DB`] of the loudest.
+fn active_steps(dry: &[f32]) -> Vec<u8> {
+    let powers: Vec<f64> = dry.chunks(SAMPLE_RATE as usize / STEPS_PER_SECOND).map(power_of).collect();
+    let loudest = powers.iter().copied().fold(0.0, f64::max);
+    let least = loudest * 10f64.powf(-ACTIVE_DB / 10.0);
+    powers.iter().map(|&p| (loudest > 0.0 && p >= least) as u8).collect()
+}
+
+/// Stretches of ones as [start, end] in seconds.
+fn stretches(steps: &[u8], seconds: f64) -> Vec<[f64; 2]> {
+    let mut out: Vec<[f64; 2]> = Vec::new();
+    for (k, _) in steps.iter().enumerate().filter(|(_, s)| **s == 1) {
+        let start = k as f64 / STEPS_PER_SECOND as f64;
+        let end = ((k + 1) as f64 / STEPS_PER_SECOND as f64).min(seconds);
+        match out.last_mut() {
+            Some(last) if last[1] == start => last[1] = end,
+            _ => out.push([start, end]),
+        }
+    }
+    out
+}
+
+/// Energy within 2.5 ms of the direct sound's peak over the energy of the rest, in dB.
+pub fn direct_to_reverberant_db(w: &[f32], direct_sample: f64, sample_rate: u32) -> f64 {
+    let half = 0.0025 * sample_rate as f64;
+    let near = |i: usize| (i as f64 - direct_sample).abs() <= half;
+    let (mut direct, mut rest) = (0.0f64, 0.0f64);
+    for (i, x) in w.iter().enumerate() {
+        *(if near(i) { &mut direct } else { &mut rest }) += (*x as f64).powi(2);
+    }
+    10.0 * (direct.max(1e-30) / rest.max(1e-30)).log10()
+}
+
+fn truth(scene: &Scene, sources: &Sources, rir: &Rir, heard: &[f64], activity: &[Vec<u8>]) -> Rtsd {
+    let seconds = scene.frames as f64 / SAMPLE_RATE as f64;
+    let total: f64 = heard.iter().sum();
+    let describe = |(slot, source): (usize, &SceneSource)| {
+        let recording = &sources.recordings()[source.recording];
+        let position_m = scene.room.sources_m[slot];
+        let offset: [f64; 3] = std::array::from_fn(|a| position_m[a] - scene.room.receiver_m[a]);
+        let distance_m = offset.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let (azimuth_deg, elevation_deg) = angles_deg(offset);
+        let direct = distance_m / scene.room.speed_of_sound * rir.sample_rate as f64;
+        RtsdSource {
+            recording: recording.id.clone(),
+            class: recording.class_name.clone(),
+            class_index: recording.class,
+            domain: recording.domain,
+            transcript: recording.transcript.clone(),
+            caption: recording.caption.clone(),
+            licence: recording.licence.clone(),
+            azimuth_deg,
+            elevation_deg,
+            distance_m,
+            position_m,
+            gain_db: source.gain_db,
+            level_db: 10.0 * (heard[slot].max(1e-30) / total.max(1e-30)).log10(),
+            drr_db: direct_to_reverberant_db(rir.channel(slot, 0), direct, rir.sample_rate),
+            active_s: stretches(&activity[slot], seconds),
+        }
+    };
+    let (dimensions_m, walls) = (scene.room.dimensions_m, scene.room.absorption[0]);
+    let rir_s = match scene.room.extent {
+        Extent::DurationS(t) => t,
+        Extent::MaxOrder(_) => rir.samples(0) as f64 / rir.sample_rate as f64,
+    };
+    Rtsd {
+        id: format!("scene-{:08}", scene.index),
+        index: scene.index,
+        seed: scene.seed,
+        seconds,
+        sample_rate: SAMPLE_RATE,
+        sources: scene.sources.iter().enumerate().map(describe).collect(),
+        room: RtsdRoom {
+            size: scene.size.into(),
+            finish: scene.finish.into(),
+            dimensions_m,
+            surface_m2: surface_m2(dimensions_m),
+            absorption: mean_absorption(dimensions_m, &walls),
+            wall_absorption: walls,
+            rt60_s: scene.rt60_s,
+            t20_s: decay_time_s(rir.channel(0, 0), rir.sample_rate, 20.0),
+            rir_s,
+        },
+        receiver_m: scene.room.receiver_m,
+        snr_db: scene.snr_db,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::config::SceneConfig;
+    use crate::sim::scene::SceneSampler;
+    use crate::sources::Split;
+
+    #[test]
+    fn levels_noise_and_directions_are_what_the_truth_says() {
+        let sources = Sources::procedural(3);
+        let config = SceneConfig { gain_db: [-3.0, -3.0], snr_db: [200.0, 200.0], ..SceneConfig::default() };
+        let sampler = SceneSampler::new(&config, &sources, Split::All, 9).unwrap();
+        for index in 0..6 {
+            let scene = sampler.scene(index).unwrap();
+            let rendered = render_with_truth(&scene, &sources).unwrap();
+            assert_eq!(rendered.audio.frames(), 80_000);
+            assert_eq!(rendered.audio.samples, render(&scene, &sources).unwrap().samples);
+            for source in &rendered.truth.sources {
+                let equal = -10.0 * (scene.sources.len() as f64).log10();
+                assert!((source.level_db - equal).abs() < 1e-3, "{}", source.level_db);
+            }
+            if let [only] = &rendered.truth.sources[..] {
+                let power = power_of(rendered.audio.channel(0));
+                assert!((10.0 * (power / LEVEL.powi(2)).log10() + 3.0).abs() < 0.01);
+                assert!((only.distance_m - 2.75).abs() <= 2.25);
+            }
+            assert!(rendered.activity.iter().all(|a| a.len() == 50 && a.contains(&1)));
+        }
+    }
+
+    #[test]
+    fn noise_is_isotropic_and_has_the_level_asked_for() {
+        let sources = Sources::procedural(3);
+        let config = SceneConfig { snr_db: [30.0, 30.0], ..SceneConfig::default() };
+        let scene = SceneSampler::new(&config, &sources, Split::All, 9).unwrap().scene(0).unwrap();
+        let mut samples = vec![0.0; 4 * scene.frames];
+        add_noise(&scene, 2.0, &mut samples);
+        for (c, expected) in [2e-3, 2e-3 / 3.0, 2e-3 / 3.0, 2e-3 / 3.0].into_iter().enumerate() {
+            let power = power_of(&samples[c * scene.frames..][..scene.frames]);
+            assert!((power / expected - 1.0).abs() < 0.03, "channel {c}: {power}");
+        }
+    }
+
+    #[test]
+    fn short_recordings_are_repeated_and_activity_is_told_in_stretches() {
+        let sources = Sources::procedural(3);
+        let scene = SceneSampler::new(&SceneConfig::default(), &sources, Split::All, 9).unwrap().scene(1).unwrap();
+        let dry = lay_out(&scene, 0, &[1.0; 4000]).unwrap();
+        let gaps = dry.chunks(12_000).filter(|c| !c.contains(&1.0)).count();
+        assert_eq!(gaps, 0, "no three quarters of a second without sound");
+        assert_eq!(stretches(&[1, 1, 0, 1], 0.35), vec![[0.0, 0.2], [0.3, 0.35]]);
+    }
+}
