@@ -14,6 +14,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Rir(commands::rir::Args),
+    Simulate(commands::simulate::Args),
     #[command(subcommand)]
     Bench(Bench),
 }
@@ -22,6 +23,7 @@ enum Command {
 #[derive(Subcommand)]
 enum Bench {
     Rir(commands::bench_rir::Args),
+    Scenes(commands::bench_scenes::Args),
 }
 
 fn main() -> std::process::ExitCode {
@@ -29,6 +31,8 @@ fn main() -> std::process::ExitCode {
     commands::start_logging();
     commands::exit_with(match cli.command {
         Command::Rir(args) => commands::rir::run(args),
+        Command::Simulate(args) => commands::simulate::run(args),
+        Command::Bench(Bench::Scenes(args)) => commands::bench_scenes::run(args),
         Command::Bench(Bench::Rir(args)) => commands::bench_rir::run(args),
     })
 }

@@ -1,7 +1,9 @@
 //! One file per subcommand of `twnm`: its flags and the few lines that call the library.
 
 pub mod bench_rir;
+pub mod bench_scenes;
 pub mod rir;
 mod shared;
+pub mod simulate;
 
 pub use shared::{exit_with, start_logging};
