@@ -122,8 +122,7 @@ impl Store {
         // The folder now lives under its final name; there is nothing left to clean up.
         let _ = temporary.keep();
         sync_folder(&self.folder)?;
-        write_bytes_atomic(&self.folder.join(LATEST_FILE), format!("step-{}\n", snapshot.step).as_bytes())?;
-        self.prune(snapshot.step)?;
+        self.settle(snapshot.step)?;
         Ok(target)
     }
 
@@ -143,6 +142,16 @@ impl Store {
         }
         let checkpoint = State { version: VERSION, step: snapshot.step, files, state: snapshot.state.clone() };
         write_bytes_atomic(&folder.join(STATE_FILE), &seal(checkpoint))
+    }
+
+    /// What follows the publication of `step`: `latest` names it, older ones are removed. A run that was killed
+    /// before that does it when it continues.
+    pub fn settle(&self, step: u64) -> Result<()> {
+        let (path, line) = (self.folder.join(LATEST_FILE), format!("step-{step}\n"));
+        if !std::fs::read(&path).is_ok_and(|stored| stored == line.as_bytes()) {
+            write_bytes_atomic(&path, line.as_bytes())?;
+        }
+        self.prune(step)
     }
 
     /// Removes all but the newest checkpoints up to `step`, by renaming each first so that none is ever half there.

@@ -34,6 +34,7 @@ use tensorboard::EventFile;
 /// Name of the resolved recipe in a run folder.
 pub const CONFIG_FILE: &str = "config.toml";
 const CHECKPOINTS_FOLDER: &str = "checkpoints";
+const PLOTS_FOLDER: &str = "plots";
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
 /// What to do when the folder already holds a run.
@@ -92,14 +93,17 @@ impl Run {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, &e))?;
         let lock = FolderLock::acquire(folder, ".lock")?;
         remove_temporaries(folder)?;
-        let store = Store::open(&folder.join(CHECKPOINTS_FOLDER), options.keep)?;
-        let mut checkpoint = store.load_newest()?;
+        remove_temporaries(&folder.join(PLOTS_FOLDER))?;
+        // First of all, so that a run killed from here on is known by its recipe.
         if !folder.join(CONFIG_FILE).exists() {
             write_bytes_atomic(&folder.join(CONFIG_FILE), config.as_bytes())?;
         }
+        let store = Store::open(&folder.join(CHECKPOINTS_FOLDER), options.keep)?;
+        let mut checkpoint = store.load_newest()?;
         let metrics = MetricsLog::open(folder, checkpoint.as_ref().map(|c| &c.state["metrics"]))?;
         let first_step = checkpoint.as_ref().map_or(0, |c| c.step);
         if let Some(checkpoint) = &mut checkpoint {
+            store.settle(first_step)?;
             // The loop gets back exactly what it saved.
             checkpoint.state = checkpoint.state["loop"].take();
             tracing::info!("continuing {} at step {first_step}", folder.display());
@@ -198,7 +202,7 @@ impl Run {
     }
 
     fn plot(&self) -> Result<Vec<String>> {
-        plots::draw_all(&self.folder.join("plots"), &self.metrics.series()?)
+        plots::draw_all(&self.folder.join(PLOTS_FOLDER), &self.metrics.series()?)
     }
 }
 
