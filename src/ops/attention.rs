@@ -4,7 +4,13 @@
 //! Causal: query i sees keys 0..=i + Nk - Nq, so that with a cache the last query sees every key. The Nq x Nk matrix is never stored: the forward pass saves
 //! `out` and the log of each row's sum, and the backward pass recomputes the probabilities tile by tile.
 
+mod backward;
+mod forward;
+mod host;
+
+use self::{backward::Backward, forward::Forward, host::Layouts};
 use crate::check::{Case, Real, Reference, input};
+use crate::device::simd::dispatch;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -56,15 +62,7 @@ pub fn attention(tape: &mut Tape, q: &Var, k: &Var, v: &Var, heads_q: usize, hea
     assert!(keys > 0 && width > 0, "attention over no keys");
     assert!(!causal || keys >= queries, "causal attention of {queries} queries over only {keys} keys");
     let sizes = Sizes { batch, queries, keys, heads_q, heads_kv, width, causal };
-    let y = tape
-        .keep(|| Tensor::from_slice(&[batch, queries, wide], &Plain(sizes).forward(&[q.data(), k.data(), v.data()])));
-    let (qv, kv, vv) = (q.clone(), k.clone(), v.clone());
-    tape.record("attention", &[q, k, v], y, move |dy, grads| {
-        let g = Plain(sizes).backward(&[qv.data(), kv.data(), vv.data()], dy.data());
-        grads.add(qv.id(), Tensor::from_slice(qv.shape(), &g[0]));
-        grads.add(kv.id(), Tensor::from_slice(kv.shape(), &g[1]));
-        grads.add(vv.id(), Tensor::from_slice(vv.shape(), &g[2]));
-    })
+    run(tape, "attention", sizes, Layouts::apart(&sizes), [q, k, v])
 }
 
 /// Full self-attention on the output of one layer for q, k and v: qkv [B,N,3 H D], in blocks q | k | v of H
@@ -80,11 +78,33 @@ pub fn self_attention(tape: &mut Tape, qkv: &Var, heads: usize) -> Var {
     assert!(n > 0, "self_attention over no keys");
     let width = wide / 3 / heads;
     let sizes = Sizes { batch, queries: n, keys: n, heads_q: heads, heads_kv: heads, width, causal: false };
-    let y = tape.keep(|| Tensor::from_slice(&[batch, n, wide / 3], &Packed(Plain(sizes)).forward(&[qkv.data()])));
-    let qkv_v = qkv.clone();
-    tape.record("self_attention", &[qkv], y, move |dy, grads| {
-        let g = Packed(Plain(sizes)).backward(&[qkv_v.data()], dy.data());
-        grads.add(qkv_v.id(), Tensor::from_slice(qkv_v.shape(), &g[0]));
+    run(tape, "self_attention", sizes, Layouts::packed(&sizes), [qkv])
+}
+
+/// Runs and records the op on 1 (packed) or 3 inputs.
+fn run<const N: usize>(tape: &mut Tape, op: &'static str, sizes: Sizes, layouts: Layouts, inputs: [&Var; N]) -> Var {
+    let s = &sizes;
+    let data = inputs.map(|v| v.data());
+    let mut lse = None;
+    // Both results are kept by a checkpointed first pass: a second pass computes neither again.
+    let out = tape.keep(|| {
+        let mut out = Tensor::uninit(&[s.batch, s.queries, s.heads_q * s.width]);
+        let mut sums = Tensor::uninit(&[s.batch, s.heads_q, s.queries]);
+        dispatch(Forward { sizes, layouts, inputs: &data, out: out.data_mut(), lse: sums.data_mut() });
+        lse = Some(sums);
+        out
+    });
+    let lse = tape.keep(|| lse.take().expect("computed together with the output"));
+    let (vars, saved) = (inputs.map(Var::clone), out.clone());
+    tape.record(op, &inputs, out, move |dy, grads| {
+        let data = vars.each_ref().map(|v| v.data());
+        let mut results = vars.each_ref().map(|v| Tensor::uninit(v.shape()));
+        let mut slots = results.each_mut().map(|t| t.data_mut());
+        let (out, lse, dy) = (saved.data(), lse.data(), dy.data());
+        dispatch(Backward { sizes, layouts, inputs: &data, out, lse, dy, grads: &mut slots });
+        for (var, result) in vars.iter().zip(results) {
+            grads.add(var.id(), result);
+        }
     })
 }
 

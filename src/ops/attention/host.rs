@@ -1,0 +1,111 @@
+//! What the forward and backward passes share: where heads lie in memory, and packing them for the tile kernel.
+//!
+//! Vector lanes run over queries. A block of queries is transposed once (Q^T, 48 columns with AVX-512) and stays
+//! in the first-level cache while blocks of keys stream past: S^T = K Q^T, the softmax goes lane by lane without
+//! horizontal operations, and O^T += V^T P^T.
+
+use super::Sizes;
+use crate::device::simd::Simd;
+
+/// Where a set of heads lies: number `d` of head `h` at position `n` of clip `b` is element
+/// `offset + (b positions + n) row + h width + d` of buffer number `buffer`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    pub buffer: usize,
+    pub offset: usize,
+    pub row: usize,
+}
+
+/// The layouts of q, k and v.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layouts {
+    pub q: Layout,
+    pub k: Layout,
+    pub v: Layout,
+}
+
+impl Layouts {
+    /// Three tensors [B,N,H D].
+    pub fn apart(s: &Sizes) -> Layouts {
+        let layout = |buffer, heads: usize| Layout { buffer, offset: 0, row: heads * s.width };
+        Layouts { q: layout(0, s.heads_q), k: layout(1, s.heads_kv), v: layout(2, s.heads_kv) }
+    }
+    /// One tensor [B,N,3 H D].
+    pub fn packed(s: &Sizes) -> Layouts {
+        let wide = s.heads_q * s.width;
+        let layout = |part: usize| Layout { buffer: 0, offset: part * wide, row: 3 * wide };
+        Layouts { q: layout(0), k: layout(1), v: layout(2) }
+    }
+}
+
+impl Layout {
+    /// The element where number 0 of head `h` at position `first` of clip `b` lies.
+    pub fn at(&self, s: &Sizes, positions: usize, (b, h): (usize, usize), first: usize) -> usize {
+        self.offset + (b * positions + first) * self.row + h * s.width
+    }
+}
+
+/// Keys that the block of queries ending before `last` sees.
+pub(super) fn visible_keys(s: &Sizes, last: usize) -> usize {
+    s.visible(last - 1).min(s.keys)
+}
+
+/// Copies `rows` rows of `width` numbers out of a strided head.
+pub(super) fn gather(from: &[f32], row: usize, width: usize, to: &mut [f32]) {
+    for (from, to) in from.chunks(row).zip(to.chunks_exact_mut(width)) {
+        to.copy_from_slice(&from[..width]);
+    }
+}
+
+/// to [width, lanes] = factor times the transpose of `rows` strided rows; columns beyond `rows` are zero.
+pub(super) fn transpose_in(
+    from: &[f32],
+    row: usize,
+    (rows, width): (usize, usize),
+    factor: f32,
+    to: &mut [f32],
+    lanes: usize,
+) {
+    for (d, to) in to.chunks_exact_mut(lanes).take(width).enumerate() {
+        for (r, to) in to[..rows].iter_mut().enumerate() {
+            *to = from[r * row + d] * factor;
+        }
+        to[rows..].fill(0.0);
+    }
+}
+
+/// `rows` strided rows = the transpose of from [width, lanes], column r times `factor(r)`.
+#[inline(always)]
+pub(super) fn transpose_out(
+    from: &[f32],
+    lanes: usize,
+    (rows, width): (usize, usize),
+    factor: impl Fn(usize) -> f32,
+    to: &mut [f32],
+    row: usize,
+) {
+    for r in 0..rows {
+        let factor = factor(r);
+        for (d, to) in to[r * row..][..width].iter_mut().enumerate() {
+            *to = from[d * lanes + r] * factor;
+        }
+    }
+}
+
+/// Hides the keys a causal query does not see: S^T [keys, lanes] of keys from `first_key`, queries from
+/// `first_query`.
+pub(super) fn hide(s: &Sizes, block: &mut [f32], lanes: usize, first_key: usize, first_query: usize) {
+    if !s.causal {
+        return;
+    }
+    for (i, row) in block.chunks_exact_mut(lanes).enumerate() {
+        // Query q sees key j when j <= q + keys - queries.
+        let hidden = (first_key + i + s.queries).saturating_sub(s.keys + first_query);
+        row[..hidden.min(lanes)].fill(f32::NEG_INFINITY);
+    }
+}
+
+/// Lanes for `queries` left queries: whole vectors, at most a block.
+pub(super) fn lanes_for<S: Simd>(queries: usize) -> usize {
+    queries.next_multiple_of(S::LANES).min(S::VECTORS * S::LANES)
+}
