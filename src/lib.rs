@@ -24,4 +24,5 @@ pub mod sources;
 pub mod tape;
 pub mod tensor;
 pub mod train;
+pub mod verify;
 pub mod weights;

@@ -15,6 +15,7 @@ struct Cli {
 enum Command {
     Rir(commands::rir::Args),
     Simulate(commands::simulate::Args),
+    Verify(commands::verify::Args),
     #[command(subcommand)]
     Bench(Bench),
 }
@@ -32,6 +33,7 @@ fn main() -> std::process::ExitCode {
     commands::exit_with(match cli.command {
         Command::Rir(args) => commands::rir::run(args),
         Command::Simulate(args) => commands::simulate::run(args),
+        Command::Verify(args) => commands::verify::run(args),
         Command::Bench(Bench::Scenes(args)) => commands::bench_scenes::run(args),
         Command::Bench(Bench::Rir(args)) => commands::bench_rir::run(args),
     })

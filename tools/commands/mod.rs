@@ -5,5 +5,6 @@ pub mod bench_scenes;
 pub mod rir;
 mod shared;
 pub mod simulate;
+pub mod verify;
 
 pub use shared::{exit_with, start_logging};

@@ -1,0 +1,50 @@
+//! `twnm verify`: a model against the values that another implementation computed.
+
+use std::path::PathBuf;
+use twnm::error::Result;
+use twnm::verify::{Options, Report, verify};
+
+/// Runs the model in DIR on its expected.safetensors and compares every tensor
+///
+/// Exit code 0: all within tolerance; 78: a tensor differs; 69: an op or model is not built yet and all else holds.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder with expected.safetensors and, for models, config.json and model.safetensors
+    dir: PathBuf,
+    /// Base model of an adapter [default: the sibling folder without `-lora`]
+    #[arg(long, value_name = "DIR")]
+    base: Option<PathBuf>,
+    /// Write the computed tensors here, under the expected names
+    #[arg(long, value_name = "FILE")]
+    dump: Option<PathBuf>,
+    /// Allowed relative L2 error of every tensor [default: 1e-5 for values, 1e-4 for gradients]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    tolerance: Option<f64>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the report, then fails with the report's exit code.
+pub fn run(args: Args) -> Result<()> {
+    let options = Options { base: args.base, dump: args.dump, tolerance: args.tolerance };
+    let report = verify(&args.dir, &options)?;
+    if args.json {
+        println!("{}", report.to_json());
+    } else {
+        print_table(&report);
+    }
+    report.outcome()
+}
+
+fn print_table(report: &Report) {
+    let width = report.tensors.iter().map(|t| t.name.len()).max().unwrap_or(0);
+    for t in &report.tensors {
+        println!("{} {:width$}  {}", if t.ok { "ok  " } else { "FAIL" }, t.name, t.describe());
+    }
+    for what in &report.missing {
+        println!("--   {what}: not built yet");
+    }
+    let (passed, all) = (report.tensors.len() - report.failed(), report.tensors.len());
+    println!("{}: {passed} of {all} tensors within tolerance", report.kind);
+}
