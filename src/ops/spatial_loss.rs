@@ -1,6 +1,6 @@
 //! The permutation-matched loss of the spatial encoder (`loss()` of the reference; paper 4.2.1, notes 9.4).
 //!
-//! For a clip with S sources: BCE of the existence logits over steps 1..S+1 (targets 1 for the first S) summed; the
+//! For a clip with S sources: mean BCE of the existence logits over steps 1..S+1 (targets 1 for the first S); the
 //! cheapest permutation of the first S slots over the sources of the mean over sources of
 //! w_dir (1 - cos) + w_dist smoothL1(ln(1+d), ln(1+d*)) + w_class CE; and w_room (smoothL1(ln S) + smoothL1(a)).
 //! Class and room terms carry masks. Clips are averaged. Forward and gradients are one pass; the gradients of
@@ -174,12 +174,14 @@ impl Plain {
         for (i, label) in self.labels.iter().enumerate() {
             let (s, w) = (label.sources.len(), &self.weights);
             assert!(s <= SOURCES_MAX && s <= self.k, "a clip has at most {SOURCES_MAX} sources");
-            for step in 0..(s + 1).min(self.k) {
+            let steps = (s + 1).min(self.k);
+            let exist = clip_share * R::of(w.exist / steps as f64);
+            for step in 0..steps {
                 let at = i * self.k + step;
                 let (logit, target) = (x[0][at], R::of(if step < s { 1.0 } else { 0.0 }));
                 let term = logit.max(zero) - logit * target + (-logit.abs()).exp().ln_1p();
-                loss += clip_share * R::of(w.exist) * term;
-                g[0][at] += clip_share * R::of(w.exist) * (logit.sigmoid() - target);
+                loss += exist * term;
+                g[0][at] += exist * (logit.sigmoid() - target);
             }
             if s > 0 {
                 let share = R::of(1.0 / s as f64);

@@ -94,8 +94,8 @@ fn labels(clips: usize, config: &EncoderConfig, classes: usize, check: &mut Chec
     let most = S.min(config.steps);
     let label = |clip: usize| {
         let sources = usize::try_from(count[clip]).ok().filter(|&s| s <= most);
-        let sources = sources
-            .ok_or_else(|| Error::data(format!("label.count of clip {clip} is {}: 0..={most}", count[clip])))?;
+        let sources =
+            sources.ok_or_else(|| Error::data(format!("label.count of clip {clip} is {}: 0..={most}", count[clip])))?;
         let source = |j: usize| {
             let at = clip * S + j;
             let index = usize::try_from(class[at]).ok().filter(|&k| k < classes);

@@ -49,8 +49,7 @@ fn sizes(config: &Value) -> Result<EncoderConfig> {
     if let Some(absent) = FIELDS.iter().find(|f| !object.contains_key(**f)) {
         return Err(Error::data(format!("config.json: {absent} is missing")));
     }
-    let config: EncoderConfig =
-        serde_json::from_value(fields).map_err(|e| Error::data(format!("config.json: {e}")))?;
+    let config: EncoderConfig = serde_json::from_value(fields).map_err(|e| Error::data(format!("config.json: {e}")))?;
     let mut errors = Vec::new();
     config.check(&mut errors);
     if config.input != InputMode::Map {
