@@ -12,7 +12,6 @@ mod trunk;
 pub use compare::Comparison;
 
 use crate::error::{Context, Error, Result};
-use crate::nn::Params;
 use crate::weights::Tensors;
 use compare::Checker;
 use serde_json::{Value, json};
@@ -196,15 +195,6 @@ fn open_weights(dir: &Path, at_least: usize) -> Result<Tensors> {
         )));
     }
     Ok(weights)
-}
-
-/// Fills `params` from a file that holds exactly them.
-fn load_weights(params: &mut Params, weights: &Tensors) -> Result<()> {
-    let mut source = Vec::new();
-    for name in weights.names() {
-        source.push((name.to_string(), weights.shape(name)?.to_vec(), weights.f32(name)?.into_owned()));
-    }
-    params.load(&source).context_with(|| "model.safetensors")
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub(super) fn run(dir: &Path, config: &Value, check: &mut Checker) -> Result<()>
     let mut builder = Builder::new();
     let readout = Readout::new(&mut builder, "", &config, classes);
     let mut params = builder.finish(0);
-    super::load_weights(&mut params, &weights)?;
+    params.load(&weights)?;
     let (x, [clips, _, _, hidden]) = check.input_of::<4>("x")?;
     if hidden != config.hidden {
         return Err(Error::data(format!("x has {hidden} channels, config.json says hidden = {}", config.hidden)));

@@ -61,10 +61,13 @@ fn parameters(check: &mut Checker, names: &Names) -> Result<Params> {
     while check.has(&names.of(&format!("w{}.0", starts.len() + 1))) {
         let name = format!("w{}", starts.len() + 1);
         let start = check.input(&names.of(&format!("{name}.0")))?;
-        builder.param(name.clone(), start.shape(), Start::Constant(0.0), start.shape().len() > 1);
-        starts.push((name, start.shape().to_vec(), start.data().to_vec()));
+        builder.param(name, start.shape(), Start::Constant(0.0), start.shape().len() > 1);
+        starts.push(start);
     }
     let mut params = builder.finish(0);
-    params.load(&starts)?;
+    let offsets: Vec<usize> = params.infos().iter().map(|p| p.offset).collect();
+    for (start, offset) in starts.iter().zip(offsets) {
+        params.flat_mut()[offset..offset + start.len()].copy_from_slice(start.data());
+    }
     Ok(params)
 }
