@@ -14,7 +14,7 @@ pub fn exit_with(result: twnm::error::Result<()>) -> std::process::ExitCode {
 /// Log lines go to standard error; `RUST_LOG` chooses the level (default `info`).
 pub fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,symphonia=warn,symphonia_core=warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
