@@ -1,3 +1,5 @@
 //! Scores, and what they are shown with: the spatial encoder against ground truth and the best constant predictor.
 
 pub mod encoder;
+pub mod heard;
+pub mod picture;
