@@ -2,4 +2,6 @@
 
 pub mod encoder;
 pub mod heard;
+pub mod models;
 pub mod picture;
+pub mod report;
