@@ -13,6 +13,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Where the sounds of a recording are: a table, JSON or a picture
+    Listen(commands::listen::Args),
     Rir(commands::rir::Args),
     Simulate(commands::simulate::Args),
     Verify(commands::verify::Args),
@@ -31,6 +33,7 @@ fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     commands::start_logging();
     commands::exit_with(match cli.command {
+        Command::Listen(args) => commands::listen::run(args),
         Command::Rir(args) => commands::rir::run(args),
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Verify(args) => commands::verify::run(args),

@@ -2,6 +2,7 @@
 
 pub mod bench_rir;
 pub mod bench_scenes;
+pub mod listen;
 pub mod rir;
 mod shared;
 pub mod simulate;

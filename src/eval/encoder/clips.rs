@@ -46,19 +46,35 @@ pub struct Evaluation {
     pub constants: Constant,
 }
 
-/// Scores `encoder` on the first `limit` scenes of `set` (all without a limit), in parallel over clips; the result
-/// does not depend on the number of threads. `done` is called after each clip. Classes are matched by name; those
-/// that the model does not know are masked, for the constants too.
+/// Scores `encoder` on the first `limit` scenes of `set` (all without a limit) and fits the best constants to the
+/// same scenes. See [`score_clips`].
+///
+/// # Errors
+/// Those of [`score_clips`].
+pub fn evaluate(encoder: &Encoder, set: &ShardSet, limit: Option<usize>, done: impl Fn() + Sync) -> Result<Evaluation> {
+    let clips = score_clips(encoder, set, limit, done)?;
+    let truths = truths(encoder, set, clips.len());
+    let constants = Constant::best(&truths);
+    Ok(Evaluation { score: Score::of(&clips), constant: constants.score(&truths), clips, constants })
+}
+
+/// The metrics of the first `limit` scenes of `set`, in parallel over clips; they do not depend on the number of
+/// threads. `done` is called after each clip. Classes are matched by name; those that the model does not know are
+/// masked.
 ///
 /// # Errors
 /// `Data` when the set is empty, its clips are too short for the encoder, or a prediction is not finite.
-pub fn evaluate(encoder: &Encoder, set: &ShardSet, limit: Option<usize>, done: impl Fn() + Sync) -> Result<Evaluation> {
+pub fn score_clips(
+    encoder: &Encoder,
+    set: &ShardSet,
+    limit: Option<usize>,
+    done: impl Fn() + Sync,
+) -> Result<Vec<ClipScore>> {
     let n = limit.unwrap_or(usize::MAX).min(set.len());
     if n == 0 {
         return Err(Error::data("the set has no scenes to score"));
     }
-    let map = ClassMap::new(&encoder.classes, set.classes());
-    let truths: Vec<Truth> = (0..n).map(|i| truth(set.labels(i), |class| map.get(class))).collect();
+    let truths = truths(encoder, set, n);
     let clip = |i: usize| -> Result<ClipScore> {
         let (frames, least) = (set.frames(i), encoder.config.samples_min());
         if frames < least {
@@ -73,9 +89,13 @@ pub fn evaluate(encoder: &Encoder, set: &ShardSet, limit: Option<usize>, done: i
         done();
         Ok(ClipScore::of(&prediction, &truths[i]))
     };
-    let clips: Vec<ClipScore> = (0..n).into_par_iter().map(clip).collect::<Result<_>>()?;
-    let constants = Constant::best(&truths);
-    Ok(Evaluation { score: Score::of(&clips), constant: constants.score(&truths), clips, constants })
+    (0..n).into_par_iter().map(clip).collect()
+}
+
+/// The truth of the first `n` scenes in the model's classes.
+fn truths(encoder: &Encoder, set: &ShardSet, n: usize) -> Vec<Truth> {
+    let map = ClassMap::new(&encoder.classes, set.classes());
+    (0..n).map(|i| truth(set.labels(i), |class| map.get(class))).collect()
 }
 
 impl Prediction {

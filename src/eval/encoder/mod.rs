@@ -9,7 +9,7 @@ mod constant;
 mod score;
 mod training;
 
-pub use clips::{ClassMap, Evaluation, evaluate, predict_clip};
+pub use clips::{ClassMap, Evaluation, evaluate, predict_clip, score_clips};
 pub use constant::Constant;
 pub use score::{ClipScore, Score};
 pub use training::{TrainingScorer, score_table};

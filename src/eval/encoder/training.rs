@@ -1,6 +1,6 @@
 //! Scores during and after a training run: a few numbers per dev pass, tables for the run's card.
 
-use super::{Score, evaluate};
+use super::{Score, evaluate, score_clips};
 use crate::encoder::Encoder;
 use crate::error::Result;
 use crate::shard::ShardSet;
@@ -12,7 +12,7 @@ pub struct TrainingScorer;
 
 impl Scorer for TrainingScorer {
     fn watch(&self, encoder: &Encoder, set: &ShardSet, limit: usize) -> Result<Vec<(String, f64)>> {
-        let score = evaluate(encoder, set, Some(limit), || ())?.score;
+        let score = Score::of(&score_clips(encoder, set, Some(limit), || ())?);
         let named = [
             ("dev/count_accuracy", score.count_accuracy),
             ("dev/mean_angular_error_deg", score.mean_angular_error_deg),
