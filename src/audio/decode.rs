@@ -65,9 +65,14 @@ fn decode(path: &Path) -> Result<Audio> {
     check_shape(channels, rate, 0)?;
     let options = AudioDecoderOptions::default().verify(true);
     let mut decoder = symphonia::default::get_codecs().make_audio_decoder(&parameters, &options).map_err(refused)?;
+    let declared = track.num_frames;
     let audio = collect(&mut *format, &mut *decoder, track_id)?;
     if decoder.finalize().verify_ok == Some(false) {
         return Err(Error::data("the checksum of the decoded audio is wrong: the file is damaged"));
+    }
+    // An MP3 that was cut has no other sign of it than the length that its first frame declares.
+    if let Some(frames) = declared.filter(|&n| (audio.frames() as f64) < 0.95 * n as f64) {
+        tracing::warn!("{}: {} of {frames} declared frames: truncated?", path.display(), audio.frames());
     }
     Ok(audio)
 }
@@ -107,7 +112,8 @@ fn collect(format: &mut dyn FormatReader, decoder: &mut dyn AudioDecoder, track_
         }
     }
     if channels.is_empty() {
-        return Err(Error::data(format!("no audio in {packets} packets ({damaged} of them damaged)")));
+        let found = format!("no audio in it ({packets} packets, {damaged} damaged): it is truncated or damaged");
+        return Err(Error::data(found).hint("copy the file again"));
     }
     if damaged as f64 > MAX_DAMAGED * packets as f64 {
         return Err(Error::data(format!("{damaged} of {packets} packets are damaged")).hint("copy the file again"));

@@ -140,7 +140,7 @@ fn no_data(length: u64, has_fmt: bool) -> Error {
 
 /// Chunks are padded to even length; some writers forget it, which shows as a chunk name right at the end.
 fn next_chunk(reader: &mut (impl Read + Seek), end: u64, size: u64) -> Result<u64> {
-    if size % 2 == 0 {
+    if size.is_multiple_of(2) {
         return Ok(end);
     }
     let mut peek = [0; 5];

@@ -155,7 +155,7 @@ pub fn engine(individual: &mut Rng, take: &mut Rng) -> Vec<f64> {
             let pulse = unevenness[cylinder] * (-since / 0.0025).exp();
             let source = pulse * (1.0 + knock * white(take));
             let body: f64 = pipes.iter_mut().map(|(r, g)| *g * r.next(source)).sum();
-            body + 0.1 * hiss * white(take) * (0.3 + pulse)
+            body + 0.4 * hiss * white(take) * (0.2 + pulse)
         })
         .collect()
 }
@@ -164,7 +164,7 @@ pub fn engine(individual: &mut Rng, take: &mut Rng) -> Vec<f64> {
 pub fn footsteps(individual: &mut Rng, take: &mut Rng) -> Vec<f64> {
     let period = individual.range(0.38, 0.7);
     let thump = log_range(individual, 70.0, 180.0);
-    let (scuff_hz, scuff) = (log_range(individual, 700.0, 3500.0), individual.range(0.3, 1.2));
+    let (scuff_hz, scuff) = (log_range(individual, 700.0, 3500.0), individual.range(1.0, 3.0));
     let heel = [(thump, 0.035, 1.0), (2.3 * thump, 0.02, 0.6), (log_range(individual, 500.0, 1500.0), 0.008, 0.5)];
     let mut track = vec![0.0; frames(take.range(2.5, 4.5))];
     let mut at = take.range(0.0, 0.2);
@@ -287,7 +287,7 @@ pub fn wind(individual: &mut Rng, take: &mut Rng) -> Vec<f64> {
                 edge.tune(2.2 * centre * (0.5 + 0.6 * now), 60.0);
             }
             let x = white(take);
-            now * now * (body.next(x) + whistle * edge.next(x)) + 0.6 * now * low.next(x)
+            now * now * (body.next(x) + whistle * edge.next(x) + 0.04 * x) + 0.4 * now * low.next(x)
         })
         .collect()
 }
