@@ -71,9 +71,8 @@ pub const TAG_EXTENSIBLE: u16 = 0xFFFE;
 
 /// A file has few chunks; a walk over more is a hostile file's way to waste time.
 const MAX_CHUNKS: usize = 1000;
-/// Sizes at or above this are what recorders and pipes write while the length is unknown (0xFFFFFFFF,
-/// 0x80000000, sox: 0x7FFFF000), unless the file really is that long.
-const PLACEHOLDER: u64 = 0x7FFF_0000;
+/// What programs write as a size they do not know yet: ffmpeg and most others, ALSA's arecord, sox and espeak.
+const PLACEHOLDERS: [u64; 3] = [0xFFFF_FFFF, 0x8000_0000, 0x7FFF_F000];
 
 struct Fmt {
     encoding: Encoding,
@@ -238,7 +237,7 @@ fn data_bytes(
         let got = read_up_to(reader, &mut next)?;
         let next_size = u64::from(u32::from_le_bytes(next[4..].try_into().expect("four bytes")));
         let chunk_follows = got == 8 && is_name(&next[..4]) && next_size <= left - 8;
-        let unfinished = riff_size <= start || riff_size >= PLACEHOLDER;
+        let unfinished = riff_size <= start || riff_size >= PLACEHOLDERS[2];
         if chunk_follows && !unfinished {
             return Ok(0);
         }
@@ -248,7 +247,7 @@ fn data_bytes(
     if size <= left {
         return Ok(size);
     }
-    if size >= PLACEHOLDER {
+    if PLACEHOLDERS.contains(&size) {
         warnings.push(format!("data size is {size} (unknown when it was written), the {left} bytes there are used"));
         return Ok(left);
     }
