@@ -16,6 +16,7 @@ pub mod files;
 pub mod nn;
 pub mod ops;
 pub mod optim;
+pub mod quickstart;
 pub mod rng;
 pub mod shard;
 pub mod signals;

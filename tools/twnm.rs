@@ -15,6 +15,7 @@ struct Cli {
 enum Command {
     /// Where the sounds of a recording are: a table, JSON or a picture
     Listen(commands::listen::Args),
+    Quickstart(commands::quickstart::Args),
     Rir(commands::rir::Args),
     Simulate(commands::simulate::Args),
     Verify(commands::verify::Args),
@@ -34,6 +35,7 @@ fn main() -> std::process::ExitCode {
     commands::start_logging();
     commands::exit_with(match cli.command {
         Command::Listen(args) => commands::listen::run(args),
+        Command::Quickstart(args) => commands::quickstart::run(args),
         Command::Rir(args) => commands::rir::run(args),
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Verify(args) => commands::verify::run(args),

@@ -3,6 +3,7 @@
 pub mod bench_rir;
 pub mod bench_scenes;
 pub mod listen;
+pub mod quickstart;
 pub mod rir;
 mod shared;
 pub mod simulate;

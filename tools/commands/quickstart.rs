@@ -1,0 +1,58 @@
+//! `twnm quickstart`: the curriculum at pocket size on this machine.
+
+use std::path::PathBuf;
+use twnm::error::{Error, Result};
+use twnm::eval::encoder::score_table;
+use twnm::eval::report::text_table;
+use twnm::quickstart::Quickstart;
+use twnm::sources::{SourceDir, Sources};
+
+/// Simulate rooms, train a spatial encoder and score it on held-out recordings, in minutes
+#[derive(clap::Args)]
+pub struct Args {
+    /// Last stage to run
+    #[arg(long, value_enum, default_value_t = Stage::Encoder)]
+    stage: Stage,
+    /// Folders of dry recordings; without any, the built-in procedural bank
+    #[arg(long, value_name = "[environment|speech|music=]DIR")]
+    sources: Vec<String>,
+    /// Output folder
+    #[arg(long, default_value = "twnm-quickstart")]
+    out: PathBuf,
+    /// Run through everything in a minute; learns little
+    #[arg(long)]
+    smoke: bool,
+}
+
+/// Stages that exist.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Stage {
+    /// Stage 1: the spatial encoder.
+    Encoder,
+}
+
+/// Seed of the procedural bank.
+const BANK_SEED: u64 = 1;
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<()> {
+    if args.out.as_os_str().is_empty() {
+        return Err(Error::usage("--out: the folder's name is empty"));
+    }
+    twnm::signals::catch_stop();
+    let folders: Vec<SourceDir> = args.sources.iter().map(|s| s.parse()).collect::<Result<_>>()?;
+    let sources = match folders.is_empty() {
+        true => Sources::procedural(BANK_SEED),
+        false => Sources::open(&folders, None)?,
+    };
+    let quickstart = Quickstart { out: &args.out, sources: &sources, smoke: args.smoke };
+    let outcome = match args.stage {
+        Stage::Encoder => quickstart.run(&|line| tracing::info!("{line}"))?,
+    };
+    let (score, constant) = (&outcome.evaluation.score, &outcome.evaluation.constant);
+    let caption = format!("{} held-out scenes; (constant): the best predictor that never listens", score.n);
+    print!("{}", text_table(&score_table(caption, score, constant)));
+    let scene = args.out.join("scenes").join("scene-000.wav");
+    println!("\nreport: {}\nnext:   twnm listen {}", outcome.report.display(), scene.display());
+    Ok(())
+}
