@@ -43,7 +43,7 @@ fn child() {
 
 /// Momentum descent on a fixed quadratic with noise addressed by the step: every bit depends on every step.
 fn train(folder: &Path) -> Result<()> {
-    let options = RunOptions { resume: Resume::Auto, keep: 2, total_steps: STEPS };
+    let options = RunOptions { resume: Resume::Auto, keep: 2, total_steps: STEPS, inputs: vec![] };
     let (mut run, checkpoint) = Run::open(folder, "steps = 24\n", &options)?;
     let (mut step, mut w, mut m) = (0, vec![0f32; PARAMETERS], vec![0f32; PARAMETERS]);
     if let Some(checkpoint) = checkpoint {

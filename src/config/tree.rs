@@ -92,12 +92,12 @@ fn unknown(key: &str, settings: &[Setting]) -> String {
     let distance = |k: &str| {
         let whole = strsim::damerau_levenshtein(key, k);
         // The right name in the wrong table is as near as one typo.
-        if last(key) == last(k) { whole.min(1) } else { whole }
+        (if last(key) == last(k) { whole.min(1) } else { whole }, whole)
     };
     let nearest = known.iter().map(|&k| (distance(k), k)).min();
     let shown: String = key.chars().take(80).collect();
     match nearest {
-        Some((d, k)) if d <= 1 + key.len().min(60) / 4 => format!("{shown}: unknown setting, did you mean `{k}`?"),
+        Some(((d, _), k)) if d <= 1 + key.len().min(60) / 4 => format!("{shown}: unknown setting, did you mean `{k}`?"),
         _ => format!("{shown}: unknown setting"),
     }
 }

@@ -5,6 +5,7 @@ use super::manifest::FileRecord;
 use super::writer::MAX_LINE_BYTES;
 use super::{CHANNELS, Labels, Manifest, SCENES_FILE};
 use crate::error::{Context, Error, Result};
+use crate::sim::rtsd::Rtsd;
 use crate::weights::{Dtype, Tensors, hash_file};
 use rayon::prelude::*;
 use std::path::Path;
@@ -146,6 +147,11 @@ impl ShardSet {
         &self.truth[i]
     }
 
+    /// The ground truth of scene `i`. Errors: [`crate::error::Kind::Data`] naming the line.
+    pub fn rtsd(&self, i: usize) -> Result<Rtsd> {
+        serde_json::from_str(&self.truth[i]).map_err(|e| Error::data(format!("{SCENES_FILE}: scene {i}: {e}")))
+    }
+
     /// Asks the system to read the audio of scene `i` ahead of its use.
     pub fn prefetch(&self, i: usize) {
         let (shard, at) = self.locate(i);
@@ -183,10 +189,10 @@ fn open_shard(folder: &Path, record: &FileRecord, manifest: &Manifest) -> Result
 }
 
 /// Checks the size (before a file is mapped, so that a cut-off one never raises SIGBUS) and the hash.
-fn check_file(folder: &Path, record: &FileRecord, verify: bool) -> Result<()> {
+pub(super) fn check_file(folder: &Path, record: &FileRecord, verify: bool) -> Result<()> {
     let path = folder.join(&record.file);
     let stored = std::fs::metadata(&path).map_err(|e| Error::io("open", &path, &e))?.len();
-    let hint = "the file was damaged or changed: copy or simulate the set again";
+    let hint = "the file was damaged or changed: copy the set again, or remove its folder and simulate it again";
     if stored != record.bytes {
         let message = format!("{}: has {stored} bytes, the manifest says {}", path.display(), record.bytes);
         return Err(Error::integrity(message).hint(hint));

@@ -8,7 +8,7 @@ use crate::sim::render::{Rendered, render_with_truth};
 use crate::sim::scene::SceneSampler;
 use crate::sources::{Sources, Split};
 use rayon::prelude::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
 /// What to simulate and where.
@@ -42,6 +42,9 @@ impl Simulation<'_> {
         done(self.scenes - left);
         if !missing.is_empty() {
             self.sources.write_splits(&self.out.join("splits.json"))?;
+        }
+        if self.wav {
+            self.add_recordings(&sampler, &writer)?;
         }
         // One shard is written while the next one is rendered.
         std::thread::scope(|scope| {
@@ -78,6 +81,19 @@ impl Simulation<'_> {
         Ok(spec)
     }
 
+    fn wav_path(&self, index: u64) -> PathBuf {
+        self.out.join("wav").join(format!("scene-{index:08}.wav"))
+    }
+
+    /// Writes the recordings of finished shards that have none, because they were made without `--wav`.
+    fn add_recordings(&self, sampler: &SceneSampler, writer: &ShardWriter) -> Result<()> {
+        crate::files::remove_temporaries(&self.out.join("wav"))?;
+        let finished = (0..writer.spec().shards()).filter(|i| !writer.missing().contains(i));
+        let scenes: Vec<u64> = finished.flat_map(|i| writer.spec().range(i)).map(|i| i as u64).collect();
+        let absent = scenes.into_par_iter().filter(|&i| !self.wav_path(i).exists());
+        absent.try_for_each(|i| self.scene(sampler, i).map(drop))
+    }
+
     fn scene(&self, sampler: &SceneSampler, index: u64) -> Result<Sample> {
         if crate::signals::stop_requested() {
             let hint = "run the same command again to finish the set";
@@ -86,8 +102,7 @@ impl Simulation<'_> {
         let scene = sampler.scene(index)?;
         let rendered = render_with_truth(&scene, self.sources).context_with(|| format!("scene {index}"))?;
         if self.wav {
-            let path = self.out.join("wav").join(format!("{}.wav", rendered.truth.id));
-            wav::write(&path, &rendered.limited(), wav::Format::Pcm16)?;
+            wav::write(&self.wav_path(index), &rendered.limited(), wav::Format::Pcm16)?;
         }
         Sample::new(&rendered.audio.samples, labels(&rendered), &rendered.truth)
     }
@@ -123,12 +138,34 @@ mod tests {
     }
 
     fn run(out: &Path, jobs: usize) -> Manifest {
+        run_with(out, jobs, false)
+    }
+
+    fn run_with(out: &Path, jobs: usize, wav: bool) -> Manifest {
         let sources = Sources::procedural(4);
         let config = config();
         let simulation =
-            Simulation { out, config: &config, sources: &sources, split: Split::Train, seed: 7, scenes: 5, wav: false };
+            Simulation { out, config: &config, sources: &sources, split: Split::Train, seed: 7, scenes: 5, wav };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs).build().unwrap();
         pool.install(|| simulation.run(|_| ())).unwrap()
+    }
+
+    #[test]
+    fn recordings_asked_for_later_are_added() {
+        let (early, late) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        run_with(early.path(), 2, true);
+        run(late.path(), 2);
+        std::fs::create_dir(late.path().join("wav")).unwrap();
+        std::fs::write(late.path().join("wav/.tmp-half"), b"half").unwrap();
+        run_with(late.path(), 2, true);
+        let files = |folder: &Path| std::fs::read_dir(folder.join("wav")).unwrap().count();
+        assert_eq!((files(early.path()), files(late.path())), (5, 5));
+        for i in 0..5 {
+            let name = format!("wav/scene-{i:08}.wav");
+            assert!(
+                std::fs::read(early.path().join(&name)).unwrap() == std::fs::read(late.path().join(&name)).unwrap()
+            );
+        }
     }
 
     #[test]
@@ -145,8 +182,7 @@ mod tests {
             let scene = sampler.scene(i as u64).unwrap();
             let rendered = render_with_truth(&scene, &sources).unwrap();
             assert_eq!(*set.labels(i), labels(&rendered));
-            let truth: crate::sim::rtsd::Rtsd = serde_json::from_str(set.truth(i)).unwrap();
-            assert_eq!(truth, rendered.truth);
+            assert_eq!(set.rtsd(i).unwrap(), rendered.truth);
             let step = set.scale(i);
             for (stored, x) in set.audio(i).iter().zip(&rendered.audio.samples) {
                 assert!((*stored as f32 * step - x).abs() <= 0.51 * step);

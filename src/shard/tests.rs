@@ -166,6 +166,8 @@ fn damage_is_found_and_named() {
     std::fs::rename(folder.path().join(shard_file(1)), folder.path().join(shard_file(0))).unwrap();
     std::fs::rename(folder.path().join("x"), folder.path().join(shard_file(1))).unwrap();
     assert_eq!(ShardSet::open(folder.path()).err().unwrap().kind(), Kind::Integrity, "swapped shards");
+    let again = ShardWriter::open(folder.path(), spec(10)).err().unwrap();
+    assert_eq!(again.kind(), Kind::Integrity, "a damaged set is not called complete: {again}");
 }
 
 #[test]

@@ -64,13 +64,15 @@ pub struct ShardWriter {
 impl ShardWriter {
     /// Begins a set in `folder`, or continues the one there when it has the same specification. Leftovers of
     /// a killed run are removed. Errors: [`Kind::Usage`] when the folder holds a set made otherwise (every
-    /// difference is named) or foreign shards; [`Kind::Io`] when another process writes there.
+    /// difference is named) or foreign shards; [`Kind::Integrity`] when a finished set is damaged; [`Kind::Io`] when another process writes there.
     pub fn open(folder: &Path, spec: ShardSpec) -> Result<Self> {
         assert!(spec.scenes_per_shard > 0 && spec.frames > 0, "a shard holds at least one scene of one frame");
         let parts = folder.join(PARTS_FOLDER);
         if folder.join(super::MANIFEST_FILE).exists() {
             let manifest = Manifest::read(folder)?;
             refuse_difference(folder, &manifest.spec, &spec)?;
+            let files: Vec<_> = manifest.shards.iter().chain([&manifest.scenes_jsonl]).collect();
+            files.par_iter().try_for_each(|record| super::reader::check_file(folder, record, true))?;
             remove_parts(&parts)?;
             return Ok(ShardWriter {
                 folder: folder.into(),

@@ -82,8 +82,7 @@ pub fn write(path: &Path, entries: &[Entry], strings: &[(&str, &str)]) -> Result
         }
         written.blake3 = hasher.finalize().to_hex().to_string();
         Ok(())
-    })
-    .map_err(|e: Error| e.context("safetensors"))?;
+    })?;
     Ok(written)
 }
 

@@ -128,7 +128,11 @@ impl Training {
     pub fn run(mut self, out: &Path, resume: Resume, scorer: &dyn Scorer) -> Result<Encoder> {
         let config = crate::config::to_toml(&self.recipe);
         let t = self.recipe.train.clone();
-        let options = RunOptions { resume, keep: t.keep as usize, total_steps: t.steps };
+        let sets =
+            [("training data", Some(&self.train)), ("dev data", self.dev.as_ref()), ("test data", self.test.as_ref())];
+        let inputs =
+            sets.iter().filter_map(|(name, set)| Some((name.to_string(), set.as_ref()?.fingerprint()))).collect();
+        let options = RunOptions { resume, keep: t.keep as usize, total_steps: t.steps, inputs };
         let (mut run, checkpoint) = Run::open(out, &config, &options)?;
         let first = checkpoint.as_ref().map_or(0, |c| c.step);
         if let Some(checkpoint) = checkpoint {

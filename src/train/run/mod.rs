@@ -58,7 +58,7 @@ impl std::str::FromStr for Resume {
 }
 
 /// How a run is kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RunOptions {
     /// What to do with an existing run.
     pub resume: Resume,
@@ -66,6 +66,8 @@ pub struct RunOptions {
     pub keep: usize,
     /// Optimizer steps of the whole run, for progress.
     pub total_steps: u64,
+    /// Name and fingerprint of everything the run reads (shards, weights): it continues only with the same.
+    pub inputs: Vec<(String, String)>,
 }
 
 /// A run folder opened for training by this process alone.
@@ -73,6 +75,7 @@ pub struct Run {
     folder: PathBuf,
     store: Store,
     metrics: MetricsLog,
+    inputs: Value,
     timings: File,
     events: EventFile,
     progress: Progress,
@@ -85,7 +88,8 @@ impl Run {
     /// Opens `folder` for the resolved recipe `config`: a new run, or the one there continued (`Some`: load it).
     ///
     /// From here on SIGINT and SIGTERM set [`Run::should_stop`]. Errors: [`Kind::Usage`] when the folder holds
-    /// a run of another recipe (the differing lines are named), or any run and `resume` is never;
+    /// a run of another recipe (the differing settings are named) or of other data, or any run and `resume` is
+    /// never;
     /// [`Kind::Io`] when another process trains there; [`Kind::Integrity`] when no checkpoint is good.
     pub fn open(folder: &Path, config: &str, options: &RunOptions) -> Result<(Run, Option<Checkpoint>)> {
         crate::signals::catch_stop();
@@ -100,6 +104,10 @@ impl Run {
         }
         let store = Store::open(&folder.join(CHECKPOINTS_FOLDER), options.keep)?;
         let mut checkpoint = store.load_newest()?;
+        let inputs: Value = options.inputs.iter().map(|(name, hash)| (name.clone(), json!(hash))).collect();
+        if let Some(checkpoint) = &checkpoint {
+            refuse_other_inputs(folder, &checkpoint.state["inputs"], &inputs)?;
+        }
         let metrics = MetricsLog::open(folder, checkpoint.as_ref().map(|c| &c.state["metrics"]))?;
         let first_step = checkpoint.as_ref().map_or(0, |c| c.step);
         if let Some(checkpoint) = &mut checkpoint {
@@ -119,6 +127,7 @@ impl Run {
             _lock: lock,
             store,
             metrics,
+            inputs,
             first_step,
         };
         Ok((run, checkpoint))
@@ -172,7 +181,7 @@ impl Run {
         files: &[(&str, &[u8])],
     ) -> Result<PathBuf> {
         // The metrics must be durable before a checkpoint that counts on them.
-        let state = json!({"metrics": self.metrics.sync()?, "loop": state});
+        let state = json!({"metrics": self.metrics.sync()?, "inputs": self.inputs, "loop": state});
         let saved = self.store.save(&Snapshot { step, model, optimizer, state: &state, files })?;
         self.metrics.write_csv()?;
         Ok(saved)
@@ -229,6 +238,20 @@ fn refuse_conflict(folder: &Path, config: &str, resume: Resume) -> Result<()> {
     let list = differences.join("; ");
     Err(Error::usage(format!("{}: holds a run of another recipe ({list})", folder.display()))
         .hint("choose another --out folder, or give the same recipe and --set values"))
+}
+
+/// Refuses to continue with data that are not those the run began with, even under the same path.
+fn refuse_other_inputs(folder: &Path, stored: &Value, given: &Value) -> Result<()> {
+    if stored == given {
+        return Ok(());
+    }
+    let fields = |v: &Value| v.as_object().cloned().unwrap_or_default();
+    let (stored, given) = (fields(stored), fields(given));
+    let names: Vec<&String> = stored.keys().chain(given.keys()).filter(|&k| stored.get(k) != given.get(k)).collect();
+    let list = names.iter().map(|n| n.as_str()).collect::<std::collections::BTreeSet<_>>();
+    let list = list.into_iter().collect::<Vec<_>>().join(", ");
+    Err(Error::usage(format!("{}: the run began with other content of: {list}", folder.display()))
+        .hint("give it back the data it began with, or choose another --out folder"))
 }
 
 /// Settings in which two resolved recipes differ: `optimizer.learning_rate: 0.001 there, 0.01 asked for`.

@@ -12,7 +12,8 @@ pub(super) struct Progress {
     first_step: u64,
     total_steps: u64,
     started: Instant,
-    logged: Option<Instant>,
+    /// When the last line was printed, and for which step.
+    logged: Option<(Instant, u64)>,
     /// The last value of each metric, in order of first appearance.
     values: Vec<(String, f64)>,
 }
@@ -38,8 +39,8 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(step);
             bar.set_message(message);
-        } else if step >= self.total_steps || self.logged.is_none_or(|at| at.elapsed() >= LOG_PAUSE) {
-            self.logged = Some(Instant::now());
+        } else if self.logged.is_none_or(|(at, s)| at.elapsed() >= LOG_PAUSE || step >= self.total_steps && s < step) {
+            self.logged = Some((Instant::now(), step));
             tracing::info!("step {step}/{}  {message}", self.total_steps);
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 const CONFIG: &str = "# about\nsteps = 6\n\n[optimizer]\nlearning_rate = 0.001\n";
 
 fn options(resume: Resume) -> RunOptions {
-    RunOptions { resume, keep: 2, total_steps: 6 }
+    RunOptions { resume, keep: 2, total_steps: 6, inputs: vec![("data".into(), "abc".into())] }
 }
 
 /// A toy training: 6 steps, a checkpoint every 2, ended before `until`.
@@ -102,6 +102,10 @@ fn conflicts_are_refused_before_anything_is_touched() {
     assert_eq!(refused.kind(), Kind::Usage);
     assert!(refused.message().contains("optimizer.learning_rate: 0.001 there, 0.01 asked for"), "{refused}");
     assert_eq!(Run::open(folder.path(), CONFIG, &options(Resume::Never)).err().unwrap().kind(), Kind::Usage);
+    let other_data = RunOptions { inputs: vec![("data".into(), "abd".into())], ..options(Resume::Auto) };
+    let refused = Run::open(folder.path(), CONFIG, &other_data).err().unwrap();
+    assert_eq!(refused.kind(), Kind::Usage);
+    assert!(refused.message().contains("other content of: data"), "{refused}");
     let (run, _) = Run::open(folder.path(), CONFIG, &options(Resume::Auto)).unwrap();
     assert_eq!(Run::open(folder.path(), CONFIG, &options(Resume::Auto)).err().unwrap().kind(), Kind::Io);
     drop(run);
