@@ -108,3 +108,93 @@ impl Prediction {
         slots.chain([self.surface_m2, self.absorption]).all(f64::is_finite)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoder::EncoderConfig;
+    use crate::error::Kind;
+    use crate::rng::Rng;
+    use crate::shard::{Labels, Sample, ShardSpec, ShardWriter};
+    use std::path::Path;
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|s| s.to_string()).collect()
+    }
+
+    fn write_set(folder: &Path, frames: usize, scenes: usize) -> ShardSet {
+        let spec = ShardSpec::new(scenes, frames, 1, &names(&["bell", "dog"]), &serde_json::json!({})).unwrap();
+        let writer = ShardWriter::open(folder, spec).unwrap();
+        let sample = |i: usize| {
+            let mut rng = Rng::new(3, "eval clips", i as u64);
+            let audio: Vec<f32> = (0..CHANNELS * frames).map(|_| rng.normal() as f32 * 0.1).collect();
+            let mut labels = Labels::empty(frames);
+            labels.count = 1 + i % 3;
+            for slot in 0..labels.count {
+                labels.direction[slot] = [0.0, 1.0, 0.0];
+                labels.distance_m[slot] = 1.0 + slot as f32;
+                labels.activity[slot].fill(1);
+                (labels.klass[slot], labels.class_mask[slot]) = ((i % 2) as i64, 1.0);
+            }
+            (labels.log_surface, labels.absorption, labels.rt60_s, labels.room_mask) = (4.5, 0.25, 0.5, 1.0);
+            Sample::new(&audio, labels, &serde_json::json!({"id": i})).unwrap()
+        };
+        for index in writer.missing() {
+            let samples: Vec<Sample> = writer.spec().range(index).map(sample).collect();
+            writer.write(index, &samples).unwrap();
+        }
+        writer.finish().unwrap();
+        ShardSet::open(folder).unwrap()
+    }
+
+    fn encoder(classes: &[&str]) -> Encoder {
+        Encoder::new(EncoderConfig::preset("pocket").unwrap(), names(classes), 5).unwrap()
+    }
+
+    #[test]
+    fn a_set_is_scored_alike_on_any_number_of_threads_and_classes_meet_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = write_set(folder.path(), 4096, 7);
+        let on = |threads: usize, encoder: &Encoder| {
+            let done = std::sync::atomic::AtomicUsize::new(0);
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let count = || _ = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let result = pool.install(|| evaluate(encoder, &set, None, count)).unwrap();
+            assert_eq!(done.into_inner(), 7);
+            result
+        };
+        let one = on(1, &encoder(&["bell", "dog"]));
+        assert_eq!(one, on(2, &encoder(&["bell", "dog"])));
+        assert_eq!((one.score.n, one.score.sources, one.clips.len()), (7, 13, 7));
+        assert_eq!(one.constant.class_accuracy, Some(7.0 / 13.0), "scenes 0, 2, 4, 6 hold 1 + 3 + 2 + 1 bells");
+        // A model that does not know the bell is asked about dogs only, and so are the constants.
+        let other = on(2, &encoder(&["rain", "dog", "sea"]));
+        assert_eq!(other.clips.iter().map(|clip| clip.class_right.len()).sum::<usize>(), 6);
+        assert_eq!((other.constants.class, other.constant.class_accuracy), (Some(1), Some(1.0)));
+        let limited = evaluate(&encoder(&["bell", "dog"]), &set, Some(3), || ()).unwrap();
+        assert_eq!(limited.clips, one.clips[..3]);
+    }
+
+    #[test]
+    fn clips_that_are_too_short_are_refused_by_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = write_set(folder.path(), 500, 2);
+        let error = score_clips(&encoder(&["bell", "dog"]), &set, None, || ()).unwrap_err();
+        assert!(error.kind() == Kind::Data && error.message().contains("scene 0: 500 samples"), "{error}");
+        assert_eq!(score_clips(&encoder(&["bell"]), &set, Some(0), || ()).unwrap_err().kind(), Kind::Data);
+    }
+
+    #[test]
+    fn a_prediction_is_made_of_probabilities_and_unit_vectors() {
+        let mut rng = Rng::new(9, "eval clips", 0);
+        let audio: Vec<f32> = (0..CHANNELS * 8000).map(|_| rng.normal() as f32).collect();
+        let prediction = predict_clip(&encoder(&["a", "b", "c"]), &audio);
+        assert!(prediction.is_finite() && prediction.slots.len() == 4);
+        for slot in &prediction.slots {
+            assert!((slot.direction.iter().map(|v| v * v).sum::<f64>() - 1.0).abs() < 1e-12);
+            assert!((slot.class_probability.iter().sum::<f64>() - 1.0).abs() < 1e-12 && slot.distance_m >= 0.0);
+        }
+        let broken = Prediction { absorption: f64::NAN, ..prediction };
+        assert!(!broken.is_finite());
+    }
+}
