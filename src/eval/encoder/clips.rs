@@ -139,7 +139,7 @@ mod tests {
             (labels.log_surface, labels.absorption, labels.rt60_s, labels.room_mask) = (4.5, 0.25, 0.5, 1.0);
             Sample::new(&audio, labels, &serde_json::json!({"id": i})).unwrap()
         };
-        for index in writer.missing() {
+        for &index in writer.missing() {
             let samples: Vec<Sample> = writer.spec().range(index).map(sample).collect();
             writer.write(index, &samples).unwrap();
         }
