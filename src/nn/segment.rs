@@ -214,3 +214,121 @@ impl Shared {
 fn add(sum: &mut Tensor, gradient: &Tensor) {
     sum.data_mut().iter_mut().zip(gradient.data()).for_each(|(s, g)| *s += g);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::layers::{Conv1d, Linear, Norm};
+    use crate::nn::{Builder, Params};
+    use crate::ops::{arrange, attention, elementwise};
+    use crate::rng::Rng;
+
+    /// A chain with everything a block has: norm, attention (kept), convolution, residuals.
+    #[derive(Clone)]
+    struct Chain {
+        norm: Norm,
+        qkv: Linear,
+        conv: Conv1d,
+    }
+
+    impl Chain {
+        fn new(h: usize) -> (Chain, Params) {
+            let mut b = Builder::new();
+            let norm = Norm::layer(&mut b, "norm", h);
+            let qkv = Linear::new(&mut b, "qkv", h, 3 * h);
+            let conv = Conv1d::new(&mut b, "conv", h, h, 3, 2);
+            (Chain { norm, qkv, conv }, b.finish(5))
+        }
+        fn ids(&self) -> Vec<ParamId> {
+            [self.norm.ids(), self.qkv.ids(), self.conv.ids()].concat()
+        }
+        fn forward(&self, c: &mut Context, x: &Var) -> Var {
+            let y = self.norm.forward(c, x);
+            let qkv = self.qkv.forward(c, &y);
+            let y = attention::self_attention(&mut c.tape, &qkv, 2);
+            let x = elementwise::add(&mut c.tape, x, &y);
+            let y = self.conv.forward(c, &x);
+            elementwise::add(&mut c.tape, &x, &y)
+        }
+    }
+
+    fn random(shape: &[usize], purpose: &str) -> Tensor {
+        let mut rng = Rng::new(1, purpose, 0);
+        let n = shape.iter().product();
+        Tensor::from_slice(shape, &(0..n).map(|_| rng.normal() as f32).collect::<Vec<f32>>())
+    }
+
+    /// Output, gradient of x, gradients of the parameters.
+    type Results = (Tensor, Tensor, Vec<f32>);
+
+    fn run(apply: impl FnOnce(&mut Context, &Var) -> Var, params: &Params, x: &Tensor, dy: &Tensor) -> Results {
+        let mut c = Context::new(Tape::new(), params);
+        let x = c.tape.leaf(x.clone());
+        let y = apply(&mut c, &x);
+        let Context { tape, vars } = c;
+        let mut grads = tape.backward(&y, dy.clone()).unwrap();
+        let flat = vars.iter().flatten().flat_map(|v| grads.take(v).data().to_vec()).collect();
+        (y.tensor().clone(), grads.take(&x), flat)
+    }
+
+    fn assert_close(a: &[f32], b: &[f32], what: &str) {
+        let wide = |v: &[f32]| v.iter().map(|&v| v as f64).collect::<Vec<f64>>();
+        let error = crate::check::relative_l2(&wide(a), &wide(b));
+        assert!(error < 1e-5, "{what}: {error:e}");
+    }
+
+    #[test]
+    fn a_segment_is_the_function_itself_in_both_directions() {
+        let (b, f, t, h) = (2, 5, 7, 4);
+        let (chain, params) = Chain::new(h);
+        let (x, dy) = (random(&[b, f, t, h], "x"), random(&[b, f, t, h], "dy"));
+        for (along, per_chunk) in [(Along::Time, 1), (Along::Time, 3), (Along::Frequency, 2), (Along::Frequency, 9)] {
+            let (inner, ids) = (chain.clone(), chain.ids());
+            let chunk: Chunk = Arc::new(move |c, x| inner.forward(c, x));
+            let segmented = run(|c, x| segment(c, x, along, per_chunk, &ids, chunk), &params, &x, &dy);
+            let whole = |c: &mut Context, x: &Var| {
+                if along == Along::Time {
+                    let rows = arrange::reshape(&mut c.tape, x, &[b * f, t, h]);
+                    let y = chain.forward(c, &rows);
+                    return arrange::reshape(&mut c.tape, &y, &[b, f, t, h]);
+                }
+                let swapped = arrange::swap_axes(&mut c.tape, x);
+                let rows = arrange::reshape(&mut c.tape, &swapped, &[b * t, f, h]);
+                let y = chain.forward(c, &rows);
+                let y = arrange::reshape(&mut c.tape, &y, &[b, t, f, h]);
+                arrange::swap_axes(&mut c.tape, &y)
+            };
+            let plain = run(whole, &params, &x, &dy);
+            let what = format!("{along:?} {per_chunk}");
+            assert_close(segmented.0.data(), plain.0.data(), &format!("{what} output"));
+            assert_close(segmented.1.data(), plain.1.data(), &format!("{what} dx"));
+            assert_close(&segmented.2, &plain.2, &format!("{what} parameters"));
+        }
+    }
+
+    #[test]
+    fn the_bytes_do_not_depend_on_the_number_of_threads() {
+        let (chain, params) = Chain::new(4);
+        let (x, dy) = (random(&[1, 33, 9, 4], "x"), random(&[1, 33, 9, 4], "dy"));
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let (inner, ids) = (chain.clone(), chain.ids());
+            let chunk: Chunk = Arc::new(move |c, x| inner.forward(c, x));
+            pool.install(|| run(|c, x| segment(c, x, Along::Time, 1, &ids, chunk), &params, &x, &dy))
+        };
+        let (one, three) = (on(1), on(3));
+        assert_eq!(one.0.data(), three.0.data());
+        assert_eq!(one.1.data(), three.1.data());
+        assert_eq!(one.2, three.2);
+    }
+
+    #[test]
+    #[should_panic(expected = "is not bound in this segment")]
+    fn a_parameter_that_was_not_declared_is_refused() {
+        let (chain, params) = Chain::new(4);
+        let (inner, ids) = (chain.clone(), chain.norm.ids());
+        let mut c = Context::new(Tape::new(), &params);
+        let x = Var::constant(random(&[1, 3, 5, 4], "x"));
+        segment(&mut c, &x, Along::Time, 1, &ids, Arc::new(move |c, x| inner.forward(c, x)));
+    }
+}
