@@ -26,6 +26,7 @@ enum Command {
 /// Measure speed
 #[derive(Subcommand)]
 enum Bench {
+    EncoderStep(commands::bench_encoder::Args),
     Rir(commands::bench_rir::Args),
     Scenes(commands::bench_scenes::Args),
 }
@@ -39,6 +40,7 @@ fn main() -> std::process::ExitCode {
         Command::Rir(args) => commands::rir::run(args),
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Verify(args) => commands::verify::run(args),
+        Command::Bench(Bench::EncoderStep(args)) => commands::bench_encoder::run(args),
         Command::Bench(Bench::Scenes(args)) => commands::bench_scenes::run(args),
         Command::Bench(Bench::Rir(args)) => commands::bench_rir::run(args),
     })

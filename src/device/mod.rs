@@ -5,6 +5,7 @@
 //! the native CPU path. The CUDA device and the emulator add variants here and one arm per op.
 
 pub mod host;
+pub mod machine;
 pub mod simd;
 pub mod tile;
 
