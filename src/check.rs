@@ -252,6 +252,8 @@ pub fn relative_l2(actual: &[f64], expected: &[f64]) -> f64 {
     if ratio.is_finite() { ratio } else { f64::INFINITY }
 }
 
+/// Relative L2 error allowed between analytic and numeric f64 gradients.
+pub const GRADCHECK_LIMIT: f64 = 1e-6;
 /// At most this many coordinates of one input are differentiated numerically; a seeded subset above that.
 const COORDINATES_MAX: usize = 160;
 

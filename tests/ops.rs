@@ -1,9 +1,6 @@
 //! Every case of every op: f64 gradients against central differences, the fast path against the reference.
 
-use twnm::check::{gradcheck, parity};
-
-/// Relative L2 error allowed between analytic and numeric f64 gradients.
-const GRADCHECK_LIMIT: f64 = 1e-6;
+use twnm::check::{GRADCHECK_LIMIT, gradcheck, parity};
 
 #[test]
 fn gradients_of_every_reference_match_central_differences() {

@@ -1,4 +1,4 @@
-//! Ops against PyTorch: `golden/ops.safetensors` holds inputs, outputs and gradients computed in float32 by
+//! Ops against PyTorch: `golden/ops/expected.safetensors` holds inputs, outputs and gradients computed in float32 by
 //! PyTorch 2.11 (names `op.case.tensor`; `dx` is the gradient of `x` for the upstream gradient `dout`).
 
 use std::path::Path;
@@ -12,7 +12,7 @@ use twnm::weights::Tensors;
 const LIMIT: f64 = 1e-5;
 
 fn open() -> Tensors {
-    Tensors::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ops.safetensors")).unwrap()
+    Tensors::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ops/expected.safetensors")).unwrap()
 }
 
 /// A stored tensor with its axes in another order.

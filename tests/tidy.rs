@@ -26,6 +26,7 @@ const ORDER: &[&str] = &[
     "checkpoint",
     "train",
     "eval",
+    "quickstart",
     "verify",
 ];
 

@@ -3,6 +3,7 @@
 pub mod bench_encoder;
 pub mod bench_rir;
 pub mod bench_scenes;
+pub mod doctor;
 pub mod listen;
 pub mod quickstart;
 pub mod rir;
