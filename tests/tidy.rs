@@ -74,9 +74,7 @@ const CARD_CRATES_TO_COME: &[&str] = &["cudarc"];
 const MAY_BE_UNSAFE: &[&str] = &[
     "src/device/",
     "src/nn/segment.rs",
-    "src/ops/attention",
-    "src/ops/conv1d",
-    "src/ops/linear.rs",
+    "src/ops/",
     "src/signals.rs",
     "src/sim/image_source/",
     "src/weights/mod.rs",
