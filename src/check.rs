@@ -217,6 +217,13 @@ impl Case {
         let grads = grads.unwrap_or_else(|e| panic!("{}: {e}", self.label()));
         (out, vars.iter().map(|v| grads.get(v).map(|g| to_f64(g.data()))).collect())
     }
+    /// One forward pass without gradients on inputs made before; for benches.
+    pub fn prepared_forward(&self) -> impl Fn() -> f32 + '_ {
+        let values: Vec<Var> = std::iter::zip(&self.inputs, self.draw())
+            .map(|(input, v)| Var::constant(Tensor::from_slice(&input.shape, &to_f32(&v))))
+            .collect();
+        move || (self.run)(&mut Tape::without_gradients(), &values).data()[0]
+    }
     /// One forward and backward pass on inputs made before; for benches.
     pub fn prepared(&self) -> impl Fn() -> f32 + '_ {
         let values: Vec<Tensor> = std::iter::zip(&self.inputs, self.draw())

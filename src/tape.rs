@@ -7,6 +7,7 @@
 //! A tape can also *keep* the outputs of expensive ops during a first pass and replay them in a second one
 //! ([`Tape::keeping`], [`Tape::replaying`]): that is how activation checkpointing avoids recomputing attention.
 
+use crate::device::simd::slices::accumulate;
 use crate::error::{Error, Kind, Result};
 use crate::tensor::Tensor;
 
@@ -201,8 +202,7 @@ impl Grads {
         match &mut self.slots[id.0 as usize] {
             Some(sum) => {
                 assert_eq!(sum.shape(), gradient.shape(), "two gradients of one value differ in shape");
-                let sum = sum.data_mut();
-                sum.iter_mut().zip(gradient.data()).for_each(|(s, g)| *s += g);
+                accumulate(sum.data_mut(), gradient.data());
             }
             empty => *empty = Some(gradient),
         }

@@ -93,8 +93,9 @@ pub fn product<S: Simd, const W: usize>(
             match vectors {
                 0 => simd.vectorize(Columns::<1, W, true>(panel, target)),
                 1 => simd.vectorize(Columns::<1, W, false>(panel, target)),
-                2 => simd.vectorize(Columns::<2, W, false>(panel, target)),
-                _ => simd.vectorize(Columns::<3, W, false>(panel, target)),
+                2 if S::VECTORS >= 2 => simd.vectorize(Columns::<2, W, false>(panel, target)),
+                _ if S::VECTORS >= 3 => simd.vectorize(Columns::<3, W, false>(panel, target)),
+                _ => unreachable!("a panel has at most {} vectors", S::VECTORS),
             }
         }
         j += if vectors == 0 { lanes } else { vectors * S::LANES };

@@ -4,6 +4,8 @@
 //! glu: x [.., 2C] = (a | b) -> a sigmoid(b) [.., C].
 
 use crate::check::{Case, Real, Reference, input};
+use crate::device::simd::Simd;
+use crate::device::simd::slices::{Binary, map2};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -12,14 +14,21 @@ use crate::tensor::Tensor;
 pub fn add(tape: &mut Tape, a: &Var, b: &Var) -> Var {
     b.tensor().expect_shape("add: second operand", a.shape());
     let mut y = Tensor::uninit(a.shape());
-    for ((y, a), b) in y.data_mut().iter_mut().zip(a.data()).zip(b.data()) {
-        *y = a + b;
-    }
+    map2(Sum, a.data(), b.data(), y.data_mut());
     let (aid, bid) = (a.id(), b.id());
     tape.record("add", &[a, b], y, move |dy, grads| {
         grads.add(aid, dy.clone());
         grads.add(bid, dy.clone());
     })
+}
+
+struct Sum;
+
+impl Binary for Sum {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, a: S::V, b: S::V) -> S::V {
+        s.add(a, b)
+    }
 }
 
 /// x times a constant.

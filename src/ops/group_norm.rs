@@ -3,8 +3,11 @@
 //! For every n and group g, mean and biased variance over (L, C / groups); then w and b per channel
 //! (torch.nn.GroupNorm on [N, C, L]). Backward as in `layer_norm`, with the sums over (L, C / groups).
 
+mod host;
+
 use super::layer_norm::EPS;
 use crate::check::{Case, Real, Reference, input};
+use crate::device::simd::dispatch;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -17,23 +20,12 @@ pub fn group_norm(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var, groups: us
     bias.tensor().expect_shape("group_norm bias", &[c]);
     let sizes = Sizes { n, l, c, groups };
     let mut y = Tensor::uninit(x.shape());
-    for i in 0..n {
-        let at = i * l * c..(i + 1) * l * c;
-        let (scale, shift) = sizes.affine(&x.data()[at.clone()], weight.data(), bias.data());
-        for (y, x) in y.data_mut()[at.clone()].chunks_exact_mut(c).zip(x.data()[at].chunks_exact(c)) {
-            for j in 0..c {
-                y[j] = x[j] * scale[j] + shift[j];
-            }
-        }
-    }
+    dispatch(host::Forward { sizes, x: x.data(), weight: weight.data(), bias: bias.data(), y: y.data_mut() });
     let (xv, wv, bid) = (x.clone(), weight.clone(), bias.id());
     tape.record("group_norm", &[x, weight, bias], y, move |dy, grads| {
         let (mut dx, mut dw, mut db) = (Tensor::uninit(xv.shape()), Tensor::zeros(&[c]), Tensor::zeros(&[c]));
-        for i in 0..n {
-            let at = i * l * c..(i + 1) * l * c;
-            let out = (&mut dx.data_mut()[at.clone()], dw.data_mut(), db.data_mut());
-            sizes.backward(&xv.data()[at.clone()], wv.data(), &dy.data()[at], out);
-        }
+        let (x, weight, dy) = (xv.data(), wv.data(), dy.data());
+        dispatch(host::Backward { sizes, x, weight, dy, dx: dx.data_mut(), dw: dw.data_mut(), db: db.data_mut() });
         grads.add(xv.id(), dx);
         grads.add(wv.id(), dw);
         grads.add(bid, db);
@@ -46,71 +38,6 @@ struct Sizes {
     l: usize,
     c: usize,
     groups: usize,
-}
-
-impl Sizes {
-    /// Mean and rstd of every group of one sequence, from per-channel sums in two passes.
-    fn moments(&self, x: &[f32]) -> Vec<(f32, f32)> {
-        let width = self.c / self.groups;
-        let count = (self.l * width) as f32;
-        let sums = channel_sums(x, self.c, |v, _| v);
-        let means: Vec<f32> = sums.chunks_exact(width).map(|g| g.iter().sum::<f32>() / count).collect();
-        let squares = channel_sums(x, self.c, |v, j| (v - means[j / width]) * (v - means[j / width]));
-        let variances = squares.chunks_exact(width).map(|g| g.iter().sum::<f32>() / count);
-        means.iter().zip(variances).map(|(&m, v)| (m, 1.0 / (v + EPS).sqrt())).collect()
-    }
-
-    /// y = x * scale + shift for every channel of one sequence.
-    fn affine(&self, x: &[f32], w: &[f32], b: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        let width = self.c / self.groups;
-        let moments = self.moments(x);
-        let scale: Vec<f32> = (0..self.c).map(|j| moments[j / width].1 * w[j]).collect();
-        let shift = (0..self.c).map(|j| b[j] - moments[j / width].0 * scale[j]).collect();
-        (scale, shift)
-    }
-
-    fn backward(&self, x: &[f32], w: &[f32], dy: &[f32], (dx, dw, db): (&mut [f32], &mut [f32], &mut [f32])) {
-        let (c, width) = (self.c, self.c / self.groups);
-        let count = (self.l * width) as f32;
-        let moments = self.moments(x);
-        let (mut sum_dy, mut sum_dyx) = (vec![0.0f32; c], vec![0.0f32; c]);
-        for (x, dy) in x.chunks_exact(c).zip(dy.chunks_exact(c)) {
-            for j in 0..c {
-                let (mean, rstd) = moments[j / width];
-                sum_dy[j] += dy[j];
-                sum_dyx[j] += dy[j] * (x[j] - mean) * rstd;
-            }
-        }
-        let group_mean =
-            |sums: &[f32], g: usize| (g * width..(g + 1) * width).map(|j| sums[j] * w[j]).sum::<f32>() / count;
-        let means: Vec<(f32, f32)> =
-            (0..self.groups).map(|g| (group_mean(&sum_dy, g), group_mean(&sum_dyx, g))).collect();
-        for ((dx, x), dy) in dx.chunks_exact_mut(c).zip(x.chunks_exact(c)).zip(dy.chunks_exact(c)) {
-            for j in 0..c {
-                let ((mean, rstd), (mean_g, mean_gx)) = (moments[j / width], means[j / width]);
-                dx[j] = rstd * (dy[j] * w[j] - mean_g - (x[j] - mean) * rstd * mean_gx);
-            }
-        }
-        for j in 0..c {
-            dw[j] += sum_dyx[j];
-            db[j] += sum_dy[j];
-        }
-    }
-}
-
-fn channel_sums(x: &[f32], c: usize, f: impl Fn(f32, usize) -> f32) -> Vec<f32> {
-    let (mut total, mut block_sum) = (vec![0.0f32; c], vec![0.0f32; c]);
-    // Sums of 32 rows first: the rounding of a long sequence stays that of a short one.
-    for block in x.chunks(32 * c) {
-        block_sum.fill(0.0);
-        for row in block.chunks_exact(c) {
-            for j in 0..c {
-                block_sum[j] += f(row[j], j);
-            }
-        }
-        total.iter_mut().zip(&block_sum).for_each(|(t, s)| *t += s);
-    }
-    total
 }
 
 #[derive(Clone)]

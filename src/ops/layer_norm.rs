@@ -5,6 +5,8 @@
 //! dx = rstd (g - mean(g) - xhat mean(g xhat)), dw = sum dy xhat, db = sum dy.
 
 use crate::check::{Case, Real, Reference, input};
+use crate::device::simd::slices::{add_to, each_vector, get, put};
+use crate::device::simd::{Kernel, Simd, dispatch};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -18,52 +20,98 @@ pub fn layer_norm(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var) -> Var {
     weight.tensor().expect_shape("layer_norm weight", &[c]);
     bias.tensor().expect_shape("layer_norm bias", &[c]);
     let mut y = Tensor::uninit(x.shape());
-    let (w, b) = (weight.data(), bias.data());
-    for (y, x) in y.data_mut().chunks_exact_mut(c).zip(x.data().chunks_exact(c)) {
-        let (mean, rstd) = moments(x);
-        for i in 0..c {
-            y[i] = (x[i] - mean) * rstd * w[i] + b[i];
-        }
-    }
+    dispatch(Forward { x: x.data(), weight: weight.data(), bias: bias.data(), y: y.data_mut() });
     let (xv, wv, bid) = (x.clone(), weight.clone(), bias.id());
     tape.record("layer_norm", &[x, weight, bias], y, move |dy, grads| {
-        let (dx, dw, db) = backward(dy, xv.tensor(), wv.data());
+        let (mut dx, mut dw, mut db) = (Tensor::uninit(xv.shape()), Tensor::zeros(&[c]), Tensor::zeros(&[c]));
+        let (x, weight, dy) = (xv.data(), wv.data(), dy.data());
+        dispatch(Backward { x, weight, dy, dx: dx.data_mut(), dw: dw.data_mut(), db: db.data_mut() });
         grads.add(xv.id(), dx);
         grads.add(wv.id(), dw);
         grads.add(bid, db);
     })
 }
 
-fn moments(x: &[f32]) -> (f32, f32) {
-    let n = x.len() as f32;
-    let mean = x.iter().sum::<f32>() / n;
-    let variance = x.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / n;
-    (mean, 1.0 / (variance + EPS).sqrt())
+/// Mean and 1 / sqrt(var + eps) of a row.
+#[inline(always)]
+fn moments<S: Simd>(s: S, x: &[f32]) -> (f32, f32) {
+    let c = x.len();
+    let mut sum = s.zero();
+    // SAFETY: the vectors of a row of c numbers.
+    each_vector!(S, c, |at, n| sum = s.add(sum, unsafe { get(s, x, at, n) }));
+    let mean = s.sum(sum) / c as f32;
+    // Whole vectors, then what is left: empty lanes would each add mean^2.
+    let whole = c - c % S::LANES;
+    let mut squares = s.zero();
+    each_vector!(S, whole, |at, n| {
+        // SAFETY: as above.
+        let centred = s.sub(unsafe { get(s, x, at, n) }, s.splat(mean));
+        squares = s.fma(centred, centred, squares);
+    });
+    let rest = x[whole..].iter().map(|v| (v - mean) * (v - mean)).sum::<f32>();
+    (mean, 1.0 / ((s.sum(squares) + rest) / c as f32 + EPS).sqrt())
 }
 
-fn backward(dy: &Tensor, x: &Tensor, w: &[f32]) -> (Tensor, Tensor, Tensor) {
-    let c = w.len();
-    let mut dx = Tensor::uninit(x.shape());
-    let (mut dw, mut db) = (Tensor::zeros(&[c]), Tensor::zeros(&[c]));
-    let (dwd, dbd) = (dw.data_mut(), db.data_mut());
-    for ((dx, dy), x) in dx.data_mut().chunks_exact_mut(c).zip(dy.data().chunks_exact(c)).zip(x.data().chunks_exact(c))
-    {
-        let (mean, rstd) = moments(x);
-        let (mut sum_g, mut sum_gx) = (0.0, 0.0);
-        for i in 0..c {
-            let xhat = (x[i] - mean) * rstd;
-            let g = dy[i] * w[i];
-            sum_g += g;
-            sum_gx += g * xhat;
-            dwd[i] += dy[i] * xhat;
-            dbd[i] += dy[i];
-        }
-        let (mean_g, mean_gx) = (sum_g / c as f32, sum_gx / c as f32);
-        for i in 0..c {
-            dx[i] = rstd * (dy[i] * w[i] - mean_g - (x[i] - mean) * rstd * mean_gx);
+struct Forward<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    bias: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let c = self.weight.len();
+        for (y, x) in self.y.chunks_exact_mut(c).zip(self.x.chunks_exact(c)) {
+            let (mean, rstd) = moments(s, x);
+            let (mean, rstd) = (s.splat(mean), s.splat(rstd));
+            // SAFETY: all four slices hold c numbers.
+            each_vector!(S, c, |at, n| unsafe {
+                let xhat = s.mul(s.sub(get(s, x, at, n), mean), rstd);
+                put(s, y, at, n, s.fma(xhat, get(s, self.weight, at, n), get(s, self.bias, at, n)));
+            });
         }
     }
-    (dx, dw, db)
+}
+
+struct Backward<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+    dw: &'a mut [f32],
+    db: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let c = self.weight.len();
+        for ((dx, dy), x) in self.dx.chunks_exact_mut(c).zip(self.dy.chunks_exact(c)).zip(self.x.chunks_exact(c)) {
+            let (mean, rstd) = moments(s, x);
+            let (mean, rstd) = (s.splat(mean), s.splat(rstd));
+            let mut sums = [s.zero(); 2];
+            // SAFETY: all slices hold c numbers. Empty lanes have dy = 0 and add nothing.
+            each_vector!(S, c, |at, n| unsafe {
+                let (x, dy) = (get(s, x, at, n), get(s, dy, at, n));
+                let xhat = s.mul(s.sub(x, mean), rstd);
+                let g = s.mul(dy, get(s, self.weight, at, n));
+                sums = [s.add(sums[0], g), s.fma(g, xhat, sums[1])];
+                add_to(s, self.dw, at, n, s.mul(dy, xhat));
+                add_to(s, self.db, at, n, dy);
+            });
+            let [mean_g, mean_gx] = sums.map(|v| s.splat(s.sum(v) / c as f32));
+            // SAFETY: as above.
+            each_vector!(S, c, |at, n| unsafe {
+                let xhat = s.mul(s.sub(get(s, x, at, n), mean), rstd);
+                let g = s.mul(get(s, dy, at, n), get(s, self.weight, at, n));
+                put(s, dx, at, n, s.mul(rstd, s.fnma(xhat, mean_gx, s.sub(g, mean_g))));
+            });
+        }
+    }
 }
 
 #[derive(Clone)]

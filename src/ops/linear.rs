@@ -4,6 +4,8 @@
 //! not depend on the number of threads; Host ops call it single-threaded (see the module text of `ops`).
 
 use crate::check::{Case, Real, Reference, input};
+use crate::device::simd::slices::{add_to, each_vector, get};
+use crate::device::simd::{Kernel, Simd, dispatch};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -93,18 +95,34 @@ pub(crate) fn product(
     }
 }
 
-/// Column sums of a [rows, m] matrix, in 16 interleaved partial sums to keep rounding small.
+/// Column sums of a [rows, m] matrix, in partial sums of 16 rows to keep rounding small.
 pub(crate) fn column_sums(dy: &[f32], m: usize) -> Tensor {
     let mut sum = Tensor::zeros(&[m]);
-    let mut block_sum = vec![0.0f32; m];
-    for block in dy.chunks(16 * m) {
-        block_sum.fill(0.0);
-        for row in block.chunks_exact(m) {
-            block_sum.iter_mut().zip(row).for_each(|(s, v)| *s += v);
-        }
-        sum.data_mut().iter_mut().zip(&block_sum).for_each(|(s, v)| *s += v);
-    }
+    dispatch(ColumnSums(dy, sum.data_mut()));
     sum
+}
+
+struct ColumnSums<'a>(&'a [f32], &'a mut [f32]);
+
+impl Kernel for ColumnSums<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let ColumnSums(x, sum) = self;
+        let m = sum.len();
+        for block in x.chunks(16 * m) {
+            each_vector!(S, m, |at, n| {
+                let mut total = s.zero();
+                // SAFETY: rows and sums hold m numbers.
+                unsafe {
+                    for row in block.chunks_exact(m) {
+                        total = s.add(total, get(s, row, at, n));
+                    }
+                    add_to(s, sum, at, n, total);
+                }
+            });
+        }
+    }
 }
 
 #[derive(Clone)]

@@ -3,6 +3,8 @@
 //! Backward: dx = dy (x > 0 ? 1 : a), da = sum of dy x where x <= 0. At 0 the slope is a, as in PyTorch.
 
 use crate::check::{Case, Real, Reference, input};
+use crate::device::simd::slices::{add_to, each_vector, get, put};
+use crate::device::simd::{Kernel, Simd, dispatch};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -12,26 +14,65 @@ pub fn prelu(tape: &mut Tape, x: &Var, slope: &Var) -> Var {
     let c = *x.shape().last().expect("prelu of a scalar");
     slope.tensor().expect_shape("prelu slope", &[c]);
     let mut y = Tensor::uninit(x.shape());
-    for (y, x) in y.data_mut().chunks_exact_mut(c).zip(x.data().chunks_exact(c)) {
-        for ((y, &x), &a) in y.iter_mut().zip(x).zip(slope.data()) {
-            *y = if x > 0.0 { x } else { a * x };
-        }
-    }
+    dispatch(Forward { x: x.data(), slope: slope.data(), y: y.data_mut() });
     let (xv, av) = (x.clone(), slope.clone());
     tape.record("prelu", &[x, slope], y, move |dy, grads| {
         let (mut dx, mut da) = (Tensor::uninit(xv.shape()), Tensor::zeros(&[c]));
-        let rows = dx.data_mut().chunks_exact_mut(c).zip(xv.data().chunks_exact(c)).zip(dy.data().chunks_exact(c));
-        let (a, sum) = (av.data(), da.data_mut());
-        for ((dx, x), dy) in rows {
-            for i in 0..c {
-                let positive = x[i] > 0.0;
-                dx[i] = if positive { dy[i] } else { a[i] * dy[i] };
-                sum[i] += if positive { 0.0 } else { dy[i] * x[i] };
-            }
-        }
+        let (x, slope, dy) = (xv.data(), av.data(), dy.data());
+        dispatch(Backward { x, slope, dy, dx: dx.data_mut(), da: da.data_mut() });
         grads.add(xv.id(), dx);
         grads.add(av.id(), da);
     })
+}
+
+struct Forward<'a> {
+    x: &'a [f32],
+    slope: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let c = self.slope.len();
+        for (y, x) in self.y.chunks_exact_mut(c).zip(self.x.chunks_exact(c)) {
+            each_vector!(S, c, |at, n| {
+                // SAFETY: all three slices hold c numbers.
+                unsafe {
+                    let (x, a) = (get(s, x, at, n), get(s, self.slope, at, n));
+                    put(s, y, at, n, s.select_above(x, s.zero(), x, s.mul(a, x)));
+                }
+            });
+        }
+    }
+}
+
+struct Backward<'a> {
+    x: &'a [f32],
+    slope: &'a [f32],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+    da: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let c = self.slope.len();
+        for ((dx, x), dy) in self.dx.chunks_exact_mut(c).zip(self.x.chunks_exact(c)).zip(self.dy.chunks_exact(c)) {
+            each_vector!(S, c, |at, n| {
+                // SAFETY: all five slices hold c numbers.
+                unsafe {
+                    let (x, a, dy) = (get(s, x, at, n), get(s, self.slope, at, n), get(s, dy, at, n));
+                    put(s, dx, at, n, s.select_above(x, s.zero(), dy, s.mul(a, dy)));
+                    let share = s.select_above(x, s.zero(), s.zero(), s.mul(dy, x));
+                    add_to(s, self.da, at, n, share);
+                }
+            });
+        }
+    }
 }
 
 #[derive(Clone)]

@@ -58,8 +58,7 @@ impl Simd for Avx2 {
             match W {
                 1 => _mm256_set1_ps(*at),
                 2 => _mm256_castpd_ps(_mm256_set1_pd(at.cast::<f64>().read_unaligned())),
-                4 => _mm256_set_m128(_mm_loadu_ps(at), _mm_loadu_ps(at)),
-                _ => _mm256_loadu_ps(at),
+                _ => _mm256_set_m128(_mm_loadu_ps(at), _mm_loadu_ps(at)),
             }
         }
     }

@@ -60,8 +60,7 @@ impl Simd for Avx512 {
             match W {
                 1 => _mm512_set1_ps(*at),
                 2 => _mm512_castpd_ps(_mm512_set1_pd(at.cast::<f64>().read_unaligned())),
-                4 => _mm512_broadcast_f32x4(_mm_loadu_ps(at)),
-                _ => _mm512_loadu_ps(at),
+                _ => _mm512_broadcast_f32x4(_mm_loadu_ps(at)),
             }
         }
     }

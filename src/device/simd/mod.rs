@@ -10,6 +10,7 @@ mod avx2;
 mod avx512;
 mod math;
 mod portable;
+pub mod slices;
 
 pub use math::{exp, sigmoid, softplus, tanh};
 
@@ -43,7 +44,7 @@ pub trait Simd: Copy + 'static {
     unsafe fn load(self, at: *const f32) -> Self::V;
     /// The first `n` lanes from memory, zeros in the others. SAFETY: `n` floats are readable at `at`.
     unsafe fn load_first(self, at: *const f32, n: usize) -> Self::V;
-    /// `W` consecutive floats, repeated over the lanes; `W` is 1, 2, 4 or `LANES`.
+    /// `W` consecutive floats, repeated over the lanes; `W` is 1, 2 or 4.
     /// SAFETY: `W` floats are readable at `at`.
     unsafe fn broadcast<const W: usize>(self, at: *const f32) -> Self::V;
     /// SAFETY: `LANES` floats are writable at `at`.

@@ -3,7 +3,7 @@
 //! 1. A row of channels is regrouped so that W groups lie interleaved (channel i of W groups side by side), with
 //!    k/2 rows of zeros before and after: the k x Cin/G window of a step is then one contiguous run, and windows
 //!    of neighbouring steps overlap. That is the matrix A of [`crate::device::tile`], without a copy per tap.
-//! 2. W is chosen so that W Cout/G fills whole vectors: 24 channels -> W = 2, 12 -> W = 4, depthwise -> all lanes.
+//! 2. W is chosen so that W Cout/G fills whole vectors: 24 channels -> W = 2, 12 -> W = 4.
 //! 3. y and dx are windows times weights; dw is windows transposed times dy, in blocks of steps that stay in
 //!    the first-level cache. The results are brought back to the order of channels when they are stored.
 
@@ -27,7 +27,7 @@ fn interleave_width(s: &Sizes, lanes: usize) -> usize {
         let (y, x): (usize, usize) = (vectors(s.outputs * w), vectors(s.inputs * w));
         s.groups.div_ceil(*w) * (2 * s.inputs * y + s.outputs * x)
     };
-    [1, 2, 4, lanes].into_iter().filter(|&w| w == 1 || w <= s.groups).min_by_key(total).expect("not empty")
+    [1, 2, 4].into_iter().filter(|&w| w == 1 || w <= s.groups).min_by_key(total).expect("not empty")
 }
 
 /// y = conv(x, w) + bias.
@@ -54,9 +54,7 @@ macro_rules! with_width {
         match interleave_width($sizes, S::LANES) {
             1 => $f::<S, 1>($simd, $($arg),*),
             2 => $f::<S, 2>($simd, $($arg),*),
-            4 => $f::<S, 4>($simd, $($arg),*),
-            8 => $f::<S, 8>($simd, $($arg),*),
-            _ => $f::<S, 16>($simd, $($arg),*),
+            _ => $f::<S, 4>($simd, $($arg),*),
         }
     };
 }
