@@ -170,7 +170,8 @@ mod tests {
 
     #[test]
     fn squared_windows_sum_to_one() {
-        for (rate, n_fft) in [(16_000, 128), (16_000, 16_384), (48_000, 32_768), (8000, 4096), (22_050, 8192)] {
+        // (With fewer than 512 bins the low edges overlap, there as here.)
+        for (rate, n_fft) in [(16_000, 1024), (16_000, 16_384), (48_000, 32_768), (8000, 4096), (22_050, 8192)] {
             let windows = squared_windows(&standard_bands(rate), rate, n_fft);
             for k in 0..=n_fft / 2 {
                 let sum: f64 = windows.iter().map(|w| w[k]).sum();

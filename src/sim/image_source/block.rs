@@ -197,7 +197,9 @@ mod tests {
             attenuate(simd, &mut amplitude, &distances, -0.05);
             for (a, d) in amplitude.iter().zip(&distances) {
                 let expected = (-0.05 * *d as f64).exp();
-                assert!((*a as f64 - expected).abs() <= 4e-6 * expected + 1e-30, "{simd:?} {d}: {a} {expected}");
+                // The rounding of the exponent itself grows with it.
+                let tolerance = 2e-7 * (2.0 - expected.ln()) * expected + 1e-30;
+                assert!((*a as f64 - expected).abs() <= tolerance, "{simd:?} {d}: {a} {expected}");
             }
         }
     }
