@@ -110,7 +110,8 @@ fn by_definition(room: &Room, order: i64, samples: usize) -> [Vec<f64>; 2] {
                 let tau = d / room.speed_of_sound * room.sample_rate as f64 + room.delay_samples as f64;
                 for n in (tau as usize).saturating_sub(41)..=(tau as usize + 41).min(samples - 1) {
                     let x = n as f64 - tau;
-                    let sinc = if x == 0.0 { 1.0 } else { (std::f64::consts::PI * x).sin() / (std::f64::consts::PI * x) };
+                    let sinc =
+                        if x == 0.0 { 1.0 } else { (std::f64::consts::PI * x).sin() / (std::f64::consts::PI * x) };
                     let at = if room.filter == Filter::Moving { x } else { n as f64 - tau.floor() };
                     if at.abs() <= 40.0 {
                         let tap = gain / d * sinc * (0.5 + 0.5 * (std::f64::consts::PI * at / 40.0).cos());
@@ -244,9 +245,9 @@ fn open_walls_leave_the_direct_sound_alone() {
     direct.extent = Extent::MaxOrder(0);
     let (open, direct) = (rir(&open), rir(&direct));
     for channel in 0..4 {
-        let heard = direct.channel(0, channel);
-        assert_eq!(&open.channel(0, channel)[..heard.len() - 42], &heard[..heard.len() - 42]);
-        assert!(open.channel(0, channel)[heard.len()..].iter().all(|x| *x == 0.0));
+        let (heard, rest) = open.channel(0, channel).split_at(direct.samples(0));
+        close(heard, direct.channel(0, channel), 5e-6);
+        assert!(rest.iter().all(|x| x.abs() < 1e-7));
     }
 }
 
