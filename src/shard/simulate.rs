@@ -71,6 +71,8 @@ impl Simulation<'_> {
     fn spec(&self) -> Result<ShardSpec> {
         let mut spec =
             ShardSpec::new(self.scenes, self.config.frames(), self.seed, self.sources.classes(), self.config)?;
+        // A killed run goes on from its last whole shard, so a small set has small ones.
+        spec.scenes_per_shard = spec.scenes_per_shard.min(self.scenes.div_ceil(16).max(8)).min(self.scenes.max(1));
         spec.split = format!("{:?}", self.split).to_lowercase();
         // Which recordings are in the split is part of what a set is made from.
         let mut members = blake3::Hasher::new();

@@ -52,9 +52,10 @@ pub(crate) fn time_grid(sample_rate: u32, speed_of_sound: f64, delay_samples: u3
     TimeGrid { steps_per_m: sample_rate as f64 / speed_of_sound, shift: MARGIN as f64 + delay_samples as f64 }
 }
 
-/// Length of one channel of the buffer for a response of `samples`.
+/// Length of one channel of the buffer for a response of `samples`; arrivals up to 41 samples behind its end
+/// still write whole vectors of taps.
 pub(crate) fn padded_length(samples: usize) -> usize {
-    samples + 2 * MARGIN
+    samples + 2 * MARGIN + TAPS
 }
 
 /// Adds the images of `block`, scaled by `amplitude`, to `out`: `channels` (1 or 4) channels of

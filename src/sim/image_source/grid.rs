@@ -10,6 +10,7 @@
 use crate::sim::image_source::block::{Block, CAPACITY, TimeGrid};
 use crate::sim::image_source::simd::{Level, Simd};
 use rustfft::{Fft, FftPlanner, num_complex::Complex32};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -86,6 +87,35 @@ pub(crate) fn fast_length(n: usize) -> usize {
     best
 }
 
+/// Buffers of [`Plan::response`], kept per thread: fresh memory would cost more than the transforms.
+struct Work {
+    even: Vec<Complex32>,
+    odd: Vec<Complex32>,
+    scratch: Vec<Complex32>,
+}
+
+thread_local! {
+    static WORK: RefCell<Work> = const { RefCell::new(Work { even: Vec::new(), odd: Vec::new(), scratch: Vec::new() }) };
+    static GRIDS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `use_grids` with `count` zeroed grids of `len` elements, from memory that this thread keeps.
+pub(crate) fn with_grids<T>(count: usize, len: usize, use_grids: impl FnOnce(&mut [Vec<f32>]) -> T) -> T {
+    const KEPT: usize = 1 << 24;
+    GRIDS.with_borrow_mut(|grids| {
+        grids.resize(count.max(grids.len()), Vec::new());
+        for grid in &mut grids[..count] {
+            grid.clear();
+            grid.resize(len, 0.0);
+        }
+        let result = use_grids(&mut grids[..count]);
+        if count * len > KEPT {
+            grids.clear();
+        }
+        result
+    })
+}
+
 impl Plan {
     /// The plan for responses of `samples`, from a cache that keeps one per transform length.
     pub fn for_samples(samples: usize) -> Arc<Plan> {
@@ -146,39 +176,40 @@ impl Plan {
 
     /// Turns a filled grid into `samples` of each of `channels` (1 or 4) channels, channel-major, W, Y, Z, X.
     pub fn response(&self, grid: &[f32], channels: usize, samples: usize) -> Vec<f32> {
-        let m = self.len;
-        let points: &[Complex32] = bytemuck_complex(grid);
-        let mut out = vec![0.0; channels * samples];
+        WORK.with_borrow_mut(|work| self.response_with(work, grid, channels, samples))
+    }
+
+    fn response_with(&self, work: &mut Work, grid: &[f32], channels: usize, samples: usize) -> Vec<f32> {
+        let points: &[Complex32] = as_complex(grid);
+        let mut out = Vec::with_capacity(channels * samples);
         let scratch_len = self.forward.get_inplace_scratch_len().max(self.inverse.get_inplace_scratch_len());
-        let mut scratch = vec![Complex32::default(); scratch_len];
-        let (mut even, mut odd) = (vec![Complex32::default(); m], vec![Complex32::default(); m]);
+        let Work { even, odd, scratch } = work;
+        for (buffer, len) in [(&mut *even, self.len), (&mut *odd, self.len), (&mut *scratch, scratch_len)] {
+            buffer.resize(len, Complex32::default());
+        }
         // Pair 0 is W + iY, pair 1 is Z + iX.
         for pair in 0..channels.div_ceil(2) {
             for (t, four) in points.as_chunks::<4>().0.iter().enumerate() {
                 even[t] = four[pair];
                 odd[t] = four[2 + pair];
             }
-            self.forward.process_with_scratch(&mut even, &mut scratch);
-            self.forward.process_with_scratch(&mut odd, &mut scratch);
-            for ((e, o), (a, b)) in even.iter_mut().zip(&odd).zip(self.even.iter().zip(&self.odd)) {
+            self.forward.process_with_scratch(even, scratch);
+            self.forward.process_with_scratch(odd, scratch);
+            for ((e, o), (a, b)) in even.iter_mut().zip(odd.iter()).zip(self.even.iter().zip(&self.odd)) {
                 *e = *e * a + *o * b;
             }
-            self.inverse.process_with_scratch(&mut even, &mut scratch);
+            self.inverse.process_with_scratch(even, scratch);
             let heard = &even[MARGIN..MARGIN + samples];
-            for (to, y) in out[2 * pair * samples..][..samples].iter_mut().zip(heard) {
-                *to = y.re;
-            }
+            out.extend(heard.iter().map(|y| y.re));
             if channels == 4 {
-                for (to, y) in out[(2 * pair + 1) * samples..][..samples].iter_mut().zip(heard) {
-                    *to = y.im;
-                }
+                out.extend(heard.iter().map(|y| y.im));
             }
         }
         out
     }
 }
 
-fn bytemuck_complex(values: &[f32]) -> &[Complex32] {
+fn as_complex(values: &[f32]) -> &[Complex32] {
     assert!(values.len().is_multiple_of(2));
     // SAFETY: Complex32 is repr(C) of two f32 and as aligned as f32.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len() / 2) }

@@ -125,7 +125,7 @@ impl Prepared<'_> {
             bank.finish(sum, channels, samples)
         };
         if room.high_pass_hz > 0.0 {
-            high_pass::high_pass(&mut response, channels, room.high_pass_hz, room.sample_rate);
+            high_pass::high_pass(self.simd, &mut response, channels, room.high_pass_hz, room.sample_rate);
         }
         response
     }
@@ -151,14 +151,15 @@ impl Prepared<'_> {
     fn gridded(&self, images: &Images, samples: usize) -> Vec<Vec<f32>> {
         let room = self.room;
         let plan = grid::Plan::for_samples(samples);
-        let mut grids = vec![vec![0.0; plan.grid_len()]; self.bands.len()];
         let time = grid::Plan::time_grid(room.sample_rate, room.speed_of_sound, room.delay_samples);
-        block::for_each_block(self.simd, images, &self.walls, time, |block| {
-            for (band, grid) in grids.iter_mut().enumerate() {
-                grid::spread(self.simd, block, band, grid);
-            }
-        });
-        grids.iter().map(|grid| plan.response(grid, room.microphone.channels(), samples)).collect()
+        grid::with_grids(self.bands.len(), plan.grid_len(), |grids| {
+            block::for_each_block(self.simd, images, &self.walls, time, |block| {
+                for (band, grid) in grids.iter_mut().enumerate() {
+                    grid::spread(self.simd, block, band, grid);
+                }
+            });
+            grids.iter().map(|grid| plan.response(grid, room.microphone.channels(), samples)).collect()
+        })
     }
 }
 
