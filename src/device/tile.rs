@@ -207,19 +207,67 @@ unsafe fn load<S: Simd, const RAGGED: bool>(simd: S, at: *const f32, lanes: usiz
     unsafe { if RAGGED { simd.load_first(at, lanes) } else { simd.load(at) } }
 }
 
-/// `to` [columns, rows] = the transpose of `from` [rows, columns], both row-major with their row distances.
+/// `to` [columns, rows] = factor times the transpose of `from` [rows, columns], both row-major with their row
+/// distances. Panics when an operand is too short.
 #[inline(always)]
 pub fn transpose<S: Simd>(
-    _simd: S,
+    simd: S,
     (rows, columns): (usize, usize),
-    from: &[f32],
-    from_row: usize,
+    from: Rows,
+    factor: f32,
     to: &mut [f32],
     to_row: usize,
 ) {
-    for r in 0..rows {
-        for (c, &x) in from[r * from_row..][..columns].iter().enumerate() {
-            to[c * to_row + r] = x;
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    assert!(from.data.len() >= (rows - 1) * from.row + columns, "transpose: the source is too short");
+    assert!(to.len() >= (columns - 1) * to_row + rows, "transpose: the target is too short");
+    for r in (0..rows).step_by(S::LANES) {
+        for c in (0..columns).step_by(S::LANES) {
+            let size = ((rows - r).min(S::LANES), (columns - c).min(S::LANES));
+            // SAFETY: rows r.. and columns c.. lie within the operands by the asserts above.
+            unsafe {
+                let (from_at, to_at) = (from.data.as_ptr().add(r * from.row + c), to.as_mut_ptr().add(c * to_row + r));
+                if S::LANES == 16 {
+                    transpose_tile::<S, 16>(simd, size, (from_at, from.row), factor, (to_at, to_row));
+                } else {
+                    transpose_tile::<S, 8>(simd, size, (from_at, from.row), factor, (to_at, to_row));
+                }
+            }
+        }
+    }
+}
+
+/// At most N x N numbers, N the lanes: log2 N rounds of a perfect shuffle, vectors i and i + N/2 interleaved into
+/// 2i and 2i + 1.
+#[inline(always)]
+unsafe fn transpose_tile<S: Simd, const N: usize>(
+    simd: S,
+    (rows, columns): (usize, usize),
+    (from, from_row): (*const f32, usize),
+    factor: f32,
+    (to, to_row): (*mut f32, usize),
+) {
+    let mut v = [simd.zero(); N];
+    for (r, v) in v.iter_mut().enumerate().take(rows) {
+        let row = unsafe {
+            let at = from.add(r * from_row);
+            if columns == N { simd.load(at) } else { simd.load_first(at, columns) }
+        };
+        *v = simd.mul(row, simd.splat(factor));
+    }
+    for _ in 0..N.ilog2() {
+        let mut next = v;
+        for i in 0..N / 2 {
+            (next[2 * i], next[2 * i + 1]) = simd.interleave(v[i], v[i + N / 2]);
+        }
+        v = next;
+    }
+    for (c, &v) in v.iter().enumerate().take(columns) {
+        unsafe {
+            let at = to.add(c * to_row);
+            if rows == N { simd.store(at, v) } else { simd.store_first(at, v, rows) }
         }
     }
 }
@@ -298,5 +346,34 @@ mod tests {
             start: 0,
         };
         dispatch(&mut case);
+    }
+
+    struct Transposed<'a>(usize, usize, &'a [f32]);
+
+    impl Kernel for Transposed<'_> {
+        type Output = Vec<f32>;
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> Vec<f32> {
+            let Transposed(rows, columns, data) = self;
+            let mut out = vec![-1.0; columns * (rows + 1)];
+            transpose(simd, (rows, columns), Rows { data, row: columns + 2 }, 2.0, &mut out, rows + 1);
+            out
+        }
+    }
+
+    #[test]
+    fn transposes_match_plain_loops_on_every_instruction_set() {
+        for isa in Isa::available() {
+            for (rows, columns) in [(1, 1), (16, 16), (8, 24), (17, 31), (48, 5), (3, 33)] {
+                let data: Vec<f32> = (0..rows * (columns + 2)).map(|i| i as f32).collect();
+                let out = isa.force(|| dispatch(Transposed(rows, columns, &data)));
+                for c in 0..columns {
+                    for r in 0..rows {
+                        assert_eq!(out[c * (rows + 1) + r], 2.0 * data[r * (columns + 2) + c], "{isa:?} {r} {c}");
+                    }
+                    assert_eq!(out[c * (rows + 1) + rows], -1.0, "{isa:?}: written beyond the rows");
+                }
+            }
+        }
     }
 }

@@ -6,10 +6,11 @@
 //! With D = 24 that is three full vectors, where dK alone would fill one and a half.
 
 use super::Sizes;
-use super::host::{Layout, Layouts, gather, hide, lanes_for, transpose_in, transpose_out, visible_keys};
+use super::host::{Layouts, hide, lanes_for, visible_keys};
 use crate::device::host::Buffer;
+use crate::device::simd::slices::{each_vector, get, put};
 use crate::device::simd::{Kernel, Simd};
-use crate::device::tile::{Extent, Rows, Spread, Start, product};
+use crate::device::tile::{Extent, Rows, Spread, Start, product, transpose};
 
 /// Keys per block.
 const KEYS: usize = 32;
@@ -34,25 +35,21 @@ impl Kernel for Backward<'_> {
         let group = s.heads_q / s.heads_kv;
         for b in 0..s.batch {
             for h in 0..s.heads_kv {
-                let pack = |layout: Layout, to: &mut Buffer| {
-                    let from = &self.inputs[layout.buffer][layout.at(&s, s.keys, (b, h), 0)..];
-                    gather(from, layout.row, s.width, to.as_mut_slice());
-                };
-                pack(self.layouts.k, &mut scratch.k);
-                pack(self.layouts.v, &mut scratch.v);
+                let k = self.layouts.k.rows(self.inputs, &s, s.keys, (b, h), 0);
+                let v = self.layouts.v.rows(self.inputs, &s, s.keys, (b, h), 0);
                 scratch.dkv.as_mut_slice().fill(0.0);
                 for head in h * group..(h + 1) * group {
                     let mut first = 0;
                     while first < s.queries {
                         let lanes = lanes_for::<S>(s.queries - first);
                         let block = Block { b, head, first, lanes, count: lanes.min(s.queries - first) };
-                        self.load(&mut scratch, &block);
-                        differentiate(simd, &s, &mut scratch, &block);
-                        self.store_dq(&scratch, &block);
+                        self.load(simd, &mut scratch, &block);
+                        differentiate(simd, &s, &mut scratch, (k, v), &block);
+                        self.store_dq(simd, &scratch, &block);
                         first += block.count;
                     }
                 }
-                self.store_dkv(&scratch, b, h);
+                self.store_dkv(simd, &scratch, (b, h));
             }
         }
     }
@@ -67,19 +64,18 @@ struct Block {
 }
 
 struct Scratch {
-    k: Buffer,
-    v: Buffer,
     /// Q^T scale log2(e) and dO^T [D, lanes].
     q: Buffer,
     dout: Buffer,
-    /// Rows of (q scale, dO) pairs [queries, pairs].
+    /// Rows of (q scale, dO) pairs [queries, wide].
     pairs: Buffer,
     /// Distance of rows of `pairs` and `dkv`: 2 D rounded up to whole vectors.
     wide: usize,
     lse: Buffer,
     delta: Buffer,
-    /// S^T, then unused; dP^T, then dS^T [keys, lanes].
+    /// S^T [keys, lanes].
     logits: Buffer,
+    /// dP^T, then dS^T [keys, lanes].
     ds: Buffer,
     /// (dS, P) pairs [keys, lanes, 2].
     ds_p: Buffer,
@@ -94,8 +90,6 @@ impl Scratch {
         let lanes = S::VECTORS * S::LANES;
         let wide = (2 * s.width).next_multiple_of(S::LANES);
         Scratch {
-            k: Buffer::uninit(s.keys * s.width),
-            v: Buffer::uninit(s.keys * s.width),
             q: Buffer::uninit(s.width * lanes),
             dout: Buffer::uninit(s.width * lanes),
             pairs: Buffer::zeroed(lanes * wide),
@@ -114,55 +108,77 @@ impl Scratch {
 impl Backward<'_> {
     /// Brings a block of queries, their output gradients and sums into the scratch.
     #[inline(always)]
-    fn load(&self, scratch: &mut Scratch, block: &Block) {
+    fn load<S: Simd>(&self, simd: S, scratch: &mut Scratch, block: &Block) {
         let s = &self.sizes;
         let &Block { b, head, first, lanes, count } = block;
         let (d, wide) = (s.width, s.heads_q * s.width);
-        let q = &self.inputs[self.layouts.q.buffer][self.layouts.q.at(s, s.queries, (b, head), first)..];
+        let q = self.layouts.q.rows(self.inputs, s, s.queries, (b, head), first);
         let at = (b * s.queries + first) * wide + head * d;
-        let (dy, out) = (&self.dy[at..], &self.out[at..]);
+        let (dy, out) = (Rows { data: &self.dy[at..], row: wide }, &self.out[at..]);
+        if count < lanes {
+            scratch.q.as_mut_slice().fill(0.0);
+            scratch.dout.as_mut_slice().fill(0.0);
+        }
         let factor = (s.scale() * std::f64::consts::LOG2_E) as f32;
-        transpose_in(q, self.layouts.q.row, (count, d), factor, scratch.q.as_mut_slice(), lanes);
-        transpose_in(dy, wide, (count, d), 1.0, scratch.dout.as_mut_slice(), lanes);
-        let scale = s.scale() as f32;
+        transpose(simd, (count, d), q, factor, scratch.q.as_mut_slice(), lanes);
+        transpose(simd, (count, d), dy, 1.0, scratch.dout.as_mut_slice(), lanes);
+        let scale = simd.splat(s.scale() as f32);
         let (lse, delta) = (scratch.lse.as_mut_slice(), scratch.delta.as_mut_slice());
         lse.fill(0.0);
         delta.fill(0.0);
         lse[..count].copy_from_slice(&self.lse[(b * s.heads_q + head) * s.queries + first..][..count]);
         for (r, pairs) in scratch.pairs.as_mut_slice().chunks_exact_mut(scratch.wide).take(count).enumerate() {
-            let (q, dy) = (&q[r * self.layouts.q.row..][..d], &dy[r * wide..][..d]);
-            for (pair, (&q, &dy)) in pairs.chunks_exact_mut(2).zip(q.iter().zip(dy)) {
-                pair[0] = q * scale;
-                pair[1] = dy;
-            }
-            delta[r] = dy.iter().zip(&out[r * wide..][..d]).map(|(a, b)| a * b).sum();
+            let (q, dy, out) = (&q.data[r * q.row..][..d], &dy.data[r * wide..][..d], &out[r * wide..][..d]);
+            let mut dot = simd.zero();
+            each_vector!(S, d, |at, n| {
+                // SAFETY: the rows hold d numbers, the pairs 2 d.
+                unsafe {
+                    let (q, dy) = (simd.mul(get(simd, q, at, n), scale), get(simd, dy, at, n));
+                    dot = simd.fma(dy, get(simd, out, at, n), dot);
+                    let (low, high) = simd.interleave(q, dy);
+                    put(simd, pairs, 2 * at, (2 * n).min(S::LANES), low);
+                    if 2 * n > S::LANES {
+                        put(simd, pairs, 2 * at + S::LANES, 2 * n - S::LANES, high);
+                    }
+                }
+            });
+            delta[r] = simd.sum(dot);
         }
     }
     #[inline(always)]
-    fn store_dq(&mut self, scratch: &Scratch, block: &Block) {
+    fn store_dq<S: Simd>(&mut self, simd: S, scratch: &Scratch, block: &Block) {
         let s = &self.sizes;
         let layout = self.layouts.q;
         let to = &mut self.grads[layout.buffer][layout.at(s, s.queries, (block.b, block.head), block.first)..];
-        let scale = s.scale() as f32;
-        transpose_out(scratch.dq.as_slice(), block.lanes, (block.count, s.width), |_| scale, to, layout.row);
+        let dq = Rows { data: scratch.dq.as_slice(), row: block.lanes };
+        transpose(simd, (s.width, block.count), dq, s.scale() as f32, to, layout.row);
     }
     #[inline(always)]
-    fn store_dkv(&mut self, scratch: &Scratch, b: usize, h: usize) {
+    fn store_dkv<S: Simd>(&mut self, simd: S, scratch: &Scratch, head: (usize, usize)) {
         let s = &self.sizes;
-        for (half, layout) in [(0, self.layouts.k), (1, self.layouts.v)] {
-            let to = &mut self.grads[layout.buffer][layout.at(s, s.keys, (b, h), 0)..];
-            for (to, pairs) in to.chunks_mut(layout.row).zip(scratch.dkv.as_slice().chunks_exact(scratch.wide)) {
-                for (to, pair) in to[..s.width].iter_mut().zip(pairs.chunks_exact(2)) {
-                    *to = pair[half];
+        let (k, v) = (self.layouts.k, self.layouts.v);
+        let (mut at_k, mut at_v) = (k.at(s, s.keys, head, 0), v.at(s, s.keys, head, 0));
+        for pairs in scratch.dkv.as_slice().chunks_exact(scratch.wide) {
+            each_vector!(S, s.width, |at, n| {
+                // SAFETY: a row holds 2 d numbers, the gradients d from `at_k` and `at_v` on (both are checked).
+                unsafe {
+                    let low = get(simd, pairs, 2 * at, (2 * n).min(S::LANES));
+                    let more = (2 * n).saturating_sub(S::LANES);
+                    let high = if more > 0 { get(simd, pairs, 2 * at + S::LANES, more) } else { simd.zero() };
+                    let (dk, dv) = simd.deinterleave(low, high);
+                    put(simd, &mut self.grads[k.buffer][at_k..at_k + s.width], at, n, dk);
+                    put(simd, &mut self.grads[v.buffer][at_v..at_v + s.width], at, n, dv);
                 }
-            }
+            });
+            at_k += k.row;
+            at_v += v.row;
         }
     }
 }
 
 /// One block of queries: dq [D, lanes] is set, dkv gets its share.
 #[inline(always)]
-fn differentiate<S: Simd>(simd: S, s: &Sizes, scratch: &mut Scratch, block: &Block) {
+fn differentiate<S: Simd>(simd: S, s: &Sizes, scratch: &mut Scratch, (k, v): (Rows, Rows), block: &Block) {
     let (d, lanes, wide) = (s.width, block.lanes, scratch.wide);
     let keys = visible_keys(s, block.first + block.count);
     let q = Rows { data: scratch.q.as_slice(), row: lanes };
@@ -170,27 +186,22 @@ fn differentiate<S: Simd>(simd: S, s: &Sizes, scratch: &mut Scratch, block: &Blo
     let pairs = Rows { data: scratch.pairs.as_slice(), row: wide };
     for from in (0..keys).step_by(KEYS) {
         let m = (keys - from).min(KEYS);
-        let (k, v) = (&scratch.k.as_slice()[from * d..], &scratch.v.as_slice()[from * d..]);
+        let (k_from, v_from) = (&k.data[from * k.row..], &v.data[from * v.row..]);
         let logits = &mut scratch.logits.as_mut_slice()[..m * lanes];
         let ds = &mut scratch.ds.as_mut_slice()[..m * lanes];
         let ds_p = &mut scratch.ds_p.as_mut_slice()[..2 * m * lanes];
         let extent = Extent { m, n: lanes, k: d };
-        product::<S, 1>(simd, extent, Spread { data: k, row: d, step: 1 }, q, logits, lanes, Start::Zero);
-        product::<S, 1>(simd, extent, Spread { data: v, row: d, step: 1 }, dout, ds, lanes, Start::Zero);
+        let a = Spread { data: k_from, row: k.row, step: 1 };
+        product::<S, 1>(simd, extent, a, q, logits, lanes, Start::Zero);
+        let a = Spread { data: v_from, row: v.row, step: 1 };
+        product::<S, 1>(simd, extent, a, dout, ds, lanes, Start::Zero);
         hide(s, logits, lanes, from, block.first);
         // SAFETY: all slices hold whole rows of `lanes`, a multiple of the vector.
         unsafe { soften(simd, logits, ds, ds_p, lanes, scratch.lse.as_slice(), scratch.delta.as_slice()) };
         let start = if from == 0 { Start::Zero } else { Start::Sum };
         let (ds, dq) = (Rows { data: ds, row: lanes }, scratch.dq.as_mut_slice());
-        product::<S, 1>(
-            simd,
-            Extent { m: d, n: lanes, k: m },
-            Spread { data: k, row: 1, step: d },
-            ds,
-            dq,
-            lanes,
-            start,
-        );
+        let a = Spread { data: k_from, row: 1, step: k.row };
+        product::<S, 1>(simd, Extent { m: d, n: lanes, k: m }, a, ds, dq, lanes, start);
         let a = Spread { data: ds_p, row: 2 * lanes, step: 2 };
         let dkv = &mut scratch.dkv.as_mut_slice()[from * wide..];
         product::<S, 2>(simd, Extent { m, n: wide, k: block.count }, a, pairs, dkv, wide, Start::Sum);

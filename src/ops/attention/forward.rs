@@ -1,10 +1,10 @@
 //! The forward pass on one core: blocks of queries against blocks of keys, with a running maximum and sum.
 
 use super::Sizes;
-use super::host::{Layouts, gather, hide, lanes_for, transpose_in, transpose_out, visible_keys};
+use super::host::{Layouts, hide, lanes_for, visible_keys};
 use crate::device::host::Buffer;
 use crate::device::simd::{Kernel, Simd};
-use crate::device::tile::{Extent, Rows, Spread, Start, product};
+use crate::device::tile::{Extent, Rows, Spread, Start, product, transpose};
 
 /// Keys per block: S^T of a block is 12 KB with AVX-512.
 const KEYS: usize = 64;
@@ -24,36 +24,27 @@ impl Kernel for Forward<'_> {
     fn run<S: Simd>(self, simd: S) {
         let s = self.sizes;
         let mut scratch = Scratch::new::<S>(&s);
-        let group = s.heads_q / s.heads_kv;
+        let wide = s.heads_q * s.width;
         for b in 0..s.batch {
-            for h in 0..s.heads_kv {
-                let pack = |layout: super::host::Layout, to: &mut Buffer| {
-                    let from = &self.inputs[layout.buffer][layout.at(&s, s.keys, (b, h), 0)..];
-                    gather(from, layout.row, s.width, to.as_mut_slice());
-                };
-                pack(self.layouts.k, &mut scratch.k);
-                pack(self.layouts.v, &mut scratch.v);
-                for head in h * group..(h + 1) * group {
-                    let mut first = 0;
-                    while first < s.queries {
-                        let lanes = lanes_for::<S>(s.queries - first);
-                        let count = lanes.min(s.queries - first);
-                        let from =
-                            &self.inputs[self.layouts.q.buffer][self.layouts.q.at(&s, s.queries, (b, head), first)..];
-                        let factor = (s.scale() * std::f64::consts::LOG2_E) as f32;
-                        let q = scratch.q.as_mut_slice();
-                        transpose_in(from, self.layouts.q.row, (count, s.width), factor, q, lanes);
-                        attend(simd, &s, &mut scratch, first, (lanes, count));
-                        let wide = s.heads_q * s.width;
-                        let out = &mut self.out[(b * s.queries + first) * wide + head * s.width..];
-                        let (sum, top) = (scratch.sum.as_slice(), scratch.top.as_slice());
-                        transpose_out(scratch.o.as_slice(), lanes, (count, s.width), |r| 1.0 / sum[r], out, wide);
-                        let lse = &mut self.lse[(b * s.heads_q + head) * s.queries + first..][..count];
-                        for (r, lse) in lse.iter_mut().enumerate() {
-                            *lse = top[r] + sum[r].log2();
-                        }
-                        first += count;
-                    }
+            for head in 0..s.heads_q {
+                let kv = (b, s.kv_head(head));
+                let k = self.layouts.k.rows(self.inputs, &s, s.keys, kv, 0);
+                let v = self.layouts.v.rows(self.inputs, &s, s.keys, kv, 0);
+                let mut first = 0;
+                while first < s.queries {
+                    let lanes = lanes_for::<S>(s.queries - first);
+                    let count = lanes.min(s.queries - first);
+                    let q = self.layouts.q.rows(self.inputs, &s, s.queries, (b, head), first);
+                    scratch.load_queries(simd, &s, q, (lanes, count));
+                    attend(simd, &s, &mut scratch, (k, v), first, (lanes, count));
+                    scratch.divide(simd, lanes);
+                    let at = (b * s.queries + first) * wide + head * s.width;
+                    let o = Rows { data: scratch.o.as_slice(), row: lanes };
+                    transpose(simd, (s.width, count), o, 1.0, &mut self.out[at..], wide);
+                    let lse = &mut self.lse[(b * s.heads_q + head) * s.queries + first..][..count];
+                    let sums = scratch.top.as_slice().iter().zip(scratch.sum.as_slice());
+                    lse.iter_mut().zip(sums).for_each(|(lse, (top, sum))| *lse = top + sum.log2());
+                    first += count;
                 }
             }
         }
@@ -61,11 +52,13 @@ impl Kernel for Forward<'_> {
 }
 
 struct Scratch {
-    k: Buffer,
-    v: Buffer,
+    /// Q^T scale log2(e) [D, lanes].
     q: Buffer,
+    /// S^T, then P^T [keys, lanes].
     block: Buffer,
+    /// O^T [D, lanes].
     o: Buffer,
+    /// Largest logit and sum of 2^(logit - top) so far [lanes].
     top: Buffer,
     sum: Buffer,
 }
@@ -74,8 +67,6 @@ impl Scratch {
     fn new<S: Simd>(s: &Sizes) -> Scratch {
         let lanes = S::VECTORS * S::LANES;
         Scratch {
-            k: Buffer::uninit(s.keys * s.width),
-            v: Buffer::uninit(s.keys * s.width),
             q: Buffer::uninit(s.width * lanes),
             block: Buffer::uninit(KEYS * lanes),
             o: Buffer::uninit(s.width * lanes),
@@ -83,29 +74,58 @@ impl Scratch {
             sum: Buffer::uninit(lanes),
         }
     }
+    #[inline(always)]
+    fn load_queries<S: Simd>(&mut self, simd: S, s: &Sizes, q: Rows, (lanes, count): (usize, usize)) {
+        let to = &mut self.q.as_mut_slice()[..s.width * lanes];
+        if count < lanes {
+            to.fill(0.0);
+        }
+        transpose(simd, (count, s.width), q, (s.scale() * std::f64::consts::LOG2_E) as f32, to, lanes);
+        self.top.as_mut_slice().fill(f32::NEG_INFINITY);
+        self.sum.as_mut_slice().fill(0.0);
+    }
+    /// O^T divided by the sums.
+    #[inline(always)]
+    fn divide<S: Simd>(&mut self, simd: S, lanes: usize) {
+        for at in (0..lanes).step_by(S::LANES) {
+            // SAFETY: rows of `lanes` numbers, a multiple of the vector.
+            unsafe {
+                let factor = simd.div(simd.splat(1.0), simd.load(self.sum.as_slice().as_ptr().add(at)));
+                for row in self.o.as_mut_slice().chunks_exact_mut(lanes) {
+                    let at = row.as_mut_ptr().add(at);
+                    simd.store(at, simd.mul(simd.load(at), factor));
+                }
+            }
+        }
+    }
 }
 
 /// One block of queries: o [D, lanes] (not yet divided by the sum), top and sum [lanes].
 #[inline(always)]
-fn attend<S: Simd>(simd: S, s: &Sizes, scratch: &mut Scratch, first: usize, (lanes, count): (usize, usize)) {
-    let d = s.width;
-    let Scratch { k, v, q, block, o, top, sum } = scratch;
-    top.as_mut_slice().fill(f32::NEG_INFINITY);
-    sum.as_mut_slice().fill(0.0);
+fn attend<S: Simd>(
+    simd: S,
+    s: &Sizes,
+    scratch: &mut Scratch,
+    (k, v): (Rows, Rows),
+    first: usize,
+    (lanes, count): (usize, usize),
+) {
+    let Scratch { q, block, o, top, sum } = scratch;
     let q = Rows { data: q.as_slice(), row: lanes };
     let keys = visible_keys(s, first + count);
     for from in (0..keys).step_by(KEYS) {
         let m = (keys - from).min(KEYS);
-        let k = Spread { data: &k.as_slice()[from * d..], row: d, step: 1 };
+        let a = Spread { data: &k.data[from * k.row..], row: k.row, step: 1 };
         let logits = &mut block.as_mut_slice()[..m * lanes];
-        product::<S, 1>(simd, Extent { m, n: lanes, k: d }, k, q, logits, lanes, Start::Zero);
+        product::<S, 1>(simd, Extent { m, n: lanes, k: s.width }, a, q, logits, lanes, Start::Zero);
         hide(s, logits, lanes, from, first);
+        let o = &mut o.as_mut_slice()[..s.width * lanes];
         // SAFETY: all slices hold whole rows of `lanes`, a multiple of the vector.
-        unsafe { softmax(simd, logits, lanes, top.as_mut_slice(), sum.as_mut_slice(), o.as_mut_slice()) };
-        let v = Spread { data: &v.as_slice()[from * d..], row: 1, step: d };
+        unsafe { softmax(simd, logits, lanes, top.as_mut_slice(), sum.as_mut_slice(), o) };
+        let a = Spread { data: &v.data[from * v.row..], row: 1, step: v.row };
         let start = if from == 0 { Start::Zero } else { Start::Sum };
         let p = Rows { data: logits, row: lanes };
-        product::<S, 1>(simd, Extent { m: d, n: lanes, k: m }, v, p, o.as_mut_slice(), lanes, start);
+        product::<S, 1>(simd, Extent { m: s.width, n: lanes, k: m }, a, p, o, lanes, start);
     }
 }
 

@@ -1,11 +1,13 @@
-//! What the forward and backward passes share: where heads lie in memory, and packing them for the tile kernel.
+//! What the forward and backward passes share: where heads lie in memory, and which keys a query sees.
 //!
 //! Vector lanes run over queries. A block of queries is transposed once (Q^T, 48 columns with AVX-512) and stays
 //! in the first-level cache while blocks of keys stream past: S^T = K Q^T, the softmax goes lane by lane without
-//! horizontal operations, and O^T += V^T P^T.
+//! horizontal operations, and O^T += V^T P^T. K and V are read in place, one number at a time, by the broadcasts
+//! of the tile kernel.
 
 use super::Sizes;
 use crate::device::simd::Simd;
+use crate::device::tile::Rows;
 
 /// Where a set of heads lies: number `d` of head `h` at position `n` of clip `b` is element
 /// `offset + (b positions + n) row + h width + d` of buffer number `buffer`.
@@ -39,6 +41,17 @@ impl Layouts {
 }
 
 impl Layout {
+    /// The numbers of a head from position `first` on, as rows of distance `row`.
+    pub fn rows<'a>(
+        &self,
+        buffers: &'a [&'a [f32]],
+        s: &Sizes,
+        positions: usize,
+        head: (usize, usize),
+        first: usize,
+    ) -> Rows<'a> {
+        Rows { data: &buffers[self.buffer][self.at(s, positions, head, first)..], row: self.row }
+    }
     /// The element where number 0 of head `h` at position `first` of clip `b` lies.
     pub fn at(&self, s: &Sizes, positions: usize, (b, h): (usize, usize), first: usize) -> usize {
         self.offset + (b * positions + first) * self.row + h * s.width
@@ -48,48 +61,6 @@ impl Layout {
 /// Keys that the block of queries ending before `last` sees.
 pub(super) fn visible_keys(s: &Sizes, last: usize) -> usize {
     s.visible(last - 1).min(s.keys)
-}
-
-/// Copies `rows` rows of `width` numbers out of a strided head.
-pub(super) fn gather(from: &[f32], row: usize, width: usize, to: &mut [f32]) {
-    for (from, to) in from.chunks(row).zip(to.chunks_exact_mut(width)) {
-        to.copy_from_slice(&from[..width]);
-    }
-}
-
-/// to [width, lanes] = factor times the transpose of `rows` strided rows; columns beyond `rows` are zero.
-pub(super) fn transpose_in(
-    from: &[f32],
-    row: usize,
-    (rows, width): (usize, usize),
-    factor: f32,
-    to: &mut [f32],
-    lanes: usize,
-) {
-    for (d, to) in to.chunks_exact_mut(lanes).take(width).enumerate() {
-        for (r, to) in to[..rows].iter_mut().enumerate() {
-            *to = from[r * row + d] * factor;
-        }
-        to[rows..].fill(0.0);
-    }
-}
-
-/// `rows` strided rows = the transpose of from [width, lanes], column r times `factor(r)`.
-#[inline(always)]
-pub(super) fn transpose_out(
-    from: &[f32],
-    lanes: usize,
-    (rows, width): (usize, usize),
-    factor: impl Fn(usize) -> f32,
-    to: &mut [f32],
-    row: usize,
-) {
-    for r in 0..rows {
-        let factor = factor(r);
-        for (d, to) in to[r * row..][..width].iter_mut().enumerate() {
-            *to = from[d * lanes + r] * factor;
-        }
-    }
 }
 
 /// Hides the keys a causal query does not see: S^T [keys, lanes] of keys from `first_key`, queries from
