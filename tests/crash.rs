@@ -3,8 +3,10 @@
 //!
 //! `TWNM_KILLS=10000 cargo test --release --test crash` runs the long form.
 
+mod common;
+
+use common::{assert_same, lasting};
 use rustix::process::{Pid, Signal, kill_process};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -102,30 +104,6 @@ fn spawn(job: &str, folder: &Path, file_limit: Option<u64>) -> std::process::Chi
 
 fn run(job: &str, folder: &Path, file_limit: Option<u64>) -> ExitStatus {
     spawn(job, folder, file_limit).wait().unwrap()
-}
-
-/// All files that must not depend on kills, by path.
-fn lasting(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let (mut out, mut pending) = (BTreeMap::new(), vec![folder.to_path_buf()]);
-    while let Some(path) = pending.pop() {
-        for entry in std::fs::read_dir(path).unwrap().map(|e| e.unwrap()) {
-            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-            if path.is_dir() {
-                pending.push(path);
-            } else if name != "timings.jsonl" && !name.starts_with("events.out") {
-                out.insert(path.strip_prefix(folder).unwrap().to_path_buf(), std::fs::read(&path).unwrap());
-            }
-        }
-    }
-    out
-}
-
-fn assert_same(expected: &BTreeMap<PathBuf, Vec<u8>>, folder: &Path) {
-    let found = lasting(folder);
-    assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
-    for (path, bytes) in expected {
-        assert!(found[path] == *bytes, "{} differs from the uninterrupted run", path.display());
-    }
 }
 
 /// Runs `job` again and again, each time sent `signal` after a random part of its usual time, until `kills`

@@ -3,7 +3,9 @@
 //!
 //! `TWNM_KILLS=30 cargo test --release --test hostile` kills the real programs that often.
 
-use std::collections::BTreeMap;
+mod common;
+
+use common::{assert_same, lasting};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -66,7 +68,7 @@ fn shards(into: &Path) -> PathBuf {
     });
     let copy = into.join("set");
     std::fs::create_dir(&copy).unwrap();
-    for (name, bytes) in files(&original.path().join("set")) {
+    for (name, bytes) in lasting(&original.path().join("set")) {
         std::fs::write(copy.join(name), bytes).unwrap();
     }
     copy
@@ -78,31 +80,6 @@ fn train_args<'a>(out: &'a str, extra: &[&'a str]) -> Vec<&'a str> {
         args.extend(["--set", set]);
     }
     args
-}
-
-/// Every file below `folder` that must not depend on the clock or on interruptions.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let (mut out, mut pending) = (BTreeMap::new(), vec![folder.to_path_buf()]);
-    while let Some(path) = pending.pop() {
-        for entry in std::fs::read_dir(path).unwrap().map(|e| e.unwrap()) {
-            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-            if path.is_dir() {
-                pending.push(path);
-            } else if name != "timings.jsonl" && !name.starts_with("events.out") {
-                out.insert(path.strip_prefix(folder).unwrap().to_path_buf(), std::fs::read(&path).unwrap());
-            }
-        }
-    }
-    out
-}
-
-#[track_caller]
-fn assert_same(expected: &BTreeMap<PathBuf, Vec<u8>>, folder: &Path) {
-    let found = files(folder);
-    assert_eq!(expected.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>());
-    for (path, bytes) in expected {
-        assert!(found[path] == *bytes, "{} differs", path.display());
-    }
 }
 
 fn flip(path: &Path, at: usize) {
@@ -181,7 +158,7 @@ fn damaged_checkpoints_are_skipped_named_or_refused() {
     let folder = tempfile::tempdir().unwrap();
     shards(folder.path());
     expect(&run(TRAIN, folder.path(), &train_args("run", &[])), 0, &[]);
-    let whole = files(&folder.path().join("run"));
+    let whole = lasting(&folder.path().join("run"));
     let checkpoints = folder.path().join("run/checkpoints");
     flip(&checkpoints.join("step-8/model.safetensors"), 3000);
     let score = ["encoder", "--checkpoint", "run/checkpoints/step-8", "--data", "set", "--json"];
@@ -216,15 +193,15 @@ fn a_full_disk_ends_with_74_and_the_same_command_finishes_later() {
     let set = ["simulate", "--out", "other", "--scenes", "6", "--seed", "3", "--set", "seconds=2"];
     expect(&run_limited(TWNM, folder.path(), 100, &set), 74, &["shard-00000.safetensors"]);
     expect(&run_limited(TRAIN, folder.path(), 20, &train_args("run", &[])), 74, &["safetensors"]);
-    for path in files(folder.path()).keys() {
+    for path in lasting(folder.path()).keys() {
         assert!(!path.to_string_lossy().contains(".tmp-"), "{} was left behind", path.display());
     }
     assert!(!folder.path().join("rir.safetensors").exists());
     expect(&run(TWNM, folder.path(), &set), 0, &[]);
-    assert_same(&files(&folder.path().join("set")), &folder.path().join("other"));
+    assert_same(&lasting(&folder.path().join("set")), &folder.path().join("other"));
     expect(&run(TRAIN, folder.path(), &train_args("run", &[])), 0, &[]);
     expect(&run(TRAIN, folder.path(), &train_args("clean", &[])), 0, &[]);
-    assert_same(&files(&folder.path().join("clean")), &folder.path().join("run"));
+    assert_same(&lasting(&folder.path().join("clean")), &folder.path().join("run"));
 }
 
 #[test]
@@ -275,7 +252,7 @@ fn survive(program: &str, args: &[&str], results: &str) {
     let (whole, begin) = (tempfile::tempdir().unwrap(), Instant::now());
     shards(whole.path());
     expect(&run(program, whole.path(), args), 0, &[]);
-    let (usual, expected) = (begin.elapsed(), files(&whole.path().join(results)));
+    let (usual, expected) = (begin.elapsed(), lasting(&whole.path().join(results)));
     let mut rng = Rng::new(5, results, 0);
     let mut hits = 0;
     while hits < kills {

@@ -6,13 +6,13 @@ use std::cell::RefCell;
 
 /// Samples of odd extension at each end.
 const EXTENSION: usize = 9;
-/// Samples filtered at a time.
-const LANES: usize = 8;
 /// Values in front of a row: the two inputs before its first sample.
 const BEFORE: usize = 2;
-
+/// Samples filtered at a time.
+const LANES: usize = 8;
 /// The filter, eight samples at a time: with the second differences v of the input, the outputs are
-/// y = particular v + last y[-1] + before_last y[-2]. Only the last two terms wait for the previous block.
+/// y = particular v + last y[-1] + before_last y[-2]. Only the last two terms wait for the previous block. On the
+/// way back everything is the same with time reversed, so the data need not be.
 struct Blocks {
     /// At `[j][k]` what v[j] adds to y[k].
     particular: [[f64; LANES]; LANES],
@@ -41,6 +41,18 @@ impl Blocks {
     }
 }
 
+impl Blocks {
+    /// The same filter for time running backward.
+    fn reversed(&self) -> Blocks {
+        let mut other = Blocks { particular: self.particular, last: self.last, before_last: self.before_last };
+        other.particular.reverse();
+        other.particular.iter_mut().for_each(|row| row.reverse());
+        other.last.reverse();
+        other.before_last.reverse();
+        other
+    }
+}
+
 thread_local! {
     static BUFFERS: RefCell<[Vec<f64>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
@@ -54,18 +66,26 @@ pub(crate) fn high_pass(simd: Simd, response: &mut [f32], channels: usize, cutof
     let filter = Blocks::high_pass(cutoff_hz, sample_rate);
     let edge = EXTENSION.min(samples - 1);
     let length = samples + 2 * edge;
-    let stride = BEFORE + length.next_multiple_of(LANES);
-    BUFFERS.with_borrow_mut(|[forward, backward]| {
-        for buffer in [&mut *forward, &mut *backward] {
-            buffer.clear();
-            buffer.resize(channels * stride, 0.0);
-        }
-        for (row, channel) in forward.chunks_mut(stride).zip(response.chunks(samples)) {
+    // Two values before the signal, and constants behind it up to whole blocks and two more.
+    let stride = length.next_multiple_of(LANES) + LANES;
+    BUFFERS.with_borrow_mut(|[signal, differences]| {
+        signal.clear();
+        signal.resize(channels * stride, 0.0);
+        differences.resize(channels * stride, 0.0);
+        for (row, channel) in signal.chunks_mut(stride).zip(response.chunks(samples)) {
             extend(&mut row[BEFORE..], channel, edge);
+            // The state in which a constant has passed for ever: its differences and the output are zero.
+            row[..BEFORE].fill(2.0 * channel[0] as f64 - channel[edge] as f64);
         }
-        pass(simd, &filter, forward, backward, channels, length);
-        pass(simd, &filter, backward, forward, channels, length);
-        for (row, channel) in forward.chunks(stride).zip(response.chunks_mut(samples)) {
+        difference(simd, signal, differences);
+        run(simd, &filter, differences, signal, channels, false);
+        for row in signal.chunks_mut(stride) {
+            let last = row[BEFORE + length - 1];
+            row[BEFORE + length..].fill(last);
+        }
+        difference(simd, signal, differences);
+        run(simd, &filter.reversed(), differences, signal, channels, true);
+        for (row, channel) in signal.chunks(stride).zip(response.chunks_mut(samples)) {
             for (to, y) in channel.iter_mut().zip(&row[BEFORE + edge..]) {
                 *to = *y as f32;
             }
@@ -86,57 +106,65 @@ fn extend(row: &mut [f64], channel: &[f32], edge: usize) {
     }
 }
 
-/// Filters the rows of `from` and writes them to `to` in reverse, ready for the way back.
-fn pass(simd: Simd, filter: &Blocks, from: &mut [f64], to: &mut [f64], channels: usize, length: usize) {
-    let stride = from.len() / channels;
-    for row in from.chunks_mut(stride) {
-        // The state in which a constant has passed for ever: its differences and the output are zero.
-        row[..BEFORE].fill(row[BEFORE]);
-    }
-    if channels == 4 {
-        pass_foa(simd, filter, from, to, length);
-    } else {
-        pass_omni(simd, filter, from, to, length);
-    }
-}
-
 multiversion! {
-    fn pass_foa(filter: &Blocks, from: &[f64], to: &mut [f64], length: usize) = pass_body::<4>
-}
-multiversion! {
-    fn pass_omni(filter: &Blocks, from: &[f64], to: &mut [f64], length: usize) = pass_body::<1>
+    /// Second differences: `to[i]` belongs to `from[i]`, `from[i + 1]` and `from[i + 2]`.
+    fn difference(from: &[f64], to: &mut [f64]) = difference_body
 }
 
 #[inline(always)]
-fn pass_body<const CHANNELS: usize>(filter: &Blocks, from: &[f64], to: &mut [f64], length: usize) {
-    let stride = from.len() / CHANNELS;
-    // The last two outputs per channel.
-    let mut state = [[0.0f64; 2]; CHANNELS];
-    for start in (0..length).step_by(LANES) {
+fn difference_body(from: &[f64], to: &mut [f64]) {
+    let n = from.len() - 2;
+    let (a, b, c) = (&from[..n], &from[1..n + 1], &from[2..n + 2]);
+    for (to, ((a, b), c)) in to[..n].iter_mut().zip(a.iter().zip(b).zip(c)) {
+        *to = a - 2.0 * b + c;
+    }
+}
+
+/// Filters rows of second differences into `signal`, forward or `backward`.
+fn run(simd: Simd, filter: &Blocks, differences: &[f64], signal: &mut [f64], channels: usize, backward: bool) {
+    match (channels, backward) {
+        (4, false) => forward_foa(simd, filter, differences, signal),
+        (4, true) => backward_foa(simd, filter, differences, signal),
+        (_, false) => forward_omni(simd, filter, differences, signal),
+        (_, true) => backward_omni(simd, filter, differences, signal),
+    }
+}
+
+multiversion! {
+    fn forward_foa(filter: &Blocks, differences: &[f64], signal: &mut [f64]) = run_body::<4, false>
+}
+multiversion! {
+    fn backward_foa(filter: &Blocks, differences: &[f64], signal: &mut [f64]) = run_body::<4, true>
+}
+multiversion! {
+    fn forward_omni(filter: &Blocks, differences: &[f64], signal: &mut [f64]) = run_body::<1, false>
+}
+multiversion! {
+    fn backward_omni(filter: &Blocks, differences: &[f64], signal: &mut [f64]) = run_body::<1, true>
+}
+
+#[inline(always)]
+fn run_body<const CHANNELS: usize, const BACKWARD: bool>(filter: &Blocks, differences: &[f64], signal: &mut [f64]) {
+    let stride = signal.len() / CHANNELS;
+    let blocks = stride / LANES - 1;
+    // The two outputs next to the block, nearest first.
+    let (mut near, mut far) = ([0.0f64; CHANNELS], [0.0f64; CHANNELS]);
+    for block in 0..blocks {
+        let start = LANES * if BACKWARD { blocks - 1 - block } else { block };
         for c in 0..CHANNELS {
-            let x = &from[c * stride + start..][..LANES + BEFORE];
+            // Forward, a difference belongs to the last of its three samples; backward, to the first.
+            let v = &differences[c * stride + start + if BACKWARD { BEFORE } else { 0 }..][..LANES];
             let mut y = [0.0f64; LANES];
             for j in 0..LANES {
-                let v = x[j + 2] - 2.0 * x[j + 1] + x[j];
                 for k in 0..LANES {
-                    y[k] += filter.particular[j][k] * v;
+                    y[k] += filter.particular[j][k] * v[j];
                 }
             }
-            let [last, before_last] = state[c];
             for k in 0..LANES {
-                y[k] += filter.before_last[k] * before_last;
-                y[k] += filter.last[k] * last;
+                y[k] = y[k] + filter.before_last[k] * far[c] + filter.last[k] * near[c];
             }
-            state[c] = [y[LANES - 1], y[LANES - 2]];
-            let row = &mut to[c * stride + BEFORE..];
-            if start + LANES <= length {
-                y.reverse();
-                row[length - start - LANES..][..LANES].copy_from_slice(&y);
-            } else {
-                for (k, y) in y[..length - start].iter().enumerate() {
-                    row[length - 1 - start - k] = *y;
-                }
-            }
+            (near[c], far[c]) = if BACKWARD { (y[0], y[1]) } else { (y[LANES - 1], y[LANES - 2]) };
+            signal[c * stride + BEFORE + start..][..LANES].copy_from_slice(&y);
         }
     }
 }
