@@ -7,7 +7,7 @@ mod common;
 
 use common::{assert_same, lasting};
 use rustix::process::{Pid, Signal, kill_process};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 use twnm::error::Result;
