@@ -34,6 +34,7 @@ fn child() {
     let result = match job.as_str() {
         "train" => train(Path::new(&folder)),
         "simulate" => simulate(Path::new(&folder)),
+        "shrink" => shrink(Path::new(&folder)),
         other => panic!("no job {other}"),
     };
     if let Err(error) = result {
@@ -91,6 +92,17 @@ fn simulate(folder: &Path) -> Result<()> {
         writer.write(index, &samples)?;
     }
     writer.finish().map(|_| ())
+}
+
+/// Maps a file, cuts it off, and reads what is gone.
+fn shrink(folder: &Path) -> Result<()> {
+    let path = folder.join("w.safetensors");
+    let values = vec![1f32; 1 << 16];
+    twnm::weights::write(&path, &[Entry::f32("w", &[1 << 16], &values)], &[])?;
+    let tensors = twnm::weights::Tensors::open(&path)?;
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(4096).unwrap();
+    let sum: f32 = tensors.f32("w")?.iter().sum();
+    panic!("the file is gone, and yet its sum is {sum}");
 }
 
 fn spawn(job: &str, folder: &Path, file_limit: Option<u64>) -> std::process::Child {
@@ -180,6 +192,12 @@ fn training_asked_to_stop_saves_and_continues_to_the_same_bytes() {
     {
         assert!(a[Path::new(name)] == b[Path::new(name)], "{name} differs");
     }
+}
+
+#[test]
+fn a_file_cut_off_while_it_is_mapped_ends_the_program_with_74() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run("shrink", folder.path(), None).code(), Some(74));
 }
 
 #[test]
