@@ -11,7 +11,7 @@ use crate::audio::{Audio, SAMPLE_RATE, foa, wav};
 use crate::config;
 use crate::encoder::Encoder;
 use crate::error::{Context, Error, Result};
-use crate::eval::encoder::{Evaluation, TrainingScorer, evaluate, predict_clip, score_table};
+use crate::eval::encoder::{Evaluation, SCORE_TABLE_NOTE, TrainingScorer, evaluate, predict_clip, score_table};
 use crate::eval::models::QUICKSTART_ENCODER;
 use crate::eval::picture::{Marker, Picture};
 use crate::eval::report::{Figure, Report};
@@ -171,10 +171,7 @@ impl Quickstart<'_> {
         run: &Path,
     ) -> Result<PathBuf> {
         let n = evaluation.score.n;
-        let caption = format!(
-            "{n} held-out scenes. Angles: true count, optimal assignment; full: predicted count, a miss or false alarm \
-             counts 180. (constant): the best predictor that never listens, fitted to these scenes."
-        );
+        let caption = format!("{n} held-out scenes; {SCORE_TABLE_NOTE}");
         let report = Report {
             title: "twnm quickstart: a spatial encoder".into(),
             summary: format!(

@@ -24,7 +24,7 @@ fn the_quickstart_leaves_everything_and_can_be_listened_to() {
     let home = tempfile::tempdir().unwrap();
     let twnm = env!("CARGO_BIN_EXE_twnm");
     let table = run(twnm, home.path(), 2, &["quickstart", "--smoke"]);
-    assert!(String::from_utf8_lossy(&table.stdout).contains("(constant)"));
+    assert!(String::from_utf8_lossy(&table.stdout).contains(" constant "));
     let out = home.path().join("twnm-quickstart");
     let results = std::fs::read(out.join("results.json")).unwrap();
     for part in ["encoder", "constant"] {

@@ -269,7 +269,10 @@ fn marker_at(area: &Area, index: usize, marker: &Marker, from: (f64, f64), at: (
 }
 
 fn badge(area: &Area, index: usize, at: (f64, f64), opacity: f64) -> Drawn {
-    disc(area, at, 9.5, color(index).mix(opacity).filled())?;
+    // Mixed with white instead of made transparent, so that nothing shines through the number.
+    let RGBColor(r, g, b) = color(index);
+    let pale = [r, g, b].map(|v| (f64::from(v) * opacity + 255.0 * (1.0 - opacity)).round() as u8);
+    disc(area, at, 9.5, RGBColor(pale[0], pale[1], pale[2]).filled())?;
     ring(area, at, 9.5, WHITE.stroke_width(units(1.0)))?;
     text(area, (at.0, at.1 + 0.3), &(index + 1).to_string(), 12.0, WHITE, HPos::Center, FontStyle::Bold)
 }

@@ -4,7 +4,7 @@ use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use twnm::error::{Context, Error, Result};
-use twnm::eval::encoder::{ClassMap, Evaluation, evaluate, score_table};
+use twnm::eval::encoder::{ClassMap, Evaluation, SCORE_TABLE_NOTE, evaluate, score_table};
 use twnm::eval::models::{Places, load_encoder};
 use twnm::eval::report::text_table;
 use twnm::shard::ShardSet;
@@ -48,11 +48,8 @@ pub fn run(args: Args) -> Result<()> {
         let json = to_json(&result, &folder, &set);
         println!("{json}");
     } else {
-        let caption = format!(
-            "{n} scenes. Angles: true count, optimal assignment; full: predicted count, a miss or false alarm \
-             counts 180. (constant): the best predictor that never listens, fitted to these scenes."
-        );
-        print!("{}", text_table(&score_table(caption, &result.score, &result.constant)));
+        print!("{}", text_table(&score_table(format!("{n} scenes"), &result.score, &result.constant)));
+        println!("\n{SCORE_TABLE_NOTE}");
     }
     Ok(())
 }

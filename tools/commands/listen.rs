@@ -105,7 +105,7 @@ fn picture(file: &Path, heard: &Heard, seconds: f64) -> Picture {
         azimuth_deg: s.azimuth_deg,
         elevation_deg: s.elevation_deg,
         distance_m: s.distance_m,
-        label: format!("{} {:.2}", s.class, s.class_probability),
+        label: format!("{} {:.0} %", s.class, 100.0 * s.class_probability),
         existence: s.existence,
     };
     Picture {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use twnm::error::{Error, Result};
-use twnm::eval::encoder::score_table;
+use twnm::eval::encoder::{SCORE_TABLE_NOTE, score_table};
 use twnm::eval::report::text_table;
 use twnm::quickstart::Quickstart;
 use twnm::sources::{SourceDir, Sources};
@@ -50,8 +50,9 @@ pub fn run(args: Args) -> Result<()> {
         Stage::Encoder => quickstart.run(&|line| tracing::info!("{line}"))?,
     };
     let (score, constant) = (&outcome.evaluation.score, &outcome.evaluation.constant);
-    let caption = format!("{} held-out scenes; (constant): the best predictor that never listens", score.n);
+    let caption = format!("{} held-out scenes", score.n);
     print!("{}", text_table(&score_table(caption, score, constant)));
+    println!("\n{SCORE_TABLE_NOTE}");
     let scene = args.out.join("scenes").join("scene-000.wav");
     println!("\nreport: {}\nnext:   twnm listen {}", outcome.report.display(), scene.display());
     Ok(())

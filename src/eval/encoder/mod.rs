@@ -12,7 +12,7 @@ mod training;
 pub use clips::{ClassMap, Evaluation, evaluate, predict_clip, score_clips};
 pub use constant::Constant;
 pub use score::{ClipScore, Score};
-pub use training::{TrainingScorer, score_table};
+pub use training::{SCORE_TABLE_NOTE, TrainingScorer, score_table};
 
 use crate::encoder::Output;
 use crate::shard::{Labels, MAX_SOURCES};
