@@ -37,15 +37,13 @@ pub fn layer_norm(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var) -> Var {
 fn moments<S: Simd>(s: S, x: &[f32]) -> (f32, f32) {
     let c = x.len();
     let mut sum = s.zero();
-    // SAFETY: the vectors of a row of c numbers.
-    each_vector!(S, c, |at, n| sum = s.add(sum, unsafe { get(s, x, at, n) }));
+    each_vector!(S, c, |at, n| sum = s.add(sum, get(s, x, at, n)));
     let mean = s.sum(sum) / c as f32;
     // Whole vectors, then what is left: empty lanes would each add mean^2.
     let whole = c - c % S::LANES;
     let mut squares = s.zero();
     each_vector!(S, whole, |at, n| {
-        // SAFETY: as above.
-        let centred = s.sub(unsafe { get(s, x, at, n) }, s.splat(mean));
+        let centred = s.sub(get(s, x, at, n), s.splat(mean));
         squares = s.fma(centred, centred, squares);
     });
     let rest = x[whole..].iter().map(|v| (v - mean) * (v - mean)).sum::<f32>();
@@ -67,8 +65,7 @@ impl Kernel for Forward<'_> {
         for (y, x) in self.y.chunks_exact_mut(c).zip(self.x.chunks_exact(c)) {
             let (mean, rstd) = moments(s, x);
             let (mean, rstd) = (s.splat(mean), s.splat(rstd));
-            // SAFETY: all four slices hold c numbers.
-            each_vector!(S, c, |at, n| unsafe {
+            each_vector!(S, c, |at, n| {
                 let xhat = s.mul(s.sub(get(s, x, at, n), mean), rstd);
                 put(s, y, at, n, s.fma(xhat, get(s, self.weight, at, n), get(s, self.bias, at, n)));
             });
@@ -94,8 +91,8 @@ impl Kernel for Backward<'_> {
             let (mean, rstd) = moments(s, x);
             let (mean, rstd) = (s.splat(mean), s.splat(rstd));
             let mut sums = [s.zero(); 2];
-            // SAFETY: all slices hold c numbers. Empty lanes have dy = 0 and add nothing.
-            each_vector!(S, c, |at, n| unsafe {
+            // Empty lanes have dy = 0 and add nothing.
+            each_vector!(S, c, |at, n| {
                 let (x, dy) = (get(s, x, at, n), get(s, dy, at, n));
                 let xhat = s.mul(s.sub(x, mean), rstd);
                 let g = s.mul(dy, get(s, self.weight, at, n));
@@ -104,8 +101,7 @@ impl Kernel for Backward<'_> {
                 add_to(s, self.db, at, n, dy);
             });
             let [mean_g, mean_gx] = sums.map(|v| s.splat(s.sum(v) / c as f32));
-            // SAFETY: as above.
-            each_vector!(S, c, |at, n| unsafe {
+            each_vector!(S, c, |at, n| {
                 let xhat = s.mul(s.sub(get(s, x, at, n), mean), rstd);
                 let g = s.mul(get(s, dy, at, n), get(s, self.weight, at, n));
                 put(s, dx, at, n, s.mul(rstd, s.fnma(xhat, mean_gx, s.sub(g, mean_g))));

@@ -113,13 +113,10 @@ impl Kernel for ColumnSums<'_> {
         for block in x.chunks(16 * m) {
             each_vector!(S, m, |at, n| {
                 let mut total = s.zero();
-                // SAFETY: rows and sums hold m numbers.
-                unsafe {
-                    for row in block.chunks_exact(m) {
-                        total = s.add(total, get(s, row, at, n));
-                    }
-                    add_to(s, sum, at, n, total);
+                for row in block.chunks_exact(m) {
+                    total = s.add(total, get(s, row, at, n));
                 }
+                add_to(s, sum, at, n, total);
             });
         }
     }

@@ -38,11 +38,8 @@ impl Kernel for Forward<'_> {
         let c = self.slope.len();
         for (y, x) in self.y.chunks_exact_mut(c).zip(self.x.chunks_exact(c)) {
             each_vector!(S, c, |at, n| {
-                // SAFETY: all three slices hold c numbers.
-                unsafe {
-                    let (x, a) = (get(s, x, at, n), get(s, self.slope, at, n));
-                    put(s, y, at, n, s.select_above(x, s.zero(), x, s.mul(a, x)));
-                }
+                let (x, a) = (get(s, x, at, n), get(s, self.slope, at, n));
+                put(s, y, at, n, s.select_above(x, s.zero(), x, s.mul(a, x)));
             });
         }
     }
@@ -63,13 +60,10 @@ impl Kernel for Backward<'_> {
         let c = self.slope.len();
         for ((dx, x), dy) in self.dx.chunks_exact_mut(c).zip(self.x.chunks_exact(c)).zip(self.dy.chunks_exact(c)) {
             each_vector!(S, c, |at, n| {
-                // SAFETY: all five slices hold c numbers.
-                unsafe {
-                    let (x, a, dy) = (get(s, x, at, n), get(s, self.slope, at, n), get(s, dy, at, n));
-                    put(s, dx, at, n, s.select_above(x, s.zero(), dy, s.mul(a, dy)));
-                    let share = s.select_above(x, s.zero(), s.zero(), s.mul(dy, x));
-                    add_to(s, self.da, at, n, share);
-                }
+                let (x, a, dy) = (get(s, x, at, n), get(s, self.slope, at, n), get(s, dy, at, n));
+                put(s, dx, at, n, s.select_above(x, s.zero(), dy, s.mul(a, dy)));
+                let share = s.select_above(x, s.zero(), s.zero(), s.mul(dy, x));
+                add_to(s, self.da, at, n, share);
             });
         }
     }

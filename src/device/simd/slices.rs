@@ -60,10 +60,7 @@ impl<F: Unary> Kernel for Map<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Map(f, x, y) = self;
-        each_vector!(S, y.len(), |at, n| {
-            // SAFETY: at + n is at most the common length.
-            unsafe { put(s, y, at, n, f.apply(s, get(s, x, at, n))) }
-        });
+        each_vector!(S, y.len(), |at, n| { put(s, y, at, n, f.apply(s, get(s, x, at, n))) });
     }
 }
 
@@ -74,10 +71,7 @@ impl<F: Binary> Kernel for Map2<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Map2(f, a, b, y) = self;
-        each_vector!(S, y.len(), |at, n| {
-            // SAFETY: at + n is at most the common length.
-            unsafe { put(s, y, at, n, f.apply(s, get(s, a, at, n), get(s, b, at, n))) }
-        });
+        each_vector!(S, y.len(), |at, n| { put(s, y, at, n, f.apply(s, get(s, a, at, n), get(s, b, at, n))) });
     }
 }
 
@@ -88,47 +82,29 @@ impl Kernel for Accumulate<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Accumulate(sum, x) = self;
-        each_vector!(S, sum.len(), |at, n| {
-            // SAFETY: at + n is at most the common length.
-            unsafe { add_to(s, sum, at, n, get(s, x, at, n)) }
-        });
+        each_vector!(S, sum.len(), |at, n| { add_to(s, sum, at, n, get(s, x, at, n)) });
     }
 }
 
-/// The `n` numbers from `at` on, zeros in the other lanes.
-///
-/// # Safety
-/// `at + n` is at most the length, `n` at most the lanes.
+/// The `n` numbers from `at` on, zeros in the other lanes. Panics beyond the slice.
 #[inline(always)]
-pub unsafe fn get<S: Simd>(s: S, x: &[f32], at: usize, n: usize) -> S::V {
-    debug_assert!(at + n <= x.len() && n <= S::LANES);
-    unsafe {
-        let from = x.as_ptr().add(at);
-        if n == S::LANES { s.load(from) } else { s.load_first(from, n) }
-    }
+pub fn get<S: Simd>(s: S, x: &[f32], at: usize, n: usize) -> S::V {
+    let from = x[at..at + n].as_ptr();
+    // SAFETY: n numbers are readable; `load_first` reads no more than the lanes.
+    unsafe { if n == S::LANES { s.load(from) } else { s.load_first(from, n) } }
 }
 
-/// Stores the first `n` lanes from `at` on.
-///
-/// # Safety
-/// `at + n` is at most the length, `n` at most the lanes.
+/// Stores the first `n` lanes from `at` on. Panics beyond the slice.
 #[inline(always)]
-pub unsafe fn put<S: Simd>(s: S, x: &mut [f32], at: usize, n: usize, v: S::V) {
-    debug_assert!(at + n <= x.len() && n <= S::LANES);
-    unsafe {
-        let to = x.as_mut_ptr().add(at);
-        if n == S::LANES { s.store(to, v) } else { s.store_first(to, v, n) }
-    }
+pub fn put<S: Simd>(s: S, x: &mut [f32], at: usize, n: usize, v: S::V) {
+    let to = x[at..at + n].as_mut_ptr();
+    // SAFETY: n numbers are writable; `store_first` writes no more than the lanes.
+    unsafe { if n == S::LANES { s.store(to, v) } else { s.store_first(to, v, n) } }
 }
 
-/// Adds to the `n` numbers from `at` on.
-///
-/// # Safety
-/// `at + n` is at most the length, `n` at most the lanes.
+/// Adds to the `n` numbers from `at` on. Panics beyond the slice.
 #[inline(always)]
-pub unsafe fn add_to<S: Simd>(s: S, x: &mut [f32], at: usize, n: usize, v: S::V) {
-    unsafe {
-        let sum = s.add(get(s, x, at, n), v);
-        put(s, x, at, n, sum);
-    }
+pub fn add_to<S: Simd>(s: S, x: &mut [f32], at: usize, n: usize, v: S::V) {
+    let sum = s.add(get(s, x, at, n), v);
+    put(s, x, at, n, sum);
 }

@@ -13,7 +13,7 @@ use crate::device::simd::{Kernel, Simd};
 use crate::device::tile::{Extent, Rows, Spread, Start, product, transpose};
 
 /// Keys per block.
-const KEYS: usize = 32;
+const KEYS: usize = 64;
 
 /// dq, dk and dv, laid out as the inputs are.
 pub(super) struct Backward<'a> {
@@ -131,15 +131,12 @@ impl Backward<'_> {
             let (q, dy, out) = (&q.data[r * q.row..][..d], &dy.data[r * wide..][..d], &out[r * wide..][..d]);
             let mut dot = simd.zero();
             each_vector!(S, d, |at, n| {
-                // SAFETY: the rows hold d numbers, the pairs 2 d.
-                unsafe {
-                    let (q, dy) = (simd.mul(get(simd, q, at, n), scale), get(simd, dy, at, n));
-                    dot = simd.fma(dy, get(simd, out, at, n), dot);
-                    let (low, high) = simd.interleave(q, dy);
-                    put(simd, pairs, 2 * at, (2 * n).min(S::LANES), low);
-                    if 2 * n > S::LANES {
-                        put(simd, pairs, 2 * at + S::LANES, 2 * n - S::LANES, high);
-                    }
+                let (q, dy) = (simd.mul(get(simd, q, at, n), scale), get(simd, dy, at, n));
+                dot = simd.fma(dy, get(simd, out, at, n), dot);
+                let (low, high) = simd.interleave(q, dy);
+                put(simd, pairs, 2 * at, (2 * n).min(S::LANES), low);
+                if 2 * n > S::LANES {
+                    put(simd, pairs, 2 * at + S::LANES, 2 * n - S::LANES, high);
                 }
             });
             delta[r] = simd.sum(dot);
@@ -160,15 +157,12 @@ impl Backward<'_> {
         let (mut at_k, mut at_v) = (k.at(s, s.keys, head, 0), v.at(s, s.keys, head, 0));
         for pairs in scratch.dkv.as_slice().chunks_exact(scratch.wide) {
             each_vector!(S, s.width, |at, n| {
-                // SAFETY: a row holds 2 d numbers, the gradients d from `at_k` and `at_v` on (both are checked).
-                unsafe {
-                    let low = get(simd, pairs, 2 * at, (2 * n).min(S::LANES));
-                    let more = (2 * n).saturating_sub(S::LANES);
-                    let high = if more > 0 { get(simd, pairs, 2 * at + S::LANES, more) } else { simd.zero() };
-                    let (dk, dv) = simd.deinterleave(low, high);
-                    put(simd, &mut self.grads[k.buffer][at_k..at_k + s.width], at, n, dk);
-                    put(simd, &mut self.grads[v.buffer][at_v..at_v + s.width], at, n, dv);
-                }
+                let low = get(simd, pairs, 2 * at, (2 * n).min(S::LANES));
+                let more = (2 * n).saturating_sub(S::LANES);
+                let high = if more > 0 { get(simd, pairs, 2 * at + S::LANES, more) } else { simd.zero() };
+                let (dk, dv) = simd.deinterleave(low, high);
+                put(simd, &mut self.grads[k.buffer][at_k..at_k + s.width], at, n, dk);
+                put(simd, &mut self.grads[v.buffer][at_v..at_v + s.width], at, n, dv);
             });
             at_k += k.row;
             at_v += v.row;

@@ -3,11 +3,12 @@
 use super::Sizes;
 use super::host::{Layouts, hide, lanes_for, visible_keys};
 use crate::device::host::Buffer;
+use crate::device::simd::slices::{each_vector, get, put};
 use crate::device::simd::{Kernel, Simd};
 use crate::device::tile::{Extent, Rows, Spread, Start, product, transpose};
 
 /// Keys per block: S^T of a block is 12 KB with AVX-512.
-const KEYS: usize = 64;
+const KEYS: usize = 128;
 
 /// out [B,Nq,Hq D] and lse [B,Hq,Nq], the log2 of each row's sum of 2^(logit log2 e).
 pub(super) struct Forward<'a> {
@@ -87,16 +88,13 @@ impl Scratch {
     /// O^T divided by the sums.
     #[inline(always)]
     fn divide<S: Simd>(&mut self, simd: S, lanes: usize) {
-        for at in (0..lanes).step_by(S::LANES) {
-            // SAFETY: rows of `lanes` numbers, a multiple of the vector.
-            unsafe {
-                let factor = simd.div(simd.splat(1.0), simd.load(self.sum.as_slice().as_ptr().add(at)));
-                for row in self.o.as_mut_slice().chunks_exact_mut(lanes) {
-                    let at = row.as_mut_ptr().add(at);
-                    simd.store(at, simd.mul(simd.load(at), factor));
-                }
+        each_vector!(S, lanes, |at, n| {
+            let factor = simd.div(simd.splat(1.0), get(simd, self.sum.as_slice(), at, n));
+            for row in self.o.as_mut_slice().chunks_exact_mut(lanes) {
+                let scaled = simd.mul(get(simd, row, at, n), factor);
+                put(simd, row, at, n, scaled);
             }
-        }
+        });
     }
 }
 

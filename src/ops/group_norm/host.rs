@@ -27,8 +27,7 @@ impl Kernel for Forward<'_> {
             scale.iter_mut().zip(self.weight).for_each(|(r, w)| *r *= w);
             let shift: Vec<f32> = (0..c).map(|j| self.bias[j] - mean[j] * scale[j]).collect();
             for (y, x) in y.chunks_exact_mut(c).zip(x.chunks_exact(c)) {
-                // SAFETY: all slices hold c numbers.
-                each_vector!(S, c, |at, n| unsafe {
+                each_vector!(S, c, |at, n| {
                     put(s, y, at, n, s.fma(get(s, x, at, n), get(s, &scale, at, n), get(s, &shift, at, n)));
                 });
             }
@@ -67,8 +66,7 @@ impl Kernel for Backward<'_> {
             let b: Vec<f32> = (0..c).map(|j| -rstd[j] * rstd[j] * mean_gx[j]).collect();
             let d: Vec<f32> = (0..c).map(|j| -rstd[j] * group_mean(&sum_dy, j)).collect();
             for ((dx, x), dy) in dx.chunks_exact_mut(c).zip(x.chunks_exact(c)).zip(dy.chunks_exact(c)) {
-                // SAFETY: all slices hold c numbers.
-                each_vector!(S, c, |at, n| unsafe {
+                each_vector!(S, c, |at, n| {
                     let centred = s.sub(get(s, x, at, n), get(s, &mean, at, n));
                     let constant = s.fma(centred, get(s, &b, at, n), get(s, &d, at, n));
                     put(s, dx, at, n, s.fma(get(s, dy, at, n), get(s, &a, at, n), constant));
@@ -94,8 +92,7 @@ fn moments<S: Simd>(s: S, sizes: &Sizes, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let rows = (block.len() / c) as f32;
         let (inverse, weight) = (s.splat(1.0 / rows), s.splat(rows / (seen + rows)));
         let merged = s.splat(seen * rows / (seen + rows));
-        // SAFETY: rows, means and spreads hold c numbers.
-        each_vector!(S, c, |at, n| unsafe {
+        each_vector!(S, c, |at, n| {
             let mut sum = s.zero();
             for row in block.chunks_exact(c) {
                 sum = s.add(sum, get(s, row, at, n));
@@ -132,8 +129,7 @@ fn moments<S: Simd>(s: S, sizes: &Sizes, x: &[f32]) -> (Vec<f32>, Vec<f32>) {
 fn slope_sums<S: Simd>(s: S, c: usize, x: &[f32], dy: &[f32], (mean, rstd): (&[f32], &[f32])) -> (Vec<f32>, Vec<f32>) {
     let (mut sum_dy, mut sum_dyx) = (vec![0.0f32; c], vec![0.0f32; c]);
     for (x, dy) in x.chunks(ROWS * c).zip(dy.chunks(ROWS * c)) {
-        // SAFETY: all slices hold rows of c numbers.
-        each_vector!(S, c, |at, n| unsafe {
+        each_vector!(S, c, |at, n| {
             let (mean, rstd) = (get(s, mean, at, n), get(s, rstd, at, n));
             let (mut a, mut b) = (s.zero(), s.zero());
             for (x, dy) in x.chunks_exact(c).zip(dy.chunks_exact(c)) {
