@@ -20,7 +20,8 @@ fn horner<S: Simd>(s: S, x: S::V, c: &[f32]) -> S::V {
 /// 2^f for f in [-1/2, 1/2]: degree 6, minimax in the relative error (1.9e-9, before rounding).
 #[inline(always)]
 pub(super) fn exp2_near_zero<S: Simd>(s: S, f: S::V) -> S::V {
-    const C: [f32; 7] = [1.534_581_2e-4, 1.339_993_1e-3, 9.618_489e-3, 5.550_328_6e-2, 0.240_226_46, 0.693_147_2, 1.0];
+    const C: [f32; 7] =
+        [1.534_581_2e-4, 1.339_993_1e-3, 9.618_489e-3, 0.055_503_286, 0.240_226_46, std::f32::consts::LN_2, 1.0];
     horner(s, f, &C)
 }
 
@@ -32,8 +33,7 @@ pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     let n = s.sub(s.fma(x, s.splat(std::f32::consts::LOG2_E), s.splat(ROUND)), s.splat(ROUND));
     let r = s.fnma(n, s.splat(0.693_359_4), x);
     let r = s.fnma(n, s.splat(-2.121_944_4e-4), r);
-    const C: [f32; 7] =
-        [1.38368464e-03, 8.37481561e-03, 4.16682261e-02, 1.66664198e-01, 4.99999907e-01, 1.00000000e+00, 1.0];
+    const C: [f32; 7] = [1.383_684_7e-3, 8.374_816e-3, 0.041_668_225, 0.166_664_2, 0.499_999_9, 1.0, 1.0];
     s.scale_by_power(horner(s, r, &C), n)
 }
 
@@ -54,7 +54,7 @@ pub fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
     let bounded = s.min(s.splat(10.0), magnitude);
     let e = exp(s, s.add(bounded, bounded));
     let far = s.fnma(s.splat(2.0), s.reciprocal(s.add(e, s.splat(1.0))), s.splat(1.0));
-    const C: [f32; 5] = [-5.704_988_7e-3, 2.063_908_8e-2, -5.373_971_6e-2, 0.133_314_76, -0.333_332_82];
+    const C: [f32; 5] = [-5.704_988_7e-3, 2.063_908_8e-2, -5.373_971_6e-2, 0.133_314_76, -0.333_332_8];
     let square = s.mul(x, x);
     let near = s.fma(s.mul(horner(s, square, &C), square), x, x);
     s.select_above(magnitude, s.splat(NEAR), s.copy_sign(far, x), near)

@@ -127,7 +127,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn interleave(self, a: V, b: V) -> (V, V) {
-        let pair = |i: usize| if i % 2 == 0 { a[i / 2] } else { b[i / 2] };
+        let pair = |i: usize| if i.is_multiple_of(2) { a[i / 2] } else { b[i / 2] };
         (std::array::from_fn(pair), std::array::from_fn(|i| pair(i + 8)))
     }
     #[inline(always)]
