@@ -152,7 +152,7 @@ impl EncoderConfig {
         };
         let range = |v: usize, low: usize, high: usize| (low..=high).contains(&v);
         need(
-            range(self.n_fft, 16, 4096) && self.n_fft % 16 == 0,
+            range(self.n_fft, 16, 4096) && self.n_fft.is_multiple_of(16),
             format!("n_fft = {}: a multiple of 16 in 16..=4096", self.n_fft),
         );
         need(range(self.hop, 1, self.n_fft), format!("hop = {}: 1..=n_fft", self.hop));
@@ -168,7 +168,7 @@ impl EncoderConfig {
         ] {
             need(range(value, 1, 31) && value % 2 == 1, format!("{name} = {value}: an odd number in 1..=31"));
         }
-        let divides = |d: usize, n: usize| d > 0 && n % d == 0;
+        let divides = |d: usize, n: usize| d > 0 && n.is_multiple_of(d);
         need(
             divides(self.heads, self.hidden) && divides(self.heads, self.width()),
             format!("heads = {}: must divide hidden and the slot width", self.heads),
@@ -288,7 +288,7 @@ pub fn features(config: &EncoderConfig, audio: &[f32]) -> Features {
 /// The 8-channel real map [1, F, T, 8] of a clip [4, L] divided by the RMS of its W channel.
 #[track_caller]
 pub fn stft_map(audio: &[f32], n_fft: usize, hop: usize) -> Tensor {
-    assert!(audio.len() % 4 == 0, "FOA audio has four channels");
+    assert!(audio.len().is_multiple_of(4), "FOA audio has four channels");
     let samples = audio.len() / 4;
     let power: f64 = audio[..samples].iter().map(|&v| v as f64 * v as f64).sum::<f64>() / samples as f64;
     let scale = 1.0 / (power.sqrt() as f32 + 1e-8);

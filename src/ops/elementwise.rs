@@ -71,7 +71,7 @@ pub fn scale_channels(tape: &mut Tape, x: &Var, w: &Var) -> Var {
 #[track_caller]
 pub fn glu(tape: &mut Tape, x: &Var) -> Var {
     let c2 = *x.shape().last().expect("glu of a scalar");
-    assert!(c2 % 2 == 0, "glu: {c2} channels do not split in halves");
+    assert!(c2.is_multiple_of(2), "glu: {c2} channels do not split in halves");
     let c = c2 / 2;
     let mut shape = x.shape().to_vec();
     *shape.last_mut().expect("rank checked above") = c;

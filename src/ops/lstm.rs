@@ -123,7 +123,7 @@ impl Sizes {
     fn previous_hidden<R: Real>(&self, y: &[R], h0: &[R]) -> Vec<R> {
         let &Sizes { b, t, d } = self;
         let row = |step: usize| {
-            if step % t == 0 { &h0[step / t * d..][..d] } else { &y[(step - 1) * 2 * d..][..d] }
+            if step.is_multiple_of(t) { &h0[step / t * d..][..d] } else { &y[(step - 1) * 2 * d..][..d] }
         };
         (0..b * t).flat_map(|step| row(step).to_vec()).collect()
     }

@@ -21,7 +21,7 @@ pub fn frame_count(samples: usize, hop: usize) -> usize {
 #[track_caller]
 pub fn stft(tape: &mut Tape, x: &Var, n_fft: usize, hop: usize) -> Var {
     let [channels, samples] = x.tensor().dims("stft x");
-    assert!(n_fft % 2 == 0 && samples > n_fft / 2, "stft: {samples} samples are too few for {n_fft} points");
+    assert!(n_fft.is_multiple_of(2) && samples > n_fft / 2, "stft: {samples} samples are too few for {n_fft} points");
     let (bins, frames) = (n_fft / 2 + 1, frame_count(samples, hop));
     let mut y = Tensor::uninit(&[bins, frames, 2 * channels]);
     let transform = realfft::RealFftPlanner::<f32>::new().plan_fft_forward(n_fft);
