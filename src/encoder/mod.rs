@@ -11,7 +11,7 @@ pub mod trunk;
 
 use crate::error::{Error, Result};
 use crate::nn::{Builder, Context, Params};
-use crate::ops::stft;
+use crate::ops::{spatial_loss::Predictions, stft};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -231,6 +231,20 @@ pub struct Output {
     pub absorption: Var,
     /// Logits of the auxiliary direction map [B, 128] (flat read-out).
     pub direction_map: Option<Var>,
+}
+
+impl Output {
+    /// What the matched loss looks at.
+    pub fn predictions(&self) -> Predictions<'_> {
+        Predictions {
+            exist_logit: &self.exist_logit,
+            direction: &self.direction,
+            distance_m: &self.distance_m,
+            class_logits: &self.class_logits,
+            log_surface: &self.log_surface,
+            absorption: &self.absorption,
+        }
+    }
 }
 
 impl Encoder {

@@ -102,7 +102,7 @@ pub fn cases() -> Vec<Case> {
             group_norm(tape, &v[0], &v[1], &v[2], groups)
         })
     };
-    let checks = [(1, 1, 2, 1), (2, 7, 6, 3), (1, 33, 8, 8), (3, 5, 12, 4)];
+    let checks = [(1, 1, 3, 1), (2, 7, 6, 3), (1, 33, 8, 8), (3, 5, 12, 4)];
     let mut all: Vec<Case> = checks.map(|(n, l, c, g)| case(n, l, c, g)).into();
     all.push(case(1, 626, 192, 8).bench(8.0 * 626.0 * 192.0));
     all

@@ -5,7 +5,7 @@ use crate::encoder::readout::Readout;
 use crate::encoder::{EncoderConfig, Output};
 use crate::error::{Error, Result};
 use crate::nn::{Builder, Context};
-use crate::ops::spatial_loss::{Label, Predictions, SOURCES_MAX, SourceLabel, Weights, spatial_loss};
+use crate::ops::spatial_loss::{Label, SOURCES_MAX, SourceLabel, Weights, spatial_loss};
 use crate::tape::{Tape, Var};
 use serde_json::Value;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub(super) fn run(dir: &Path, config: &Value, check: &mut Checker) -> Result<()>
         return Ok(());
     }
     let labels = labels(clips, &config, classes, check)?;
-    let loss = spatial_loss(&mut c.tape, &predictions(&out), &labels, Weights::default());
+    let loss = spatial_loss(&mut c.tape, &out.predictions(), &labels, Weights::default());
     check.value("loss", loss.tensor());
     let vars: Vec<Var> = params.ids().map(|id| c.param(id)).collect();
     let names = || params.infos().iter().map(|p| p.name.as_str());
@@ -67,17 +67,6 @@ fn outputs(out: &Output) -> [(&'static str, &Var); 8] {
         ("log_surface", &out.log_surface),
         ("absorption", &out.absorption),
     ]
-}
-
-fn predictions(out: &Output) -> Predictions<'_> {
-    Predictions {
-        exist_logit: &out.exist_logit,
-        direction: &out.direction,
-        distance_m: &out.distance_m,
-        class_logits: &out.class_logits,
-        log_surface: &out.log_surface,
-        absorption: &out.absorption,
-    }
 }
 
 /// The labels of the file: masks are 0 or 1.

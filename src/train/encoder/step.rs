@@ -6,7 +6,7 @@ use crate::encoder::readout::MAP_DIRECTIONS;
 use crate::encoder::{Encoder, Features};
 use crate::error::Result;
 use crate::nn::Context;
-use crate::ops::spatial_loss::{Label, Predictions, spatial_loss};
+use crate::ops::spatial_loss::{Label, spatial_loss};
 use crate::ops::{bce, elementwise};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -56,15 +56,7 @@ fn clip_gradients(encoder: &Encoder, clip: &Clip, loss: &Loss, share: f32, flat:
     let features: Features = encoder.features(&clip.audio);
     let mut c = Context::new(Tape::new(), &encoder.params);
     let out = encoder.forward(&mut c, &features);
-    let predictions = Predictions {
-        exist_logit: &out.exist_logit,
-        direction: &out.direction,
-        distance_m: &out.distance_m,
-        class_logits: &out.class_logits,
-        log_surface: &out.log_surface,
-        absorption: &out.absorption,
-    };
-    let matched = spatial_loss(&mut c.tape, &predictions, std::slice::from_ref(&clip.label), loss.weights());
+    let matched = spatial_loss(&mut c.tape, &out.predictions(), std::slice::from_ref(&clip.label), loss.weights());
     let mut losses = Losses { matched: matched.tensor().item() as f64, direction_map: 0.0 };
     let mut total = elementwise::scale(&mut c.tape, &matched, share);
     if let Some(map) = &out.direction_map {
