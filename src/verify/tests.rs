@@ -65,10 +65,14 @@ fn folders_that_cannot_be_verified_are_refused_with_their_kind() {
     let only_inputs = run(&dir).unwrap();
     assert_eq!(only_inputs.outcome().unwrap_err().kind(), ErrorKind::Integrity);
     let set = |text: &str| std::fs::write(dir.path().join("config.json"), text).unwrap();
-    for text in ["", "[1]", "{}", r#"{"model_type": "elephant"}"#, r#"{"model_type": "twnm_encoder_trunk"}"#] {
+    for text in ["", "[1]", "{}", r#"{"model_type": "elephant"}"#, r#"{"model_type": "twnm_encoder_trunk", "hop": 0}"#]
+    {
         set(text);
         assert_eq!(kind(&dir), ErrorKind::Data, "{text}");
     }
+    // Sizes left out are the paper's; what is missing then is the model.
+    set(r#"{"model_type": "twnm_encoder_trunk"}"#);
+    assert_eq!(kind(&dir), ErrorKind::Missing);
     set(r#"{"model_type": "qwen2"}"#);
     assert_eq!(run(&dir).unwrap().outcome().unwrap_err().kind(), ErrorKind::Unavailable);
     let bad = Options { tolerance: Some(f64::NAN), ..Options::default() };
