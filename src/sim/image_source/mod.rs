@@ -120,7 +120,7 @@ impl Prepared<'_> {
             let bank = bands::Bank::for_samples(room.sample_rate, samples);
             let mut sum = bank.start(channels);
             for (band, response) in per_band.iter().enumerate() {
-                bank.add(&mut sum, band, response, channels);
+                bank.add(self.simd, &mut sum, band, response, channels);
             }
             bank.finish(sum, channels, samples)
         };
@@ -158,7 +158,7 @@ impl Prepared<'_> {
                     grid::spread(self.simd, block, band, grid);
                 }
             });
-            grids.iter().map(|grid| plan.response(grid, room.microphone.channels(), samples)).collect()
+            grids.iter().map(|grid| plan.response(self.simd, grid, room.microphone.channels(), samples)).collect()
         })
     }
 }
