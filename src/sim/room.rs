@@ -86,7 +86,7 @@ pub struct Room {
 
 /// Most images times bands computed for one room; more is refused before anything runs.
 pub const MAX_IMAGES: f64 = 2e9;
-/// Most samples of all responses of one room together (1 GiB).
+/// Most samples of all responses of one room together, bands included (1 GiB).
 pub const MAX_SAMPLES: f64 = (1u64 << 28) as f64;
 
 impl Room {
@@ -266,7 +266,7 @@ impl Room {
                  max_order or duration_s"
             ));
         }
-        let samples = self.longest_response() * sources * self.microphone.channels() as f64;
+        let samples = self.longest_response() * sources * (self.microphone.channels() * self.bands()) as f64;
         if samples > MAX_SAMPLES {
             errors.push(format!(
                 "responses of up to {samples:.3e} samples, at most {MAX_SAMPLES:.0e}; lower max_order, duration_s, \

@@ -2,6 +2,7 @@
 //! squares sum to one, so equal bands give back the signal), laid out as in pyroomacoustics 0.10.
 
 use crate::sim::image_source::grid::fast_length;
+use crate::sim::image_source::simd::{Simd, multiversion};
 use crate::sim::room::Room;
 use rustfft::{Fft, FftPlanner, num_complex::Complex32, num_complex::Complex64};
 use std::cell::RefCell;
@@ -134,16 +135,18 @@ impl Bank {
     }
 
     /// Adds one band's `response` (channel-major, `channels` channels) to `sum`.
-    pub fn add(&self, sum: &mut [Vec<Complex32>], band: usize, response: &[f32], channels: usize) {
+    pub fn add(&self, simd: Simd, sum: &mut [Vec<Complex32>], band: usize, response: &[f32], channels: usize) {
         WORK.with_borrow_mut(|[signal, scratch]| {
             signal.resize(self.len, Complex32::default());
             scratch.resize(self.forward.get_inplace_scratch_len(), Complex32::default());
-            self.add_with(sum, band, response, channels, signal, scratch);
+            self.add_with(simd, sum, band, response, channels, signal, scratch);
         });
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn add_with(
         &self,
+        simd: Simd,
         sum: &mut [Vec<Complex32>],
         band: usize,
         response: &[f32],
@@ -164,9 +167,7 @@ impl Bank {
             }
             signal[samples..].fill(Complex32::default());
             self.forward.process_with_scratch(signal, scratch);
-            for ((to, x), g) in sum.iter_mut().zip(signal.iter()).zip(&self.spectra[band]) {
-                *to += x * g;
-            }
+            accumulate(simd, sum, signal, &self.spectra[band]);
         }
     }
 
@@ -181,6 +182,18 @@ impl Bank {
             }
         }
         out
+    }
+}
+
+multiversion! {
+    fn accumulate(sum: &mut [Complex32], signal: &[Complex32], weight: &[f32]) = accumulate_body
+}
+
+#[inline(always)]
+fn accumulate_body(sum: &mut [Complex32], signal: &[Complex32], weight: &[f32]) {
+    for ((to, x), g) in sum.iter_mut().zip(signal).zip(weight) {
+        to.re += x.re * g;
+        to.im += x.im * g;
     }
 }
 

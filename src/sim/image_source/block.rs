@@ -103,9 +103,7 @@ fn append(simd: Simd, images: &Images, walls: &Walls, row: &Row, grid: TimeGrid,
     for (amplitude, tables) in block.amplitude.iter_mut().zip(&walls.amplitudes) {
         let yz = tables[1][row.y] * tables[2][row.z];
         let x = &tables[0][row.x.start..row.x.start + whole];
-        for (a, x) in amplitude[to.clone()].iter_mut().zip(x) {
-            *a = x * yz;
-        }
+        scale(simd, &mut amplitude[to.clone()], x, yz);
     }
     block.len += n;
 }
@@ -225,6 +223,20 @@ fn geometry_body(x_m: &[f64], line: Line, out: Out<'_>) {
         for l in 0..LANES {
             let square = inverse[l] * inverse[l];
             gains[i][l] = [inverse[l], line.y * square, line.z * square, x[l] as f32 * square];
+        }
+    }
+}
+
+multiversion! {
+    fn scale(to: &mut [f32], x: &[f32], by: f32) = scale_body
+}
+
+#[inline(always)]
+fn scale_body(to: &mut [f32], x: &[f32], by: f32) {
+    const LANES: usize = 8;
+    for (to, x) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(x.as_chunks::<LANES>().0) {
+        for l in 0..LANES {
+            to[l] = x[l] * by;
         }
     }
 }

@@ -8,7 +8,7 @@
 //! length M instead of one of 2M and one of M. F is real and even, so two channels travel as one complex signal.
 
 use crate::sim::image_source::block::{Block, CAPACITY, TimeGrid};
-use crate::sim::image_source::simd::{Level, Simd};
+use crate::sim::image_source::simd::{Level, Simd, multiversion};
 use rustfft::{Fft, FftPlanner, num_complex::Complex32};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -175,13 +175,13 @@ impl Plan {
     }
 
     /// Turns a filled grid into `samples` of each of `channels` (1 or 4) channels, channel-major, W, Y, Z, X.
-    pub fn response(&self, grid: &[f32], channels: usize, samples: usize) -> Vec<f32> {
-        WORK.with_borrow_mut(|work| self.response_with(work, grid, channels, samples))
+    pub fn response(&self, simd: Simd, grid: &[f32], channels: usize, samples: usize) -> Vec<f32> {
+        WORK.with_borrow_mut(|work| self.response_with(simd, work, grid, channels, samples))
     }
 
-    fn response_with(&self, work: &mut Work, grid: &[f32], channels: usize, samples: usize) -> Vec<f32> {
-        let points: &[Complex32] = as_complex(grid);
-        let mut out = Vec::with_capacity(channels * samples);
+    fn response_with(&self, simd: Simd, work: &mut Work, grid: &[f32], channels: usize, samples: usize) -> Vec<f32> {
+        let points = as_complex(grid);
+        let mut out = vec![0.0; channels * samples];
         let scratch_len = self.forward.get_inplace_scratch_len().max(self.inverse.get_inplace_scratch_len());
         let Work { even, odd, scratch } = work;
         for (buffer, len) in [(&mut *even, self.len), (&mut *odd, self.len), (&mut *scratch, scratch_len)] {
@@ -189,30 +189,64 @@ impl Plan {
         }
         // Pair 0 is W + iY, pair 1 is Z + iX.
         for pair in 0..channels.div_ceil(2) {
-            for (t, four) in points.as_chunks::<4>().0.iter().enumerate() {
-                even[t] = four[pair];
-                odd[t] = four[2 + pair];
-            }
+            take_pair(simd, points, pair, even, odd);
             self.forward.process_with_scratch(even, scratch);
             self.forward.process_with_scratch(odd, scratch);
-            for ((e, o), (a, b)) in even.iter_mut().zip(odd.iter()).zip(self.even.iter().zip(&self.odd)) {
-                *e = *e * a + *o * b;
-            }
+            join(simd, even, odd, &self.even, &self.odd);
             self.inverse.process_with_scratch(even, scratch);
             let heard = &even[MARGIN..MARGIN + samples];
-            out.extend(heard.iter().map(|y| y.re));
-            if channels == 4 {
-                out.extend(heard.iter().map(|y| y.im));
-            }
+            let (re, im) = out[2 * pair * samples..].split_at_mut(samples);
+            // A single channel has no partner.
+            part(simd, heard, re, if channels == 4 { &mut im[..samples] } else { &mut [] });
         }
         out
     }
 }
 
-fn as_complex(values: &[f32]) -> &[Complex32] {
-    assert!(values.len().is_multiple_of(2));
+/// Per sample the two pairs of channels of the even and then of the odd grid point.
+fn as_complex(values: &[f32]) -> &[[Complex32; 4]] {
+    assert!(values.len().is_multiple_of(8));
     // SAFETY: Complex32 is repr(C) of two f32 and as aligned as f32.
-    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len() / 2) }
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len() / 8) }
+}
+
+multiversion! {
+    fn take_pair(points: &[[Complex32; 4]], pair: usize, even: &mut [Complex32], odd: &mut [Complex32]) = take_pair_body
+}
+
+#[inline(always)]
+fn take_pair_body(points: &[[Complex32; 4]], pair: usize, even: &mut [Complex32], odd: &mut [Complex32]) {
+    for ((four, even), odd) in points.iter().zip(even).zip(odd) {
+        *even = four[pair];
+        *odd = four[2 + pair];
+    }
+}
+
+multiversion! {
+    /// even = a even + b odd.
+    fn join(even: &mut [Complex32], odd: &[Complex32], a: &[f32], b: &[Complex32]) = join_body
+}
+
+#[inline(always)]
+fn join_body(even: &mut [Complex32], odd: &[Complex32], a: &[f32], b: &[Complex32]) {
+    for ((e, o), (a, b)) in even.iter_mut().zip(odd).zip(a.iter().zip(b)) {
+        e.re = e.re * a + o.re * b.re - o.im * b.im;
+        e.im = e.im * a + o.re * b.im + o.im * b.re;
+    }
+}
+
+multiversion! {
+    fn part(values: &[Complex32], re: &mut [f32], im: &mut [f32]) = part_body
+}
+
+#[inline(always)]
+fn part_body(values: &[Complex32], re: &mut [f32], im: &mut [f32]) {
+    for (to, value) in re.iter_mut().zip(values) {
+        *to = value.re;
+    }
+    for (to, value) in im.iter_mut().zip(values) {
+        *to = value.im;
+    }
 }
 
 /// Spreads the images of `block`, scaled by the amplitudes of `band`, over `grid` ([`Plan::grid_len`]).

@@ -73,7 +73,7 @@ pub(crate) fn high_pass(simd: Simd, response: &mut [f32], channels: usize, cutof
         signal.resize(channels * stride, 0.0);
         differences.resize(channels * stride, 0.0);
         for (row, channel) in signal.chunks_mut(stride).zip(response.chunks(samples)) {
-            extend(&mut row[BEFORE..], channel, edge);
+            extend(simd, &mut row[BEFORE..], channel, edge);
             // The state in which a constant has passed for ever: its differences and the output are zero.
             row[..BEFORE].fill(2.0 * channel[0] as f64 - channel[edge] as f64);
         }
@@ -86,24 +86,38 @@ pub(crate) fn high_pass(simd: Simd, response: &mut [f32], channels: usize, cutof
         difference(simd, signal, differences);
         run(simd, &filter.reversed(), differences, signal, channels, true);
         for (row, channel) in signal.chunks(stride).zip(response.chunks_mut(samples)) {
-            for (to, y) in channel.iter_mut().zip(&row[BEFORE + edge..]) {
-                *to = *y as f32;
-            }
+            narrow(simd, &row[BEFORE + edge..], channel);
         }
     });
 }
 
 /// A channel with its odd extension at both ends.
-fn extend(row: &mut [f64], channel: &[f32], edge: usize) {
+fn extend(simd: Simd, row: &mut [f64], channel: &[f32], edge: usize) {
     let samples = channel.len();
     let (first, last) = (channel[0] as f64, channel[samples - 1] as f64);
     for i in 0..edge {
         row[i] = 2.0 * first - channel[edge - i] as f64;
         row[edge + samples + i] = 2.0 * last - channel[samples - 2 - i] as f64;
     }
-    for (to, x) in row[edge..].iter_mut().zip(channel) {
-        *to = *x as f64;
-    }
+    widen(simd, channel, &mut row[edge..]);
+}
+
+multiversion! {
+    fn widen(from: &[f32], to: &mut [f64]) = widen_body
+}
+
+#[inline(always)]
+fn widen_body(from: &[f32], to: &mut [f64]) {
+    to.iter_mut().zip(from).for_each(|(to, x)| *to = *x as f64);
+}
+
+multiversion! {
+    fn narrow(from: &[f64], to: &mut [f32]) = narrow_body
+}
+
+#[inline(always)]
+fn narrow_body(from: &[f64], to: &mut [f32]) {
+    to.iter_mut().zip(from).for_each(|(to, x)| *to = *x as f32);
 }
 
 multiversion! {
