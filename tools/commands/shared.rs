@@ -1,5 +1,7 @@
 //! What every tool does first and last: logging and exit codes.
 
+use std::io::IsTerminal;
+
 /// Ends the process with the documented exit code of `error`, after printing it.
 pub fn exit_with(result: twnm::error::Result<()>) -> std::process::ExitCode {
     match result {
@@ -18,6 +20,7 @@ pub fn start_logging() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .without_time()
         .with_target(false)
         .init();
