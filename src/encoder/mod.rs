@@ -273,6 +273,17 @@ impl Encoder {
         features(&self.config, audio)
     }
 
+    /// [`Encoder::features`] of a clip that went through an equaliser with these gains per bin, the same for all
+    /// channels (augmentation).
+    #[track_caller]
+    pub fn features_equalized(&self, audio: &[f32], gains: Option<&[f32]>) -> Features {
+        let mut map = stft_map(audio, self.config.n_fft, self.config.hop);
+        if let Some(gains) = gains {
+            equalize(&mut map, gains);
+        }
+        from_map(&self.config, map)
+    }
+
     /// The whole network.
     pub fn forward(&self, c: &mut Context, features: &Features) -> Output {
         let x = self.trunk.forward(c, &features.map);
@@ -289,7 +300,27 @@ impl Encoder {
 /// See [`Encoder::features`].
 #[track_caller]
 pub fn features(config: &EncoderConfig, audio: &[f32]) -> Features {
-    let map = stft_map(audio, config.n_fft, config.hop);
+    from_map(config, stft_map(audio, config.n_fft, config.hop))
+}
+
+/// Multiplies every bin of a map [1, F, T, 8] with its gain and brings W back to the power it had, as the division
+/// by its RMS would.
+fn equalize(map: &mut Tensor, gains: &[f32]) {
+    let [_, bins, frames, _] = map.dims("stft map");
+    assert_eq!(gains.len(), bins, "one gain per bin");
+    let (mut before, mut after) = (0.0f64, 0.0f64);
+    for (rows, &gain) in map.data().chunks_exact(frames * 8).zip(gains) {
+        let power: f64 = rows.chunks_exact(8).map(|p| f64::from(p[0] * p[0] + p[1] * p[1])).sum();
+        before += power;
+        after += power * f64::from(gain) * f64::from(gain);
+    }
+    let scale = if after > 0.0 { (before / after).sqrt() as f32 } else { 1.0 };
+    for (rows, &gain) in map.data_mut().chunks_exact_mut(frames * 8).zip(gains) {
+        rows.iter_mut().for_each(|v| *v *= gain * scale);
+    }
+}
+
+fn from_map(config: &EncoderConfig, map: Tensor) -> Features {
     match config.input {
         InputMode::Map => Features { map, spectrum: None },
         InputMode::Covariance => {
@@ -311,4 +342,30 @@ pub fn stft_map(audio: &[f32], n_fft: usize, hop: usize) -> Tensor {
     let map = stft::stft(&mut Tape::without_gradients(), &clip, n_fft, hop);
     let [f, t, c] = map.tensor().dims("stft map");
     map.tensor().reshape(&[1, f, t, c])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn an_equaliser_keeps_directions_and_the_power_of_w() {
+        let mut rng = Rng::new(1, "equaliser", 0);
+        let audio: Vec<f32> = (0..4 * 4000).map(|_| rng.normal() as f32).collect();
+        let plain = stft_map(&audio, 256, 128);
+        let gains: Vec<f32> = (0..129).map(|_| (rng.normal() * 0.7).exp() as f32).collect();
+        let mut turned = plain.clone();
+        equalize(&mut turned, &gains);
+        let w = |map: &Tensor| -> f64 {
+            map.data().chunks_exact(8).map(|p| f64::from(p[0]).powi(2) + f64::from(p[1]).powi(2)).sum()
+        };
+        assert!((w(&turned) / w(&plain) - 1.0).abs() < 1e-5);
+        let frames = plain.shape()[2];
+        let factor = turned.data()[0] / plain.data()[0] / gains[0];
+        for (i, (a, b)) in turned.data().iter().zip(plain.data()).enumerate() {
+            let expected = b * gains[i / (8 * frames)] * factor;
+            assert!((a - expected).abs() <= 1e-5 * expected.abs(), "{i}: {a} {expected}");
+        }
+    }
 }

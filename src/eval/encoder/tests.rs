@@ -26,7 +26,7 @@ fn random_truth(rng: &mut Rng, count: usize) -> Truth {
 
 fn random_prediction(rng: &mut Rng, count: usize) -> Prediction {
     let slot = |rng: &mut Rng, exists: bool| Slot {
-        existence: if exists { rng.range(0.5, 1.0) } else { rng.range(0.0, 0.5) },
+        existence: if exists { rng.range(0.9, 1.0) } else { rng.range(0.0, 0.1) },
         direction: random_direction(rng),
         distance_m: rng.range(0.5, 5.0),
         class_probability: (0..CLASSES).map(|_| rng.uniform() / CLASSES as f64).collect(),
@@ -118,6 +118,20 @@ fn misses_and_false_alarms_count_180_degrees() {
     // A slot behind one that says "no more" does not count.
     prediction.slots[0].existence = 0.499;
     assert_eq!(ClipScore::of(&prediction, &truth).full_deg, [180.0]);
+}
+
+#[test]
+fn the_count_is_the_most_probable_one() {
+    let mut prediction = random_prediction(&mut Rng::new(4, "eval tests", 5), 0);
+    let mut count = |existence: [f64; 4]| {
+        prediction.slots.iter_mut().zip(existence).for_each(|(slot, e)| slot.existence = e);
+        prediction.count()
+    };
+    assert_eq!(count([1.0, 0.55, 0.55, 0.0]), 1, "0.45, 0.2475, 0.3025");
+    assert_eq!(count([1.0, 0.45, 0.9, 0.0]), 1, "0.55, 0.045, 0.405");
+    assert_eq!(count([1.0, 0.6, 0.9, 0.9]), 3, "0.4, 0.06, 0.54: the fourth slot does not count");
+    assert_eq!(count([0.4, 1.0, 1.0, 0.0]), 0);
+    assert_eq!(count([1.0, 0.5, 0.0, 0.0]), 1, "the smaller of equals");
 }
 
 #[test]

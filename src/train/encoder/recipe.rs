@@ -37,6 +37,8 @@ pub struct Data {
     pub crop_max_s: f64,
     /// How scenes are turned: `none`, or `yaw` (any angle about the vertical, left and right exchanged half the time).
     pub rotation: String,
+    /// Spread of a random equaliser, the same for all channels: directions stay, recordings sound new.
+    pub equalizer_db: f64,
 }
 
 /// Weights of the terms of the loss.
@@ -110,6 +112,7 @@ impl Default for Data {
             crop_min_s: 2.0,
             crop_max_s: 2.0,
             rotation: "yaw".into(),
+            equalizer_db: 0.0,
         }
     }
 }
@@ -191,6 +194,7 @@ fn data_settings() -> Vec<Setting> {
         Setting::number("crop_min_s", "s", 0.1, 3600.0, "Shortest random crop."),
         Setting::number("crop_max_s", "s", 0.1, 3600.0, "Longest random crop (whole scenes when it is longer)."),
         Setting::choice("rotation", &["none", "yaw"], "How scenes are turned, with their labels."),
+        Setting::number("equalizer_db", "dB", 0.0, 24.0, "Spread of a random equaliser, octave by octave; 0: none."),
     ]
 }
 

@@ -53,7 +53,8 @@ fn map_target(label: &Label) -> Tensor {
 
 /// Loss of one clip and its gradients, added to `flat` with weight `share`.
 fn clip_gradients(encoder: &Encoder, clip: &Clip, loss: &Loss, share: f32, flat: &mut [f32]) -> Result<Losses> {
-    let features: Features = encoder.features(&clip.audio);
+    let gains = clip.gains(encoder.config.n_fft);
+    let features: Features = encoder.features_equalized(&clip.audio, gains.as_deref());
     let mut c = Context::new(Tape::new(), &encoder.params);
     let out = encoder.forward(&mut c, &features);
     let matched = spatial_loss(&mut c.tape, &out.predictions(), std::slice::from_ref(&clip.label), loss.weights());
