@@ -124,9 +124,12 @@ fn races_show_in_some_schedule() {
     let row = Shape::new(1, 64, 6, 6 * 64);
     let reversed = |i: usize| (i / 64 * 64 + 64 - i % 64) as f32;
     wrong_results(row, twnm_emu_bug_tile_barrier, twnm_emu_right_tile_barrier, &[0, 1, 2], reversed);
-    let blocks = Shape::new(4, 64, 0, 256);
-    let first = |i: usize| (i / 64 + 1) as f32;
-    wrong_results(blocks, twnm_emu_bug_broadcast, twnm_emu_right_broadcast, &[1, 2], first);
+    // With one warp per block the order of lanes must show it, with four that of warps would do.
+    for block in [32, 128] {
+        let blocks = Shape::new(4, block, 0, 4 * block as usize);
+        let first = |i: usize| (i / block as usize + 1) as f32;
+        wrong_results(blocks, twnm_emu_bug_broadcast, twnm_emu_right_broadcast, &[1, 2], first);
+    }
     let warp = Shape::new(1, 32, 0, 32);
     let mirrored = |i: usize| (32 - i) as f32;
     wrong_results(warp, twnm_emu_bug_warp_in_step, twnm_emu_right_warp_in_step, &[0, 1, 2], mirrored);

@@ -222,6 +222,7 @@ Machine* this_threads_machine() {
     char* const stacks = static_cast<char*>(map_pages((unsigned long long)MAX_THREADS * STACK_DISTANCE));
     if (!m || !stacks) {
         if (m) munmap(m, sizeof *m);
+        if (stacks) munmap(stacks, (unsigned long long)MAX_THREADS * STACK_DISTANCE);
         return nullptr;
     }
     m->stacks = stacks;

@@ -3,7 +3,12 @@
 //
 // The threads of a block are fibers on one host thread (cuemu.cpp), so a kernel runs exactly as written, barrier for
 // barrier, but in an order of the emulator's choosing. Everything that a GPU leaves undefined and that can be seen
-// from here is a fault: it ends the launch with a message and never the process.
+// from here is a fault: it ends the launch with a message and never the process. What cannot be seen: accesses far
+// from a plain pointer's array (build with -fsanitize=address for those), memory ordering, bank conflicts, and loops
+// that never end.
+//
+// Build with -std=c++17 -O2 -ffp-contract=off (the reference does not fuse either) -fno-exceptions -fno-rtti
+// -fno-strict-aliasing (kernels reinterpret memory) -Wno-unknown-pragmas (#pragma unroll).
 #ifndef CUEMU_H
 #define CUEMU_H
 #define CUEMU 1

@@ -23,7 +23,7 @@ constexpr unsigned ARENA = MAX_SHARED + (MAX_ARRAYS + 1) * (CANARY + ALIGNMENT);
 // between stacks spreads their tops, all used at the same depth, over the sets of the caches.
 constexpr unsigned STACK = 64 * 1024, SLACK = 64 * 1024, STACK_DISTANCE = STACK + SLACK + 4096 + 576;
 constexpr unsigned long long STACK_CANARY = 0x7fb1c0de7fb1c0deull;
-constexpr unsigned STACK_CANARY_WORDS = 32;
+constexpr unsigned STACK_CANARY_WORDS = 8;  // a cache line, looked at after every block
 
 enum class State : unsigned char { Fresh, Runnable, AtBarrier, InWarpOperation, Ended };
 
