@@ -17,7 +17,7 @@ pub struct Kernel {
     /// Which of [`SOURCES`] holds it.
     pub source: usize,
     #[cfg(feature = "emu")]
-    entry: crate::device::emu::Entry,
+    entry: crate::device::emu::EmuEntry,
 }
 
 thread_local! {

@@ -414,6 +414,27 @@ fn every_op_has_cases_and_a_kernel_or_a_listed_excuse() {
     expect_none("ops", found);
 }
 
+#[test]
+fn machine_instructions_stand_in_one_file() {
+    let is_kernel = |path: &String| [".cu", ".cuh", ".h", ".cpp"].iter().any(|end| path.ends_with(end));
+    let mut found = Vec::new();
+    for path in files("kernels").into_iter().filter(is_kernel) {
+        let text = read(&path);
+        let code: String = text.lines().map(|l| l.split("//").next().unwrap().to_string() + "\n").collect();
+        let has_asm = ["asm(", "asm ", "asm\n"].iter().any(|word| code.contains(word));
+        if has_asm && !["kernels/ptx.cuh", "kernels/emu/switch.h"].contains(&path.as_str()) {
+            found.push(format!("{path}: asm belongs into kernels/ptx.cuh"));
+        }
+        if path.ends_with(".cu") && !text.starts_with("// ") {
+            found.push(format!("{path}: begins with its essay"));
+        }
+        if text.lines().count() > LINES_MAX {
+            found.push(format!("{path}: more than {LINES_MAX} lines"));
+        }
+    }
+    expect_none("kernels", found);
+}
+
 /// `[section] -> key = value` lines of Cargo.toml; `[[test]]` and the like are numbered.
 fn manifest() -> BTreeMap<String, BTreeMap<String, String>> {
     let (mut all, mut section, mut count) = (BTreeMap::<String, BTreeMap<String, String>>::new(), String::new(), 0);
