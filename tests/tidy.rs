@@ -40,7 +40,6 @@ const OPS_WITHOUT_KERNEL: &[&str] = &[
     "band_pool",
     "bce",
     "conv1d",
-    "elementwise",
     "full_band",
     "group_norm",
     "l2_normalize",
