@@ -59,6 +59,11 @@ impl Launch {
     pub fn elements(n: usize, threads: usize) -> Launch {
         Launch::new([n.div_ceil(threads), 1, 1], threads)
     }
+    /// As many blocks as it takes for one thread per four elements.
+    #[track_caller]
+    pub fn quads(n: usize) -> Launch {
+        Launch::elements(n.div_ceil(4), 256)
+    }
     /// With dynamic shared memory.
     pub fn shared(self, bytes: usize) -> Launch {
         Launch { shared_bytes: bytes as u32, ..self }
