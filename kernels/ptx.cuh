@@ -67,34 +67,53 @@ static inline void emulate_ldmatrix(cuemu::Site site, unsigned* r, const void* s
                           : warp[8 * m + g].x[2 * t] | ((unsigned)warp[8 * m + g].x[2 * t + 1] << 16);
     }
 }
-#define TWNM_LDMATRIX(name, COUNT, TRANSPOSED, ptx, registers, address, ...) \
-    emulate_ldmatrix<COUNT, TRANSPOSED>(CUEMU_SITE(#name), r, shared)
-#else
-#define TWNM_LDMATRIX(name, COUNT, TRANSPOSED, ptx, registers, address, ...)                              \
-    asm volatile("ldmatrix.sync.aligned.m8n8." ptx ".shared.b16 {" registers "}, [" address "];"          \
-                 : __VA_ARGS__                                                                            \
-                 : "r"((unsigned)__cvta_generic_to_shared(shared))                                        \
-                 : "memory")
 #endif
 
 // Matrices of 8 x 8 bf16 from shared memory into mma fragments. Lane 8 m + i gives the 16-byte aligned address of row
 // i of matrix m; r[m] receives elements (g, 2t) and (g, 2t + 1) of matrix m, or with _trans (2t, g) and (2t + 1, g).
 static __device__ __forceinline__ void ldmatrix_x4(unsigned r[4], const void* shared) {
-    TWNM_LDMATRIX(ldmatrix_x4, 4, false, "x4", "%0,%1,%2,%3", "%4", "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]));
+#ifndef CUEMU
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"((unsigned)__cvta_generic_to_shared(shared))
+                 : "memory");
+#else
+    emulate_ldmatrix<4, false>(CUEMU_SITE("ldmatrix_x4"), r, shared);
+#endif
 }
 
 static __device__ __forceinline__ void ldmatrix_x4_trans(unsigned r[4], const void* shared) {
-    TWNM_LDMATRIX(ldmatrix_x4_trans, 4, true, "x4.trans", "%0,%1,%2,%3", "%4", "=r"(r[0]), "=r"(r[1]), "=r"(r[2]),
-                  "=r"(r[3]));
+#ifndef CUEMU
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"((unsigned)__cvta_generic_to_shared(shared))
+                 : "memory");
+#else
+    emulate_ldmatrix<4, true>(CUEMU_SITE("ldmatrix_x4_trans"), r, shared);
+#endif
 }
 
 // Two matrices; only the addresses of lanes 0 to 15 count.
 static __device__ __forceinline__ void ldmatrix_x2(unsigned r[2], const void* shared) {
-    TWNM_LDMATRIX(ldmatrix_x2, 2, false, "x2", "%0,%1", "%2", "=r"(r[0]), "=r"(r[1]));
+#ifndef CUEMU
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"((unsigned)__cvta_generic_to_shared(shared))
+                 : "memory");
+#else
+    emulate_ldmatrix<2, false>(CUEMU_SITE("ldmatrix_x2"), r, shared);
+#endif
 }
 
 static __device__ __forceinline__ void ldmatrix_x2_trans(unsigned r[2], const void* shared) {
-    TWNM_LDMATRIX(ldmatrix_x2_trans, 2, true, "x2.trans", "%0,%1", "%2", "=r"(r[0]), "=r"(r[1]));
+#ifndef CUEMU
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"((unsigned)__cvta_generic_to_shared(shared))
+                 : "memory");
+#else
+    emulate_ldmatrix<2, true>(CUEMU_SITE("ldmatrix_x2_trans"), r, shared);
+#endif
 }
 
 // Copies 16 bytes from global to shared memory, both 16-byte aligned, past the registers and without waiting; with
