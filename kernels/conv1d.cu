@@ -215,7 +215,8 @@ extern "C" __global__ void __launch_bounds__(320)
 conv1d_fwd_f32(float* y, const float* x, const float* w, const float* bias, int sequences, int len, int groups,
                int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch) {
     DYN_SHARED(float, shared);
-    convolve<float>(shared, y, x, w, bias, {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch}, 0);
+    convolve<float>(shared, y, x, w, bias,
+                    {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch}, 0);
 }
 
 // As conv1d_fwd_f32, for activations stored as bf16.
@@ -223,7 +224,8 @@ extern "C" __global__ void __launch_bounds__(320)
 conv1d_fwd_bf16(bf16* y, const bf16* x, const float* w, const float* bias, int sequences, int len, int groups,
                 int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch) {
     DYN_SHARED(bf16, shared);
-    convolve<bf16>(shared, y, x, w, bias, {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch}, 0);
+    convolve<bf16>(shared, y, x, w, bias,
+                   {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch}, 0);
 }
 
 // dy [sequences, len, groups inputs], w [groups inputs, outputs, taps] -> dx [sequences, len, groups outputs]: inputs
