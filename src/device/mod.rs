@@ -4,8 +4,12 @@
 //! the device of its inputs which way to go (`match x.device()`); callers of ops never see a device. `Host` is
 //! the native CPU path. The CUDA device and the emulator add variants here and one arm per op.
 
+pub mod cublaslt;
+pub mod cuda;
 pub mod host;
+pub mod library;
 pub mod machine;
+pub mod nvrtc;
 pub mod simd;
 pub mod tile;
 
