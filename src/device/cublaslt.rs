@@ -5,7 +5,7 @@
 //! and kept. Sums are split over blocks only through f32 partial sums in the workspace, added in a fixed order: the same
 //! bytes in every run.
 
-use crate::device::cuda::{Block, Gpu};
+use crate::device::cuda::{self, Block, Gpu};
 use crate::device::library::{CUBLASLT, Library, table};
 use crate::error::{Error, Kind, Result};
 use cudarc::cublaslt::sys;
@@ -177,7 +177,7 @@ fn functions() -> Result<&'static Functions> {
     if let Some(functions) = *found {
         return Ok(functions);
     }
-    let library = Box::leak(Box::new(Library::open(&CUBLASLT)?));
+    let library = Box::leak(Box::new(Library::open(&CUBLASLT, cuda::newest_major())?));
     let functions = Functions::load(library).map_err(|name| {
         Error::unavailable(format!("cuBLASLt at {} has no {name}", library.place())).hint(CUBLASLT.hint)
     })?;

@@ -55,6 +55,12 @@ impl std::fmt::Display for GpuInfo {
     }
 }
 
+/// The newest major version of CUDA that the driver supports; `None` without a driver. What a newer compiler makes does not
+/// load.
+pub(crate) fn newest_major() -> Option<u32> {
+    driver::open().ok().map(|driver| driver.version.unsigned_abs() / 1000)
+}
+
 /// The GPUs that this process may use; none when the driver sees none or `CUDA_VISIBLE_DEVICES` hides them.
 ///
 /// # Errors

@@ -63,8 +63,11 @@ pub struct Library {
 
 impl Library {
     /// Opens the first member of `family` that can be opened; a file that is there but cannot be opened is named in
-    /// the error ([`Kind::Unavailable`](crate::error::Kind::Unavailable)).
-    pub fn open(family: &Family) -> Result<Library> {
+    /// the error ([`Kind::Unavailable`](crate::error::Kind::Unavailable)). Members of a major version above `newest`
+    /// are passed over: the driver does not run what they make. A file that the variable names is used whatever it is.
+    pub fn open(family: &Family, newest: Option<u32>) -> Result<Library> {
+        let is_used = |name: &&str| newest.is_none_or(|newest| major(name).is_none_or(|major| major <= newest));
+        let names: Vec<&str> = family.names.iter().copied().filter(is_used).collect();
         let mut failures = Vec::new();
         let mut attempt = |path: &Path| match open_one(family, path) {
             Ok(library) => Some(library),
@@ -75,7 +78,7 @@ impl Library {
         };
         let chosen = family.variable.and_then(|v| Some((v, PathBuf::from(std::env::var_os(v)?))));
         if let Some((variable, path)) = chosen.filter(|(_, path)| !path.as_os_str().is_empty()) {
-            let files = if path.is_dir() { members(family, &path) } else { vec![path.clone()] };
+            let files = if path.is_dir() { members(&names, &path) } else { vec![path.clone()] };
             let found = files.iter().find_map(|file| attempt(file));
             return found.ok_or_else(|| {
                 let why = failures.first().cloned().unwrap_or_else(|| "no such library in that folder".into());
@@ -84,13 +87,13 @@ impl Library {
                 Error::unavailable(text).hint(family.hint)
             });
         }
-        let by_name = family.names.iter().find_map(|name| attempt(Path::new(name)));
-        let by_folder = || folders(family).iter().flat_map(|f| members(family, f)).find_map(|file| attempt(&file));
+        let by_name = names.iter().find_map(|name| attempt(Path::new(name)));
+        let by_folder = || folders(family).iter().flat_map(|f| members(&names, f)).find_map(|file| attempt(&file));
         by_name.or_else(by_folder).ok_or_else(|| {
             // What lies in a folder but does not open says more than a name that the system does not know.
             let is_file = |failure: &&String| failure.starts_with('/') && !failure.contains("No such file");
             let why = failures.iter().find(is_file).map(|f| format!(": {f}")).unwrap_or_default();
-            let text = format!("{} was not found ({}){why}", family.title, family.names.join(", "));
+            let text = format!("{} was not found ({}){why}", family.title, names.join(", "));
             Error::unavailable(text).hint(family.hint)
         })
     }
@@ -126,10 +129,15 @@ fn open_one(family: &Family, path: &Path) -> std::result::Result<Library, String
     }
 }
 
-/// Files of the family in a folder, best first: in the order of its names, the plain name first.
-fn members(family: &Family, folder: &Path) -> Vec<PathBuf> {
+/// The major version at the end of a name.
+fn major(name: &str) -> Option<u32> {
+    name.rsplit_once(".so.")?.1.parse().ok()
+}
+
+/// Files of a folder, best first: in the order of `names`, the plain name first.
+fn members(names: &[&str], folder: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
-    for name in family.names {
+    for name in names {
         let versions = starting_with(&format!("{name}."), folder);
         for file in std::iter::once(folder.join(name)).chain(versions) {
             if file.is_file() && !all.contains(&file) {
@@ -226,9 +234,11 @@ mod tests {
 
     #[test]
     fn a_missing_library_is_an_error_that_names_it() {
-        let error = Library::open(&NONE).err().unwrap();
+        let error = Library::open(&NONE, None).err().unwrap();
         assert_eq!(error.kind(), Kind::Unavailable);
         assert_eq!(error.message(), "a library was not found (libtwnm-none.so.2, libtwnm-none.so.1)");
+        let error = Library::open(&NONE, Some(1)).err().unwrap();
+        assert_eq!(error.message(), "a library was not found (libtwnm-none.so.1)");
     }
 
     #[test]
@@ -237,7 +247,7 @@ mod tests {
         for name in ["libtwnm-none.so.1.9", "libtwnm-none.so.1", "libtwnm-none.so.2.1", "libtwnm-none.so.2.0.alt"] {
             std::fs::write(folder.path().join(name), "no library").unwrap();
         }
-        let found = members(&NONE, folder.path());
+        let found = members(NONE.names, folder.path());
         let names: Vec<&str> = found.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["libtwnm-none.so.2.1", "libtwnm-none.so.1", "libtwnm-none.so.1.9"]);
         assert!(open_one(&NONE, &found[0]).is_err());

@@ -74,6 +74,8 @@ type ErrorName = unsafe extern "C" fn(c_uint, *mut *const c_char) -> c_uint;
 /// The driver of this process.
 pub(crate) struct Driver {
     pub(crate) functions: Functions,
+    /// The newest CUDA it supports, as 1000 x major + 10 x minor.
+    pub(crate) version: i32,
     error_name: ErrorName,
 }
 
@@ -104,7 +106,7 @@ pub(crate) fn open() -> Result<&'static Driver> {
         return Ok(driver);
     }
     // Threads of the driver may run its code at any time: it is never closed, not even after an error.
-    let library = Box::leak(Box::new(Library::open(&DRIVER)?));
+    let library = Box::leak(Box::new(Library::open(&DRIVER, None)?));
     let missing = |name: &str| {
         let text = format!("the CUDA driver at {} has no {name}: it is older than CUDA 12.8", library.place());
         Error::unavailable(text).hint("update NVIDIA's driver to 570 or newer, or use --device host")
@@ -125,7 +127,7 @@ pub(crate) fn open() -> Result<&'static Driver> {
             .hint("update NVIDIA's driver to 570 or newer, or use --device host"));
     }
     let functions = Functions::load(library).map_err(missing)?;
-    let driver = &*Box::leak(Box::new(Driver { functions, error_name }));
+    let driver = &*Box::leak(Box::new(Driver { functions, version, error_name }));
     *found = Some(driver);
     Ok(driver)
 }

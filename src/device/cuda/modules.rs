@@ -10,9 +10,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ffi::{CString, c_void};
 
-/// Dynamic shared memory that every kernel may use without asking for more.
-const SHARED_BYTES_PLAIN: u32 = 48 << 10;
-
 /// A kernel and the file that holds it.
 #[derive(Clone, Copy, Debug)]
 pub struct KernelRef {
@@ -38,7 +35,7 @@ struct File {
 #[derive(Clone, Copy)]
 struct Function {
     handle: sys::CUfunction,
-    /// The dynamic shared memory that may be asked for in a launch.
+    /// The most dynamic shared memory that was asked for in a launch so far.
     shared_bytes: u32,
 }
 
@@ -56,6 +53,7 @@ impl Modules {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(find(&file.module, kernel)?),
         };
+        // Without this a kernel may have 48 KiB less its static shared memory; asking is needed above, and right always.
         if shared_bytes > function.shared_bytes {
             let which = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: a function of an open module.
@@ -79,7 +77,7 @@ fn find(module: &Module, kernel: &KernelRef) -> Result<Function> {
     let mut handle = std::ptr::null_mut();
     // SAFETY: an open module and a string.
     unsafe { call!(module.driver, cuModuleGetFunction(&mut handle, module.handle, name.as_ptr()))? };
-    Ok(Function { handle, shared_bytes: SHARED_BYTES_PLAIN })
+    Ok(Function { handle, shared_bytes: 0 })
 }
 
 impl Gpu {
