@@ -2,6 +2,7 @@
 //! makes here. They keep "device" memory on the host, write down every call, say what was not given back, and fail at a
 //! call of choice. The device runs in child processes (this test binary again), so that a crash would be seen too.
 
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -191,7 +192,7 @@ fn a_failure_at_any_call_is_an_error_that_names_it_and_loses_nothing() {
         ("cuGraphDestroy", "graph"),
         ("cublasLtMatmulPreferenceDestroy", "cublaslt"),
     ];
-    for at in 0..calls.len() {
+    (0..calls.len()).into_par_iter().for_each(|at| {
         let name = whole.name(at);
         let ran = run("scenario", &driver, &[("TWNM_STANDIN_FAIL", &(at + 1).to_string())]);
         let what = format!("call {} of {}, {name}", at + 1, calls.len());
@@ -210,7 +211,7 @@ fn a_failure_at_any_call_is_an_error_that_names_it_and_loses_nothing() {
         for (kind, count) in left {
             assert!(count <= held.get(kind).copied().unwrap_or(0), "{what}: {count} of {kind} left\n{}", ran.text);
         }
-    }
+    });
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn inline(path: &Path) -> String {
         match line.strip_prefix("#include \"").and_then(|rest| rest.split('"').next()) {
             Some(included) => {
                 let text = inline(&path.with_file_name(included));
-                write!(out, "{text}#line {} \"{name}\"\n", number + 2).unwrap();
+                writeln!(out, "{text}#line {} \"{name}\"", number + 2).unwrap();
             }
             None => writeln!(out, "{line}").unwrap(),
         }

@@ -59,7 +59,7 @@ fn memory_and_launches(gpu: &'static Gpu) -> Result<()> {
     assert_eq!((&moved[100..200], moved[99], moved[200]), (&sums[..100], 0.0, 0.0));
 
     // Longer than both staging buffers.
-    let long: Vec<f32> = (0..(5 << 20)).map(|i| (i % 8191) as f32).collect();
+    let long: Vec<f32> = (0..(5 << 19)).map(|i| (i % 8191) as f32).collect();
     let block = gpu.prefetch(bytemuck::cast_slice(&long))?.block()?;
     drop(gpu.prefetch(bytemuck::cast_slice(&values))?);
     let start = Event::record(gpu)?;
