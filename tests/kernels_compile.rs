@@ -1,6 +1,6 @@
 //! Every kernel through NVRTC and the assembler, for every architecture that is named, without a GPU: it compiles, does
-//! not spill, stays within shared memory, and uses tensor cores where it should. Without NVRTC this is skipped, with the
-//! reason. `TWNM_WRITE_RESOURCES=1` writes `kernels/RESOURCES.md`; it must be up to date for the compiler it names.
+//! not spill, stays within shared memory, and uses tensor cores where it should. Without NVRTC this is skipped, with
+//! the reason. `TWNM_WRITE_RESOURCES=1` writes `kernels/RESOURCES.md`; it must be up to date for the compiler it names.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -157,8 +157,9 @@ fn kernels_compile_without_spills_and_as_their_report_says() {
 fn compare_report(version: (u32, u32), rows: &BTreeMap<(String, String), Vec<String>>) {
     let compiler = format!("NVRTC {}.{}", version.0, version.1);
     let mut text = format!(
-        "# Resources of the kernels\n\nCompiled by {compiler}. Per architecture: registers per thread, bytes of static shared \
-         memory, share of the\nmultiprocessor's threads that can be resident (before dynamic shared memory). Written by\n\
+        "# Resources of the kernels\n\nCompiled by {compiler}. Per architecture: registers per thread, bytes of static \
+         shared memory, share of the\nmultiprocessor's threads that can be resident (before dynamic shared memory). \
+         Written by\n\
          `TWNM_WRITE_RESOURCES=1 cargo test --release --test kernels_compile`.\n\n| file | kernel | threads |"
     );
     LIMITS.iter().for_each(|limits| write!(text, " {} |", limits.arch).unwrap());
@@ -200,7 +201,8 @@ extern "C" __global__ void __launch_bounds__(1024, 2) spiller(float* y, const fl
 extern "C" __global__ void __launch_bounds__(32) tensor(float* y, const unsigned* x) {
     float d[4] = {0, 0, 0, 0};
     const unsigned* a = x + 6 * threadIdx.x;
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(a[4]), "r"(a[5]));
     y[threadIdx.x] = d[0] + d[1] + d[2] + d[3];

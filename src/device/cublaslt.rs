@@ -2,8 +2,8 @@
 //!
 //! cuBLAS counts columns first. A row-major matrix read that way is its transpose, and `C = A B` becomes
 //! `Cᵀ = Bᵀ Aᵀ`: the operands change places and nothing is copied. What the library chooses for a shape is asked once
-//! and kept. Sums are split over blocks only through f32 partial sums in the workspace, added in a fixed order: the same
-//! bytes in every run.
+//! and kept. Sums are split over blocks only through f32 partial sums in the workspace, added in a fixed order: the
+//! same bytes in every run.
 
 mod functions;
 mod plan;
@@ -82,7 +82,8 @@ type Key = ([usize; 4], [bool; 2], [usize; 3], [Storage; 2], [u32; 3]);
 /// Whether matrix products can use cuBLASLt.
 ///
 /// # Errors
-/// [`Kind::Unavailable`](crate::error::Kind::Unavailable) when the library is not found or lacks a function; the next call looks again.
+/// [`Kind::Unavailable`](crate::error::Kind::Unavailable) when the library is not found or lacks a function; the next
+/// call looks again.
 pub fn probe() -> Result<()> {
     functions::open().map(|_| ())
 }
@@ -91,7 +92,8 @@ impl Matmul {
     /// Puts the product into the compute stream.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`](crate::error::Kind::Unavailable) without the library; else when it refuses the product or memory for its workspace is short.
+    /// [`Kind::Unavailable`](crate::error::Kind::Unavailable) without the library; else when it refuses the product or
+    /// memory for its workspace is short.
     ///
     /// # Panics
     /// When a matrix reaches beyond its block or the blocks lie on different GPUs.

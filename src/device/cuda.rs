@@ -55,8 +55,8 @@ impl std::fmt::Display for GpuInfo {
     }
 }
 
-/// The newest major version of CUDA that the driver supports; `None` without a driver. What a newer compiler makes does not
-/// load.
+/// The newest major version of CUDA that the driver supports; `None` without a driver. What a newer compiler makes does
+/// not load.
 pub(crate) fn newest_major() -> Option<u32> {
     driver::open().ok().map(|driver| driver.version.unsigned_abs() / 1000)
 }
@@ -146,8 +146,8 @@ pub fn auto() -> (Option<GpuInfo>, String) {
 /// The GPU `ordinal`, opened at the first call and open until the process ends.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] when there is no such GPU, [`Kind::Other`] when the driver refuses what it needs; what had been
-/// made by then is given back, and a later call tries again.
+/// [`Kind::Unavailable`] when there is no such GPU, [`Kind::Other`] when the driver refuses what it needs; what had
+/// been made by then is given back, and a later call tries again.
 pub fn open(ordinal: u8) -> Result<&'static Gpu> {
     static OPEN: Mutex<BTreeMap<u8, &'static Gpu>> = Mutex::new(BTreeMap::new());
     let mut all = OPEN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -1,9 +1,9 @@
 //! Kernels compiled at run time: source text to machine code (cubin) by NVRTC, kept on disk between runs.
 //!
-//! The text holds everything (no header is included), so the result depends on the text, the flags, the architecture and
-//! the compiler's version, and these are the key of the [cache]. Fast math stays off: gradients of some activations
-//! overflow under it. `sm_XX` rather than `compute_XX` makes the assembler run here, so that what it refuses is an error
-//! now and not on a user's machine, and its report on registers and spills is in the log.
+//! The text holds everything (no header is included), so the result depends on the text, the flags, the architecture
+//! and the compiler's version, and these are the key of the [cache]. Fast math stays off: gradients of some activations
+//! overflow under it. `sm_XX` rather than `compute_XX` makes the assembler run here, so that what it refuses is an
+//! error now and not on a user's machine, and its report on registers and spills is in the log.
 
 pub mod cache;
 pub mod ptxas;

@@ -1,5 +1,5 @@
-// A stand-in for the CUDA driver: two GPUs whose memory is the host's. Work is done when it is asked for, or written down
-// while a stream is being recorded. At the end of the process it notes what was not given back.
+// A stand-in for the CUDA driver: two GPUs whose memory is the host's. Work is done when it is asked for, or written
+// down while a stream is being recorded. At the end of the process it notes what was not given back.
 #include "record.h"
 
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, NOT_FOUND = 500, UNKNOWN = 999 };
@@ -51,8 +51,8 @@ __attribute__((destructor)) static void end(void) {
 
 int cuDriverGetVersion(int *version) { BEGIN("cuDriverGetVersion"); *version = 12080; return OK; }
 int cuGetErrorName(unsigned error, const char **name) {
-    *name = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : error == UNKNOWN ? "CUDA_ERROR_UNKNOWN" : "CUDA_ERROR_OTHER";
-    return error == 12345 ? INVALID_VALUE : OK;
+    *name = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_UNKNOWN";
+    return OK;
 }
 // As the driver: numbers up to the first that is no GPU's.
 static int visible(void) {
@@ -73,7 +73,11 @@ int cuDeviceGetName(char *name, int bytes, int device) {
     snprintf(name, bytes, "Stand-in %d", device);
     return OK;
 }
-int cuDeviceTotalMem_v2(size_t *bytes, int device) { BEGIN("cuDeviceTotalMem_v2"); *bytes = (size_t)1 << 35; return OK; }
+int cuDeviceTotalMem_v2(size_t *bytes, int device) {
+    BEGIN("cuDeviceTotalMem_v2");
+    *bytes = (size_t)1 << 35;
+    return OK;
+}
 int cuDeviceGetAttribute(int *value, int which, int device) {
     BEGIN("cuDeviceGetAttribute", " %d", which);
     const char *old = getenv("TWNM_STANDIN_OLD_GPU");
@@ -199,18 +203,18 @@ int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
 int cuMemFreeHost(void *memory) { BEGIN("cuMemFreeHost"); return drop("pinned", memory); }
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, Stream *stream) {
     BEGIN("cuMemcpyHtoDAsync_v2", " %zu", bytes);
-    return inside(to, bytes) && !stream->recording ? put(stream, (Step){.to = to, .from = (uint64_t)from, .bytes = bytes})
-                                                   : INVALID_VALUE;
+    if (!inside(to, bytes) || stream->recording) return INVALID_VALUE;
+    return put(stream, (Step){.to = to, .from = (uint64_t)from, .bytes = bytes});
 }
 int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, Stream *stream) {
     BEGIN("cuMemcpyDtoHAsync_v2", " %zu", bytes);
-    return inside(from, bytes) && !stream->recording ? put(stream, (Step){.to = (uint64_t)to, .from = from, .bytes = bytes})
-                                                     : INVALID_VALUE;
+    if (!inside(from, bytes) || stream->recording) return INVALID_VALUE;
+    return put(stream, (Step){.to = (uint64_t)to, .from = from, .bytes = bytes});
 }
 int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, Stream *stream) {
     BEGIN("cuMemcpyDtoDAsync_v2", " %zu", bytes);
-    return inside(to, bytes) && inside(from, bytes) ? put(stream, (Step){.to = to, .from = from, .bytes = bytes})
-                                                    : INVALID_VALUE;
+    if (!inside(to, bytes) || !inside(from, bytes)) return INVALID_VALUE;
+    return put(stream, (Step){.to = to, .from = from, .bytes = bytes});
 }
 static int fill(uint64_t to, uint64_t value, size_t count, int width, Stream *stream) {
     if (!inside(to, count * width)) return INVALID_VALUE;
@@ -250,7 +254,9 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
     BEGIN("cuLaunchKernel", " %u %u %u %u %u %u %u", gx, gy, gz, bx, by, bz, shared);
     if (!find("module", function) || !gx || !gy || !gz || gy > 65535 || gz > 65535 || bx * by * bz > 1024 || extra)
         return INVALID_VALUE;
-    Step step = {.kind = 5, .y = *(float **)arguments[0], .x = *(const float **)arguments[1], .n = *(int *)arguments[2]};
+    Step step = {.kind = 5, .n = *(int *)arguments[2]};
+    step.y = *(float **)arguments[0];
+    step.x = *(const float **)arguments[1];
     if (!inside((uint64_t)step.y, step.n * 4) || !inside((uint64_t)step.x, step.n * 4)) return INVALID_VALUE;
     return put(stream, step);
 }

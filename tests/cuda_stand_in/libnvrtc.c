@@ -12,7 +12,12 @@ __attribute__((destructor)) static void end(void) { if (programs) note("left pro
 
 #define BEGIN(name, ...) CALL(11, name, __VA_ARGS__)
 
-int nvrtcVersion(int *major, int *minor) { BEGIN("nvrtcVersion"); *major = getenv("TWNM_STANDIN_NEW_NVRTC") ? 13 : 12; *minor = 8; return 0; }
+int nvrtcVersion(int *major, int *minor) {
+    BEGIN("nvrtcVersion");
+    *major = getenv("TWNM_STANDIN_NEW_NVRTC") ? 13 : 12;
+    *minor = 8;
+    return 0;
+}
 int nvrtcCreateProgram(Program **program, const char *source, const char *name, int count, const char **texts,
                        const char **names) {
     BEGIN("nvrtcCreateProgram", " %s %zu", name, strlen(source));

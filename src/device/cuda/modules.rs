@@ -53,7 +53,7 @@ impl Modules {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(find(&file.module, kernel)?),
         };
-        // Without this a kernel may have 48 KiB less its static shared memory; asking is needed above, and right always.
+        // Needed above 48 KiB, static shared memory included, and right for less.
         if shared_bytes > function.shared_bytes {
             let which = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: a function of an open module.
