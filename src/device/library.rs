@@ -81,7 +81,7 @@ impl Library {
             let files = if path.is_dir() { members(&names, &path) } else { vec![path.clone()] };
             let found = files.iter().find_map(|file| attempt(file));
             return found.ok_or_else(|| {
-                let why = failures.first().cloned().unwrap_or_else(|| "no such library in that folder".into());
+                let why = failures.first().cloned().unwrap_or_else(|| format!("none of {} is there", names.join(", ")));
                 let text =
                     format!("{} cannot be opened where {variable}={} points: {why}", family.title, path.display());
                 Error::unavailable(text).hint(family.hint)
