@@ -17,7 +17,7 @@ pub struct Kernel {
     /// Which of [`SOURCES`] holds it.
     pub source: usize,
     #[cfg(feature = "emu")]
-    entry: crate::device::emu::Entry,
+    entry: crate::device::emu::EmuEntry,
 }
 
 thread_local! {
@@ -58,6 +58,11 @@ impl Launch {
     #[track_caller]
     pub fn elements(n: usize, threads: usize) -> Launch {
         Launch::new([n.div_ceil(threads), 1, 1], threads)
+    }
+    /// As many blocks as it takes for one thread per four elements.
+    #[track_caller]
+    pub fn quads(n: usize) -> Launch {
+        Launch::elements(n.div_ceil(4), 256)
     }
     /// With dynamic shared memory.
     pub fn shared(self, bytes: usize) -> Launch {

@@ -38,7 +38,8 @@ kernels! {
 macro_rules! launch {
     ($entry:ident, $grid:expr, $block:expr, shared $shared:expr, schedule $schedule:expr, seed $seed:expr;
      $($argument:expr),*) => {
-        launch_raw(
+        // SAFETY: the arguments below are those of the kernel, and its buffers outlive the launch.
+        unsafe { launch_raw(
             $entry,
             &RawLaunch {
                 grid: [$grid, 1, 1],
@@ -48,7 +49,7 @@ macro_rules! launch {
                 seed: $seed,
             },
             &mut [$(&raw const $argument as *mut c_void),*],
-        )
+        ) }
     };
 }
 
@@ -222,7 +223,7 @@ fn impossible_launches_are_refused() {
     ] {
         let launch = RawLaunch { grid, block, shared_bytes, schedule: FORWARD, seed: 0 };
         let mut args = [&raw const y as *mut c_void];
-        let message = launch_raw(twnm_emu_help_indices, &launch, &mut args).unwrap_err();
+        let message = unsafe { launch_raw(twnm_emu_help_indices, &launch, &mut args) }.unwrap_err();
         assert!(message.starts_with("kernel help_indices: launch refused") && message.contains(words), "{message}");
     }
     // The whole warp of the two runs, and writes, before the other is refused.
@@ -238,7 +239,7 @@ fn threads_know_where_they_are() {
         let mut output = vec![-1i32; 2 * 3 * 4 * 5 * 6 * 7];
         let y = output.as_mut_ptr();
         let launch = RawLaunch { grid: [2, 3, 4], block: [5, 6, 7], shared_bytes: 0, schedule, seed: 1 };
-        launch_raw(twnm_emu_help_indices, &launch, &mut [&raw const y as *mut c_void]).unwrap();
+        unsafe { launch_raw(twnm_emu_help_indices, &launch, &mut [&raw const y as *mut c_void]) }.unwrap();
         assert!(output.iter().enumerate().all(|(i, &v)| v == i as i32));
     }
 }
