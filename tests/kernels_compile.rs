@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use twnm::device::nvrtc::ptxas::Resources;
 use twnm::device::nvrtc::{self, Arch, Nvrtc};
+use twnm::kernels::{KERNELS, SOURCES};
 
 /// What an architecture's multiprocessor offers.
 struct Limits {
@@ -40,23 +41,6 @@ struct Kernel {
     /// Threads of a block at most, from its launch bounds.
     threads: u32,
     uses_tensor_cores: bool,
-}
-
-/// The text of a kernel file with `#include "x.cuh"` replaced by that file.
-fn inline(path: &Path) -> String {
-    let name = path.file_name().unwrap().to_str().unwrap();
-    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let mut out = format!("#line 1 \"{name}\"\n");
-    for (number, line) in text.lines().enumerate() {
-        match line.strip_prefix("#include \"").and_then(|rest| rest.split('"').next()) {
-            Some(included) => {
-                let text = inline(&path.with_file_name(included));
-                writeln!(out, "{text}#line {} \"{name}\"", number + 2).unwrap();
-            }
-            None => writeln!(out, "{line}").unwrap(),
-        }
-    }
-    out
 }
 
 /// Compiles a file and reads off its kernels.
@@ -104,19 +88,6 @@ fn occupancy(kernel: &Kernel, limits: &Limits) -> f64 {
     f64::from(blocks * warps_of_block * 32) / f64::from(limits.threads)
 }
 
-fn kernels_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels")
-}
-
-/// Names and texts of the kernel files.
-fn sources() -> Vec<(String, String)> {
-    let Ok(entries) = std::fs::read_dir(kernels_folder()) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "cu"));
-    paths.sort();
-    paths.iter().map(|path| (path.file_name().unwrap().to_str().unwrap().to_string(), inline(path))).collect()
-}
-
 /// Says past the test runner's capture what was not checked; `.ci/run` counts these lines.
 fn skipped(what: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
@@ -128,16 +99,13 @@ fn compiler() -> Option<&'static Nvrtc> {
 
 #[test]
 fn kernels_compile_without_spills_and_as_their_report_says() {
-    let (Some(nvrtc), sources) = (compiler(), sources()) else { return };
-    if sources.is_empty() {
-        return skipped("there are no kernels");
-    }
+    let Some(nvrtc) = compiler() else { return };
     let (mut complaints, mut rows) = (Vec::new(), BTreeMap::<(String, String), Vec<String>>::new());
-    for (file, source) in &sources {
+    for (stem, source) in &SOURCES {
+        let (file, declared) = (format!("{stem}.cu"), KERNELS.iter().filter(|kernel| kernel.file == *stem).count());
         for limits in &LIMITS {
-            let kernels = compile(nvrtc, file, source, limits.arch);
-            let declared = source.matches("extern \"C\" __global__").count();
-            assert!(kernels.len() == declared && declared > 0, "{file}: {declared} kernels, {} found", kernels.len());
+            let kernels = compile(nvrtc, &file, source, limits.arch);
+            assert_eq!(kernels.len(), declared, "{file}: kernels found and declared");
             for kernel in kernels {
                 complaints.extend(complaint(&kernel, limits.arch).map(|text| format!("{file}: {text}")));
                 let Resources { kernel: name, registers, shared_bytes, .. } = &kernel.resources;
@@ -167,7 +135,7 @@ fn compare_report(version: (u32, u32), rows: &BTreeMap<(String, String), Vec<Str
     for ((file, name), cells) in rows {
         writeln!(text, "| {file} | {name} | {} |", cells.join(" | ")).unwrap();
     }
-    let path = kernels_folder().join("RESOURCES.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/RESOURCES.md");
     if std::env::var_os("TWNM_WRITE_RESOURCES").is_some() {
         return std::fs::write(&path, text).unwrap();
     }
