@@ -5,9 +5,6 @@ use twnm::device::cublaslt::{Matmul, Place, Storage};
 use twnm::device::cuda::{self, Block, Event, Fill, Gpu, Graph, KernelRef};
 use twnm::error::{Kind, Result};
 
-/// Shapes of products in the scenario.
-pub const PLANS: usize = 2;
-
 const ADD: KernelRef = KernelRef { name: "add", file: "add.cu", source: "the stand-in reads no source" };
 const N: usize = 1000;
 
