@@ -139,10 +139,10 @@ fn from_channels(x: &[f32], n: usize, f: usize, s: usize) -> Tensor {
 }
 
 #[derive(Clone)]
-struct Plain {
-    n: usize,
-    f: usize,
-    s: usize,
+pub(super) struct Plain {
+    pub(super) n: usize,
+    pub(super) f: usize,
+    pub(super) s: usize,
 }
 
 impl Reference for Plain {
