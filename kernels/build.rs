@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 const HEAD: &str = "extern \"C\" __global__ void ";
-const INCLUDES: [&str; 2] = ["common.cuh", "ptx.cuh"];
+const INCLUDES: [&str; 3] = ["common.cuh", "ptx.cuh", "tile.cuh"];
 
 enum Param {
     Input(&'static str),
@@ -129,25 +129,30 @@ fn closing(text: &str, open: usize) -> Option<usize> {
     None
 }
 
+/// Where each kernel's declaration starts, its name, and the text between its brackets.
+fn heads(text: &str) -> impl Iterator<Item = (usize, &str, &str)> {
+    text.match_indices(HEAD).map(move |(at, _)| {
+        let mut rest = &text[at + HEAD.len()..];
+        let end = |rest: &str| closing(rest, rest.find('(').expect("a kernel has brackets")).expect("closed brackets");
+        if rest.starts_with("__launch_bounds__") {
+            rest = &rest[end(rest) + 1..];
+        }
+        let (open, close) = (rest.find('(').expect("a kernel has brackets"), end(rest));
+        (at, rest[..open].trim(), &rest[open + 1..close])
+    })
+}
+
 fn parse(text: &str) -> Result<Vec<Kernel>, String> {
     let mut kernels = Vec::new();
-    for (at, _) in text.match_indices(HEAD) {
-        let mut rest = &text[at + HEAD.len()..];
-        if rest.starts_with("__launch_bounds__") {
-            rest = &rest[closing(rest, rest.find('(').ok_or("launch bounds")?).ok_or("launch bounds")? + 1..];
-        }
-        let open = rest.find('(').ok_or("a kernel without parameters")?;
-        let close = closing(rest, open).ok_or("parameters without an end")?;
-        let name = rest[..open].trim().to_string();
+    for (at, name, list) in heads(text) {
         let comment = text[..at].lines().rev().take_while(|l| l.starts_with("//"));
         let mut doc: Vec<String> = comment.map(|l| l.trim_start_matches('/').trim().to_string()).collect();
         doc.reverse();
         if doc.is_empty() {
             return Err(format!("{name}: a comment above the kernel says what it does"));
         }
-        let list = without_comments(&rest[open + 1..close]);
-        let params = list.split(',').map(|p| param(&name, p)).collect::<Result<_, _>>()?;
-        kernels.push(Kernel { name, doc, params });
+        let params = without_comments(list).split(',').map(|p| param(name, p)).collect::<Result<_, _>>()?;
+        kernels.push(Kernel { name: name.to_string(), doc, params });
     }
     Ok(kernels)
 }
@@ -201,25 +206,23 @@ fn emit(out: &mut String, kernel: &Kernel, index: usize) {
 /// Compiles every unit for the emulator, those that changed since the last build only, and links them.
 fn emulator(out: &Path, units: &[(String, String, Vec<String>)]) {
     let folder = std::fs::canonicalize("kernels/emu").expect("kernels/emu");
-    let header = std::fs::read_to_string(folder.join("cuemu.h")).expect("kernels/emu/cuemu.h");
+    let own = ["cuemu.h", "cuemu.cpp", "machine.h", "memory.h", "switch.h"];
+    let header: String = own.iter().map(|f| std::fs::read_to_string(folder.join(f)).expect("kernels/emu")).collect();
     let mut build = cc::Build::new();
-    let flags = ["-std=c++17", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti", "-Wno-unknown-pragmas"];
-    build.cpp(true).cpp_link_stdlib(None).opt_level(2).debug(false).warnings(false).include(&folder);
+    let flags = ["-std=c++17", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti", "-fno-strict-aliasing"];
+    build.cpp(true).cpp_link_stdlib(None).opt_level(2).debug(false).warnings(false).include(&folder).include("kernels");
     flags.iter().for_each(|flag| _ = build.flag(flag));
     let mut jobs = vec![("cuemu".to_string(), std::fs::read_to_string(folder.join("cuemu.cpp")).expect("cuemu.cpp"))];
     for (file, text, kernels) in units {
         let entries: String = kernels.iter().map(|k| format!("EMU_ENTRY({k})\n")).collect();
         jobs.push((file.clone(), format!("#include \"cuemu.h\"\n{text}\n{entries}")));
     }
-    let bugs = "tests/emulator/bugs.cu";
-    println!("cargo:rerun-if-changed={bugs}");
-    if Path::new(bugs).exists() {
-        let text = std::fs::read_to_string(bugs).expect("readable");
-        let include = |name: &str| std::fs::read_to_string(Path::new("kernels").join(name)).expect("readable");
-        let text = text
-            .replace("#include \"common.cuh\"", &include("common.cuh").replace("#pragma once", ""))
-            .replace("#include \"ptx.cuh\"", &include("ptx.cuh").replace("#pragma once", ""));
-        jobs.push(("bugs".into(), format!("#include \"cuemu.h\"\n{text}\n")));
+    for name in ["bugs", "helpers"] {
+        let path = PathBuf::from(format!("tests/emulator/{name}.cu"));
+        println!("cargo:rerun-if-changed={}", path.display());
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let entries: String = heads(&text).map(|(_, name, _)| format!("EMU_ENTRY({name})\n")).collect();
+        jobs.push((name.into(), format!("#include \"cuemu.h\"\n{text}\n{entries}")));
     }
     let next = std::sync::atomic::AtomicUsize::new(0);
     let workers = std::env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);

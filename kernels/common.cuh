@@ -10,12 +10,13 @@
 
 // Shared memory, only through these two, always flat. SHARED is a static array of COUNT (compile-time) elements;
 // DYN_SHARED, at most one per kernel, is the memory whose size the launch gives. 16-byte alignment serves vector
-// access, cp.async and ldmatrix. The emulator replaces both by bounds-checked handles that convert to T*; as such a
-// handle is a class, name the type when passing it to a template: `f<float>(tile)`, or pass `tile + 0`.
+// access, cp.async and ldmatrix. The emulator replaces both by handles that check `name[i]` and otherwise convert to
+// T*. A handle is a class: where a pointer must be deduced or cast, write `name + 0`, as in f(name + 0) and
+// reinterpret_cast<float4*>(name + 0), or name the type, f<float>(name).
 #ifndef CUEMU
 #define SHARED(T, name, COUNT) __shared__ __align__(16) T name[COUNT]
-#define DYN_SHARED(T, name)                                               \
-    extern __shared__ __align__(16) unsigned char twnm_dynamic_shared[];  \
+#define DYN_SHARED(T, name)                                              \
+    extern __shared__ __align__(16) unsigned char twnm_dynamic_shared[]; \
     T* const name = reinterpret_cast<T*>(twnm_dynamic_shared)
 #endif
 

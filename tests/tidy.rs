@@ -32,8 +32,7 @@ const ORDER: &[&str] = &[
 ];
 
 /// Ops that have no kernel yet; they get theirs with the CUDA device. A line goes when its .cu arrives.
-const OPS_WITHOUT_KERNEL: &[&str] =
-    &["adamw", "attention", "band_pool", "conv1d", "full_band", "group_norm", "linear", "lstm", "spatial_loss", "stft"];
+const OPS_WITHOUT_KERNEL: &[&str] = &["adamw", "attention", "linear", "spatial_loss", "stft"];
 
 /// Ops that are no differentiable function of tensors, with their own tests in place of cases.
 const OPS_WITHOUT_CASES: &[&str] = &["adamw"];
@@ -49,10 +48,8 @@ const CARD_CRATES: &[(&str, &str)] = &[
     ("clap", "tools"),
     ("serde", "src/config"),
     ("criterion", "benches"),
+    ("cudarc", "src/device"),
 ];
-
-/// Crates of that list that arrive with the CUDA device.
-const CARD_CRATES_TO_COME: &[&str] = &["cudarc"];
 
 /// Folders and files that may hold `unsafe`: memory, mapped files, signals, vector instructions, disjoint writes.
 const MAY_BE_UNSAFE: &[&str] = &[
@@ -398,6 +395,27 @@ fn every_op_has_cases_and_a_kernel_or_a_listed_excuse() {
     expect_none("ops", found);
 }
 
+#[test]
+fn machine_instructions_stand_in_one_file() {
+    let is_kernel = |path: &String| [".cu", ".cuh", ".h", ".cpp"].iter().any(|end| path.ends_with(end));
+    let mut found = Vec::new();
+    for path in files("kernels").into_iter().filter(is_kernel) {
+        let text = read(&path);
+        let code: String = text.lines().map(|l| l.split("//").next().unwrap().to_string() + "\n").collect();
+        let has_asm = ["asm(", "asm ", "asm\n"].iter().any(|word| code.contains(word));
+        if has_asm && !["kernels/ptx.cuh", "kernels/emu/switch.h"].contains(&path.as_str()) {
+            found.push(format!("{path}: asm belongs into kernels/ptx.cuh"));
+        }
+        if path.ends_with(".cu") && !text.starts_with("// ") {
+            found.push(format!("{path}: begins with its essay"));
+        }
+        if text.lines().count() > LINES_MAX {
+            found.push(format!("{path}: more than {LINES_MAX} lines"));
+        }
+    }
+    expect_none("kernels", found);
+}
+
 /// `[section] -> key = value` lines of Cargo.toml; `[[test]]` and the like are numbered.
 fn manifest() -> BTreeMap<String, BTreeMap<String, String>> {
     let (mut all, mut section, mut count) = (BTreeMap::<String, BTreeMap<String, String>>::new(), String::new(), 0);
@@ -441,7 +459,6 @@ fn the_crates_asked_for_are_used_for_their_job() {
             found.push(format!("{name}: a direct dependency that is used in {place}"));
         }
     }
-    found.extend(CARD_CRATES_TO_COME.iter().filter(|n| is_direct(n)).map(|n| format!("{n}: is here, move it up")));
     expect_none("crates", found);
 }
 

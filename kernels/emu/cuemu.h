@@ -3,7 +3,12 @@
 //
 // The threads of a block are fibers on one host thread (cuemu.cpp), so a kernel runs exactly as written, barrier for
 // barrier, but in an order of the emulator's choosing. Everything that a GPU leaves undefined and that can be seen
-// from here is a fault: it ends the launch with a message and never the process.
+// from here is a fault: it ends the launch with a message and never the process. What cannot be seen: accesses far
+// from a plain pointer's array (build with -fsanitize=address for those), memory ordering, bank conflicts, and loops
+// that never end.
+//
+// Build with -std=c++17 -O2 -ffp-contract=off (the reference does not fuse either) -fno-exceptions -fno-rtti
+// -fno-strict-aliasing (kernels reinterpret memory) -Wno-unknown-pragmas (#pragma unroll).
 #ifndef CUEMU_H
 #define CUEMU_H
 #define CUEMU 1
@@ -142,7 +147,7 @@ struct Shuffle {
     Site site;
     template <class T>
     T from(unsigned mask, T value, unsigned source) const {
-        static_assert(std::is_arithmetic<T>::value && (sizeof(T) == 4 || sizeof(T) == 8), "no CUDA shuffle of this type");
+        static_assert(std::is_arithmetic<T>::value && (sizeof(T) == 4 || sizeof(T) == 8), "CUDA shuffles numbers");
         return gather(site, value, mask)[source];
     }
 };
@@ -225,11 +230,15 @@ static inline Shared<T> dynamic_array(const SharedSite* site) {
 #define __shfl_down_sync cuemu::ShuffleDown{{CUEMU_SITE("__shfl_down_sync")}}
 #define __shfl_up_sync cuemu::ShuffleUp{{CUEMU_SITE("__shfl_up_sync")}}
 
-// CUDA's min and max exist for equal types; of a NaN and a number they return the number.
+// CUDA's min and max: mixed signs compare as unsigned, and of a NaN and a number the number is returned.
 static inline int min(int a, int b) { return a < b ? a : b; }
 static inline int max(int a, int b) { return a > b ? a : b; }
 static inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
 static inline unsigned max(unsigned a, unsigned b) { return a > b ? a : b; }
+static inline unsigned min(int a, unsigned b) { return min((unsigned)a, b); }
+static inline unsigned max(int a, unsigned b) { return max((unsigned)a, b); }
+static inline unsigned min(unsigned a, int b) { return min(a, (unsigned)b); }
+static inline unsigned max(unsigned a, int b) { return max(a, (unsigned)b); }
 static inline long long min(long long a, long long b) { return a < b ? a : b; }
 static inline long long max(long long a, long long b) { return a > b ? a : b; }
 static inline float min(float a, float b) { return fminf(a, b); }

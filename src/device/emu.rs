@@ -112,8 +112,10 @@ pub struct RawLaunch {
     pub block: [u32; 3],
     /// Dynamic shared memory.
     pub shared_bytes: u32,
-    schedule: u32,
-    seed: u64,
+    /// 0 forward, 1 reverse, 2 random.
+    pub schedule: u32,
+    /// Of the random schedule.
+    pub seed: u64,
 }
 
 impl RawLaunch {
@@ -129,7 +131,7 @@ impl RawLaunch {
 }
 
 /// A kernel compiled for the emulator.
-pub type Entry = unsafe extern "C" fn(*const RawLaunch, *mut *mut c_void, *mut c_char, u64) -> c_int;
+pub type EmuEntry = unsafe extern "C" fn(*const RawLaunch, *mut *mut c_void, *mut c_char, u64) -> c_int;
 
 /// Runs a kernel to its end. `args` are pointers to the arguments, as cuLaunchKernel takes them.
 ///
@@ -138,8 +140,8 @@ pub type Entry = unsafe extern "C" fn(*const RawLaunch, *mut *mut c_void, *mut c
 ///
 /// # Safety
 /// `args` match the kernel's parameters, and every pointer among them is valid for what the kernel does with it.
-pub unsafe fn launch_raw(entry: Entry, launch: &RawLaunch, args: &mut [*mut c_void]) -> Result<(), String> {
-    let mut message = [0u8; 512];
+pub unsafe fn launch_raw(entry: EmuEntry, launch: &RawLaunch, args: &mut [*mut c_void]) -> Result<(), String> {
+    let mut message = [0u8; 1024];
     // SAFETY: promised by the caller; the message buffer has the length that is passed.
     let code = unsafe { entry(launch, args.as_mut_ptr(), message.as_mut_ptr().cast(), message.len() as u64) };
     if code == 0 {

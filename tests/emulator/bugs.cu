@@ -4,7 +4,8 @@
 #include "common.cuh"
 #include "ptx.cuh"
 
-// y[r, i] = x[r, 63 - i], rows of 64 through one tile. Bug: nothing keeps the next row's writes behind this row's reads.
+// y[r, i] = x[r, 63 - i], rows of 64 through one tile. Bug: nothing keeps the next row's writes behind this row's
+// reads.
 template <bool RIGHT>
 static __device__ void reverse_rows(float* y, const float* x, int rows) {
     SHARED(float, tile, 64);

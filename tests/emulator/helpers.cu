@@ -79,7 +79,8 @@ extern "C" __global__ void help_ldmatrix(float* d, const bf16* a, const bf16* b_
     }
 }
 
-// y[lane, 2 m + h] = element h of what ldmatrix_x4 (first half of y) and ldmatrix_x4_trans give for matrix m of x[4, 8, 8].
+// y[lane, 2 m + h] = element h of what ldmatrix_x4 (first half of y) and ldmatrix_x4_trans (second half) give for
+// matrix m of x[4, 8, 8].
 extern "C" __global__ void help_ldmatrix_elements(float* y, const bf16* x) {
     SHARED(bf16, tile, 4 * 64);
     for (int i = 0; i < 8; i++) tile[8 * threadIdx.x + i] = x[8 * threadIdx.x + i];
