@@ -10,8 +10,8 @@
 //    the second time they come from there, and memory sees one read.
 // 2. Only a [B, T, F] is kept for the backward pass, in f32; neither sum over F is needed again, as the mean of
 //    `along` under a is dz_pool . z_pool.
-// 3. dw has a row per frame; a second kernel adds slices of rows, and then the slices, in a fixed order: no atomics, the
-//    same bits at every run.
+// 3. dw has a row per frame; a second kernel adds slices of rows, and then the slices, in a fixed order: no atomics,
+//    the same bits at every run.
 // 4. The bias shifts every score alike, so that its gradient is zero: nothing is computed for it.
 //
 // Bytes: forward x once, backward x once and dx once; about 4 and 8 FLOPs per number: memory-bound.
@@ -143,8 +143,8 @@ band_pool_bwd_x_bf16(bf16* dx, float* partial, const bf16* x, const float* w, co
     backward_x(slopes + 0, dx, partial, x, w, attention, dz, F, T, H);
 }
 
-// rows [N, H] -> sums [slices, H], each slice of rows in eight groups and the groups in order; run twice, the second time
-// with one slice, it leaves dw [H]. One block per 32 columns and slice.
+// rows [N, H] -> sums [slices, H], each slice of rows in eight groups and the groups in order; run twice, the second
+// time with one slice, it leaves dw [H]. One block per 32 columns and slice.
 extern "C" __global__ void __launch_bounds__(256)
 band_pool_bwd_reduce_f32(float* sums, const float* rows, int N, int H, int slice) {
     int h = blockIdx.x * 32 + (threadIdx.x & 31), first = blockIdx.y * slice, last = min(N, first + slice);

@@ -138,7 +138,8 @@ static __device__ void backward_w(float* partial, const T* dg, const T* y, const
             float h = 0.0f;
             if (n < last && c < D) {
                 // The state before a step is the output of the step before; before the first it is h0.
-                h = to_float(n % steps == 0 ? h0[(long long)(n / steps) * D + c] : y[(long long)(n - 1) * 2 * D + c]);
+                const T* state = n % steps == 0 ? h0 + (long long)(n / steps) * D : y + (long long)(n - 1) * 2 * D;
+                h = to_float(state[c]);
             }
             right[i] = h;
         }
@@ -168,8 +169,8 @@ static __device__ void backward_w(float* partial, const T* dg, const T* y, const
 // g [B, steps, 4 D], W_t [D, 4 D], h0 c0 [B, D] -> y [B, steps, 2 D], kept [B, steps, 5 D] = i f u o c. One block per
 // sequence; 24 D bytes of shared memory, and 16 D D more if `fits`.
 extern "C" __global__ void __launch_bounds__(1024)
-lstm_fwd_f32(float* y, float* kept, const float* g, const float* W_t, const float* h0, const float* c0, int steps, int D,
-             int fits) {
+lstm_fwd_f32(float* y, float* kept, const float* g, const float* W_t, const float* h0, const float* c0, int steps,
+             int D, int fits) {
     DYN_SHARED(float, shared);
     forward(shared + 0, y, kept, g, W_t, h0, c0, steps, D, fits);
 }
