@@ -3,9 +3,10 @@
 //! An op describes itself once, as a [`Reference`] (plain loops, generic over f32 and f64) and a list of
 //! [`Case`]s. The tests, `twnm doctor --ops` and the benches all walk that list; nothing is checked by hand.
 
+use crate::device::Device;
 use crate::rng::Rng;
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// The numbers references compute with: f32 and f64.
 pub trait Real:
@@ -108,11 +109,13 @@ pub struct Input {
     pub shift: f64,
     /// Whether a gradient flows to it.
     pub differentiable: bool,
+    /// Whether it stays f32 where activations are stored as bf16: weights of norms, labels, targets.
+    pub is_wide: bool,
 }
 
 /// A standard normal, differentiable input.
 pub fn input(shape: &[usize]) -> Input {
-    Input { shape: shape.to_vec(), scale: 1.0, shift: 0.0, differentiable: true }
+    Input { shape: shape.to_vec(), scale: 1.0, shift: 0.0, differentiable: true, is_wide: false }
 }
 
 impl Input {
@@ -127,6 +130,10 @@ impl Input {
     /// Data: no gradient flows to it.
     pub fn fixed(self) -> Input {
         Input { differentiable: false, ..self }
+    }
+    /// Stays f32 where activations are stored as bf16.
+    pub fn wide(self) -> Input {
+        Input { is_wide: true, ..self }
     }
 }
 
@@ -148,6 +155,8 @@ pub struct Case {
     pub flops: f64,
     /// Whether it is sized for speed measurements rather than for checks.
     pub is_bench: bool,
+    /// Whether the op has kernels for activations stored as bf16.
+    pub has_bf16: bool,
     forward: Forward,
     backward: Backward,
     forward32: Forward32,
@@ -171,6 +180,7 @@ impl Case {
             inputs,
             flops: 0.0,
             is_bench: false,
+            has_bf16: false,
             forward: Box::new(move |x| a.forward(x)),
             backward: Box::new(move |x, dy| b.backward(x, dy)),
             forward32: Box::new(move |x| c.forward(x)),
@@ -182,6 +192,11 @@ impl Case {
     pub fn bench(mut self, flops: f64) -> Case {
         self.flops = flops;
         self.is_bench = true;
+        self
+    }
+    /// Marks the op as one with kernels for activations stored as bf16.
+    pub fn narrow(mut self) -> Case {
+        self.has_bf16 = true;
         self
     }
     /// `op name`.
@@ -201,21 +216,21 @@ impl Case {
         let mut rng = Rng::new(8, self.op, len as u64);
         (0..len).map(|_| (rng.normal() as f32) as f64).collect()
     }
-    /// The fast path on given f32 inputs: output and one gradient per input (`None`: not differentiable).
-    pub fn run_fast(&self, values: &[Vec<f64>], dy: Option<&[f64]>) -> (Vec<f64>, Vec<Option<Vec<f64>>>) {
+    /// The op itself on given inputs: output and one gradient per input (`None`: not differentiable).
+    pub fn run_fast(&self, place: Place, values: &[Vec<f64>], dy: &[f64]) -> (Computed, Vec<Option<Computed>>) {
         let mut tape = Tape::new();
         let vars: Vec<Var> = std::iter::zip(&self.inputs, values)
             .map(|(input, v)| {
-                let tensor = Tensor::from_slice(&input.shape, &to_f32(v));
+                let tensor = place.put(&input.shape, v, input.is_wide);
                 if input.differentiable { tape.leaf(tensor) } else { Var::constant(tensor) }
             })
             .collect();
         let y = (self.run)(&mut tape, &vars);
-        let out = to_f64(y.data());
-        let dy = dy.map_or_else(|| self.seed_for(out.len()), <[f64]>::to_vec);
-        let grads = tape.backward(&y, Tensor::from_slice(y.shape(), &to_f32(&dy)));
+        let out = Computed::of(y.tensor());
+        let seed = place.put(y.shape(), dy, y.tensor().dtype() == DType::F32);
+        let grads = tape.backward(&y, seed);
         let grads = grads.unwrap_or_else(|e| panic!("{}: {e}", self.label()));
-        (out, vars.iter().map(|v| grads.get(v).map(|g| to_f64(g.data()))).collect())
+        (out, vars.iter().map(|v| grads.get(v).map(Computed::of)).collect())
     }
     /// One forward pass without gradients on inputs made before; for benches.
     pub fn prepared_forward(&self) -> impl Fn() -> f32 + '_ {
@@ -308,33 +323,83 @@ pub fn gradcheck(case: &Case) -> Result<(f64, usize), String> {
     Ok(worst)
 }
 
-/// The result of comparing the fast path with the f64 reference.
-#[derive(Clone, Copy, Debug)]
-pub struct Parity {
-    /// Largest relative L2 error of the fast path over output and gradients.
-    pub error: f64,
-    /// What is allowed: three times the error of the plain f32 reference, at least 16 rounding units.
-    pub allowed: f64,
+/// Where a case runs, and how its activations are stored there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The device.
+    pub device: Device,
+    /// Storage of the inputs that are not marked as wide.
+    pub dtype: DType,
 }
 
-/// The fast path against the f64 reference, with a tolerance derived from the plain f32 loops.
+impl Place {
+    /// Native code in f32.
+    pub const HOST: Place = Place { device: Device::Host, dtype: DType::F32 };
+
+    fn put(self, shape: &[usize], values: &[f64], is_wide: bool) -> Tensor {
+        let host = Tensor::from_slice(shape, &to_f32(values));
+        if self.dtype == DType::Bf16 && !is_wide { host.to_bf16(self.device) } else { host.to(self.device) }
+    }
+    /// What `put` keeps of the values.
+    fn rounded(self, values: Vec<f64>, is_wide: bool) -> Vec<f64> {
+        if self.dtype == DType::Bf16 && !is_wide { values.into_iter().map(round_bf16).collect() } else { values }
+    }
+}
+
+fn round_bf16(value: f64) -> f64 {
+    half::bf16::from_f32(value as f32).to_f64()
+}
+
+/// Numbers that an op computed, and how it stored them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Computed {
+    /// The numbers.
+    pub values: Vec<f64>,
+    /// How they were stored.
+    pub dtype: DType,
+}
+
+impl Computed {
+    fn of(tensor: &Tensor) -> Computed {
+        Computed { values: to_f64(tensor.to(Device::Host).data()), dtype: tensor.dtype() }
+    }
+}
+
+/// The result of comparing an op with its f64 reference.
+#[derive(Clone, Debug)]
+pub struct Parity {
+    /// Largest relative L2 error of the op over output and gradients, as far as it lies from what is allowed.
+    pub error: f64,
+    /// What is allowed: three times the error of the plain f32 reference, at least 16 rounding units; in a
+    /// bf16 run three roundings to bf16.
+    pub allowed: f64,
+    /// Everything the op computed, in order: the output, then the gradients.
+    pub computed: Vec<Computed>,
+}
+
+/// The op's Host path against the f64 reference, with a tolerance derived from the plain f32 loops.
 pub fn parity(case: &Case) -> Result<Parity, String> {
-    let values = case.draw();
+    parity_at(case, Place::HOST)
+}
+
+/// The op on any device against the f64 reference on the same (rounded) inputs.
+pub fn parity_at(case: &Case, place: Place) -> Result<Parity, String> {
+    let rounded = |(v, input): (Vec<f64>, &Input)| place.rounded(v, input.is_wide);
+    let values: Vec<Vec<f64>> = case.draw().into_iter().zip(&case.inputs).map(rounded).collect();
     let narrow: Vec<Vec<f32>> = values.iter().map(|v| to_f32(v)).collect();
     let wide_views: Vec<&[f64]> = values.iter().map(|v| v.as_slice()).collect();
     let narrow_views: Vec<&[f32]> = narrow.iter().map(|v| v.as_slice()).collect();
     let expected = (case.forward)(&wide_views);
-    let dy = case.seed_for(expected.len());
+    let dy = place.rounded(case.seed_for(expected.len()), false);
     let expected_grads = (case.backward)(&wide_views, &dy);
     let plain = to_f64(&(case.forward32)(&narrow_views));
     let plain_grads = (case.backward32)(&narrow_views, &to_f32(&dy));
-    let (fast, fast_grads) = case.run_fast(&values, Some(&dy));
-    if fast.len() != expected.len() {
-        return Err(format!("{}: {} numbers instead of {}", case.label(), fast.len(), expected.len()));
+    let (fast, fast_grads) = case.run_fast(place, &values, &dy);
+    if fast.values.len() != expected.len() {
+        return Err(format!("{}: {} numbers instead of {}", case.label(), fast.values.len(), expected.len()));
     }
-    const FLOOR: f64 = 16.0 * f32::EPSILON as f64;
-    let rank = |error: f64, naive: f64| Parity { error, allowed: (3.0 * naive).max(FLOOR) };
-    let mut worst = rank(relative_l2(&fast, &expected), relative_l2(&plain, &expected));
+    let mut worst = rank(&fast, &expected, &plain, place);
+    let mut computed = vec![fast];
     for k in 0..values.len() {
         if !case.inputs[k].differentiable {
             continue;
@@ -342,11 +407,24 @@ pub fn parity(case: &Case) -> Result<Parity, String> {
         let Some(fast) = &fast_grads[k] else {
             return Err(format!("{}: no gradient for input {k}", case.label()));
         };
-        let naive = relative_l2(&to_f64(&plain_grads[k]), &expected_grads[k]);
-        let this = rank(relative_l2(fast, &expected_grads[k]), naive);
-        if this.error / this.allowed > worst.error / worst.allowed {
+        let this = rank(fast, &expected_grads[k], &to_f64(&plain_grads[k]), place);
+        if this.0 / this.1 > worst.0 / worst.1 {
             worst = this;
         }
+        computed.push(fast.clone());
     }
-    Ok(worst)
+    Ok(Parity { error: worst.0, allowed: worst.1, computed })
+}
+
+/// Error and what is allowed. In a bf16 run the bound holds for f32 results too: their factors may have been rounded
+/// once inside the op (probabilities of an attention, activations between two products).
+fn rank(actual: &Computed, exact: &[f64], plain: &[f64], place: Place) -> (f64, f64) {
+    const FLOOR: f64 = 16.0 * f32::EPSILON as f64;
+    /// Half a unit in the last place of 8 bits of mantissa.
+    const BF16_ROUNDING: f64 = 1.0 / 512.0;
+    let allowed = match place.dtype {
+        DType::F32 => (3.0 * relative_l2(plain, exact)).max(FLOOR),
+        DType::Bf16 => 3.0 * BF16_ROUNDING,
+    };
+    (relative_l2(&actual.values, exact), allowed)
 }

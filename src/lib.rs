@@ -13,6 +13,7 @@ pub mod encoder;
 pub mod error;
 pub mod eval;
 pub mod files;
+pub mod kernels;
 pub mod nn;
 pub mod ops;
 pub mod optim;

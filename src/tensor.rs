@@ -1,6 +1,10 @@
-//! Tensors: a shape over a shared block of f32, always contiguous, rows last axis fastest.
+//! Tensors: a shape over a shared block of numbers, always contiguous, rows last axis fastest.
+//!
+//! On the host a tensor holds f32. On the other devices it may also hold bf16 ([`DType`]): a *storage* type that halves
+//! the memory of activations and frozen weights; kernels compute in f32. There are no generics over it: ops pick a
+//! kernel by [`Tensor::dtype`].
 
-use crate::device::{Device, host::Buffer};
+use crate::device::{Device, buffer::Buffer};
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,24 +50,65 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// A contiguous f32 tensor. Clones share the data; writing needs the only handle ([`Tensor::data_mut`]).
+/// How numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DType {
+    /// IEEE single precision.
+    F32,
+    /// The upper half of an f32: 8 bits of exponent, 7 of mantissa. Not on the host.
+    Bf16,
+}
+
+impl DType {
+    /// Bytes of one number.
+    pub fn bytes(self) -> usize {
+        match self {
+            DType::F32 => 4,
+            DType::Bf16 => 2,
+        }
+    }
+}
+
+/// A contiguous tensor. Clones share the data; writing needs the only handle ([`Tensor::data_mut`]).
 #[derive(Clone)]
 pub struct Tensor {
     shape: Shape,
+    dtype: DType,
     buffer: Arc<Buffer>,
+    /// Numbers, not bytes.
     offset: usize,
 }
 
 impl Tensor {
-    /// Unspecified content (NaN in debug builds); for ops that write every element.
+    /// Host f32 of unspecified content (NaN in debug builds); for ops that write every element.
     pub fn uninit(shape: &[usize]) -> Tensor {
-        let shape = Shape::new(shape);
-        Tensor { shape, buffer: Arc::new(Buffer::uninit(shape.len())), offset: 0 }
+        Tensor::uninit_on(Device::Host, DType::F32, shape)
     }
-    /// All zeros.
-    pub fn zeros(shape: &[usize]) -> Tensor {
+    /// Unspecified content on any device.
+    #[track_caller]
+    pub fn uninit_on(device: Device, dtype: DType, shape: &[usize]) -> Tensor {
+        assert!(device != Device::Host || dtype == DType::F32, "the host holds f32 only");
         let shape = Shape::new(shape);
-        Tensor { shape, buffer: Arc::new(Buffer::zeroed(shape.len())), offset: 0 }
+        Tensor { shape, dtype, buffer: Arc::new(Buffer::uninit(device, shape.len() * dtype.bytes())), offset: 0 }
+    }
+    /// Host f32, all zeros.
+    pub fn zeros(shape: &[usize]) -> Tensor {
+        Tensor::zeros_on(Device::Host, DType::F32, shape)
+    }
+    /// All zeros on any device.
+    #[track_caller]
+    pub fn zeros_on(device: Device, dtype: DType, shape: &[usize]) -> Tensor {
+        let mut tensor = Tensor::uninit_on(device, dtype, shape);
+        Arc::get_mut(&mut tensor.buffer).expect("made above").fill_zero();
+        tensor
+    }
+    /// Unspecified content, on this tensor's device and of its type.
+    pub fn like(&self, shape: &[usize]) -> Tensor {
+        Tensor::uninit_on(self.device(), self.dtype, shape)
+    }
+    /// Unspecified f32 content on this tensor's device: statistics, gradients of parameters.
+    pub fn like_f32(&self, shape: &[usize]) -> Tensor {
+        Tensor::uninit_on(self.device(), DType::F32, shape)
     }
     /// A copy of `data`. Panics when the lengths differ.
     #[track_caller]
@@ -79,12 +124,72 @@ impl Tensor {
     }
     /// A tensor over part of a shared buffer.
     pub(crate) fn from_buffer(shape: Shape, buffer: Arc<Buffer>, offset: usize) -> Tensor {
-        assert!(offset + shape.len() <= buffer.as_slice().len());
-        Tensor { shape, buffer, offset }
+        Tensor { shape, dtype: DType::F32, buffer, offset }
     }
     /// The device that holds the data.
     pub fn device(&self) -> Device {
-        Device::Host
+        self.buffer.device()
+    }
+    /// How the numbers are stored.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+    /// The address that kernels are given. Panics for host tensors.
+    #[track_caller]
+    pub(crate) fn address(&self) -> u64 {
+        self.buffer.address() + (self.offset * self.dtype.bytes()) as u64
+    }
+    /// Whether no other tensor shares the numbers: only then may a kernel write to them.
+    pub(crate) fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.buffer) == 1
+    }
+    /// Whether no kernel wrote outside the block (emulator).
+    #[cfg(feature = "emu")]
+    pub(crate) fn zones_are_intact(&self) -> bool {
+        match &*self.buffer {
+            Buffer::Emu(block) => block.zones_are_intact(),
+            _ => true,
+        }
+    }
+    /// The numbers on another device, in f32 when that is the host; itself when it lies there already.
+    #[track_caller]
+    pub fn to(&self, device: Device) -> Tensor {
+        match (self.device(), device) {
+            (from, to) if from == to => self.clone(),
+            (Device::Host, _) => {
+                let mut out = Tensor::uninit_on(device, DType::F32, self.shape());
+                Arc::get_mut(&mut out.buffer).expect("made above").upload(0, bytemuck::cast_slice(self.data()));
+                out
+            }
+            (_, Device::Host) => {
+                let mut bytes = vec![0u8; self.len() * self.dtype.bytes()];
+                self.buffer.download(self.offset * self.dtype.bytes(), &mut bytes);
+                let value = |chunk: &[u8]| match self.dtype {
+                    DType::F32 => f32::from_le_bytes(chunk.try_into().expect("four bytes")),
+                    DType::Bf16 => half::bf16::from_le_bytes(chunk.try_into().expect("two bytes")).to_f32(),
+                };
+                let values: Vec<f32> = bytes.chunks_exact(self.dtype.bytes()).map(value).collect();
+                Tensor::from_slice(self.shape(), &values)
+            }
+            (from, to) => panic!("from {from:?} to {to:?} numbers go by way of the host"),
+        }
+    }
+    /// The numbers of a host tensor on another device, rounded to bf16.
+    #[track_caller]
+    pub fn to_bf16(&self, device: Device) -> Tensor {
+        let bits: Vec<u16> = self.data().iter().map(|&v| half::bf16::from_f32(v).to_bits()).collect();
+        let mut out = Tensor::uninit_on(device, DType::Bf16, self.shape());
+        Arc::get_mut(&mut out.buffer).expect("made above").upload(0, bytemuck::cast_slice(&bits));
+        out
+    }
+    /// Makes sure that nobody else shares the numbers, copying them on the device when somebody does.
+    pub fn unshare(&mut self) {
+        if !self.is_unshared() {
+            let mut own = self.like(self.shape());
+            let (at, bytes) = (self.offset * self.dtype.bytes(), self.len() * self.dtype.bytes());
+            Arc::get_mut(&mut own.buffer).expect("made above").copy_from(&self.buffer, at, bytes);
+            *self = own;
+        }
     }
     /// The extents.
     pub fn shape(&self) -> &[usize] {
@@ -117,11 +222,7 @@ impl Tensor {
     }
     /// The numbers, writable; a shared tensor is copied first.
     pub fn data_mut(&mut self) -> &mut [f32] {
-        if Arc::get_mut(&mut self.buffer).is_none() {
-            let mut own = Buffer::uninit(self.len());
-            own.as_mut_slice().copy_from_slice(self.data());
-            (self.buffer, self.offset) = (Arc::new(own), 0);
-        }
+        self.unshare();
         let range = self.offset..self.offset + self.shape.len();
         &mut Arc::get_mut(&mut self.buffer).expect("made unique above").as_mut_slice()[range]
     }
@@ -140,18 +241,21 @@ impl Tensor {
         let row: usize = all[1..].iter().product();
         let mut shape = self.shape;
         shape.extents[0] = count;
-        Tensor { shape, buffer: self.buffer.clone(), offset: self.offset + start * row }
+        Tensor { shape, buffer: self.buffer.clone(), offset: self.offset + start * row, dtype: self.dtype }
     }
     /// The only number of a one-element tensor.
     #[track_caller]
     pub fn item(&self) -> f32 {
         assert_eq!(self.len(), 1, "item() of shape {:?}", self.shape);
-        self.data()[0]
+        self.to(Device::Host).data()[0]
     }
 }
 
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.device() != Device::Host {
+            return write!(f, "Tensor {:?} {:?} on {:?}", self.dtype, self.shape, self.device());
+        }
         let shown = &self.data()[..self.len().min(8)];
         write!(f, "Tensor {:?} {shown:?}{}", self.shape, if self.len() > 8 { " ..." } else { "" })
     }

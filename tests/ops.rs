@@ -1,20 +1,75 @@
-//! Every case of every op: f64 gradients against central differences, the fast path against the reference.
+//! Every case of every op: gradients against central differences, the native path and the kernels against references.
+//!
+//! One trial per op and place. The kernels run in the emulator under three schedules that must agree bit for bit; the
+//! last line says how many kernels there are and how many were launched, and a kernel that never was is a failure.
 
-use twnm::check::{Case, GRADCHECK_LIMIT, Real, Reference, gradcheck, input, parity};
+#[path = "ops/coverage.rs"]
+mod coverage;
+#[path = "ops/own.rs"]
+mod own;
+
+use coverage::Coverage;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use twnm::check::{Case, GRADCHECK_LIMIT, Place, gradcheck, parity, parity_at};
+use twnm::device::emu::{SCHEDULES, with_schedule};
 use twnm::device::simd::Isa;
-use twnm::tensor::Tensor;
+use twnm::device::{Device, host};
+use twnm::kernels;
+use twnm::tensor::DType;
 
-#[test]
-fn gradients_of_every_reference_match_central_differences() {
-    let mut failures = Vec::new();
-    for case in twnm::ops::cases().iter().filter(|c| !c.is_bench) {
-        match gradcheck(case) {
-            Ok((error, _)) if error <= GRADCHECK_LIMIT => {}
-            Ok((error, input)) => failures.push(format!("{}: input {input} is off by {error:.1e}", case.label())),
-            Err(message) => failures.push(message),
+fn main() {
+    let arguments = Arguments::from_args();
+    let coverage = Arc::new(Coverage::default());
+    let mut trials = own::trials(&coverage);
+    for (op, cases) in by_op() {
+        let cases = Arc::new(cases);
+        let trial = |place: &str, run: fn(&[Case], &Coverage) -> Result<(), Failed>| {
+            let (cases, coverage) = (cases.clone(), coverage.clone());
+            Trial::test(format!("{op}: {place}"), move || run(&cases, &coverage))
+        };
+        trials.push(trial("gradients", gradients));
+        trials.push(trial("host", on_host));
+        trials.push(trial("instruction sets", on_every_instruction_set));
+        if !own::WITHOUT_KERNELS.contains(&op) {
+            trials.push(trial("emu f32", |cases, coverage| on_emulator(cases, DType::F32, coverage)));
+        }
+        if cases.iter().any(|c| c.has_bf16) {
+            trials.push(trial("emu bf16", |cases, coverage| on_emulator(cases, DType::Bf16, coverage)));
         }
     }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let is_whole = arguments.filter.is_none() && !arguments.list && arguments.skip.is_empty();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if is_whole {
+        let all_launched = coverage.print();
+        if !all_launched {
+            std::process::exit(101);
+        }
+    }
+    conclusion.exit();
+}
+
+/// The cases by the name of their op's file.
+fn by_op() -> BTreeMap<&'static str, Vec<Case>> {
+    let mut all: BTreeMap<&'static str, Vec<Case>> = BTreeMap::new();
+    for case in twnm::ops::cases() {
+        all.entry(case.op).or_default().push(case);
+    }
+    all
+}
+
+fn all_hold(failures: Vec<String>) -> Result<(), Failed> {
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
+}
+
+fn gradients(cases: &[Case], _: &Coverage) -> Result<(), Failed> {
+    let failure = |case: &Case| match gradcheck(case) {
+        Ok((error, _)) if error <= GRADCHECK_LIMIT => None,
+        Ok((error, input)) => Some(format!("{}: input {input} is off by {error:.1e}", case.label())),
+        Err(message) => Some(message),
+    };
+    all_hold(cases.iter().filter(|c| !c.is_bench).filter_map(failure).collect())
 }
 
 fn parity_failures<'a>(cases: impl Iterator<Item = &'a Case>) -> Vec<String> {
@@ -26,60 +81,41 @@ fn parity_failures<'a>(cases: impl Iterator<Item = &'a Case>) -> Vec<String> {
     cases.filter_map(failure).collect()
 }
 
-#[test]
-fn every_fast_path_matches_its_reference() {
-    let failures = parity_failures(twnm::ops::cases().iter());
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+fn on_host(cases: &[Case], _: &Coverage) -> Result<(), Failed> {
+    all_hold(parity_failures(cases.iter()))
 }
 
-#[test]
-fn every_fast_path_matches_on_every_instruction_set() {
-    for isa in Isa::available() {
-        let failures = isa.force(|| parity_failures(twnm::ops::cases().iter().filter(|c| !c.is_bench)));
-        assert!(failures.is_empty(), "{isa:?}: {}", failures.join("\n"));
-    }
+fn on_every_instruction_set(cases: &[Case], _: &Coverage) -> Result<(), Failed> {
+    let on = |isa: Isa| {
+        let failures = isa.force(|| parity_failures(cases.iter().filter(|c| !c.is_bench)));
+        failures.into_iter().map(move |f| format!("{isa:?}: {f}"))
+    };
+    assert!(!host::instruction_set().is_empty());
+    all_hold(Isa::available().into_iter().flat_map(on).collect())
 }
 
-/// y = x^2 with a gradient that lacks `missing` (1: right).
-#[derive(Clone)]
-struct Square {
-    missing: f64,
-}
-
-impl Reference for Square {
-    fn forward<R: Real>(&self, inputs: &[&[R]]) -> Vec<R> {
-        inputs[0].iter().map(|&x| x * x).collect()
+/// Every case that is not sized for speed, under every schedule: bit-equal results, within the derived tolerance.
+fn on_emulator(cases: &[Case], dtype: DType, coverage: &Coverage) -> Result<(), Failed> {
+    let place = Place { device: Device::Emu, dtype };
+    let mut failures = Vec::new();
+    for case in cases.iter().filter(|c| !c.is_bench && (dtype == DType::F32 || c.has_bf16)) {
+        let run = || SCHEDULES.map(|schedule| with_schedule(schedule, || parity_at(case, place)));
+        let (results, launched) = kernels::watched(run);
+        coverage.add(&launched);
+        let mut first = None;
+        for (schedule, result) in SCHEDULES.iter().zip(results) {
+            let label = format!("{} {dtype:?} {schedule:?}", case.label());
+            match result {
+                Err(message) => failures.push(format!("{schedule:?}: {message}")),
+                Ok(p) if p.error.is_nan() || p.error > p.allowed => {
+                    failures.push(format!("{label}: error {:.1e}, allowed {:.1e}", p.error, p.allowed));
+                }
+                Ok(p) if first.get_or_insert_with(|| p.computed.clone()) != &p.computed => {
+                    failures.push(format!("{label}: other bits than under the first schedule"));
+                }
+                Ok(_) => {}
+            }
+        }
     }
-    fn backward<R: Real>(&self, inputs: &[&[R]], dy: &[R]) -> Vec<Vec<R>> {
-        let factor = R::of(2.0 / self.missing);
-        vec![inputs[0].iter().zip(dy).map(|(&x, &d)| factor * x * d).collect()]
-    }
-}
-
-/// A case of [`Square`] whose fast path computes the gradient with `factor` instead of 2.
-fn square(missing: f64, factor: f32) -> Case {
-    Case::new("square", "8", Square { missing }, vec![input(&[8])], move |tape, v| {
-        let x = v[0].clone();
-        let y: Vec<f32> = x.data().iter().map(|x| x * x).collect();
-        tape.record("square", &[&v[0]], Tensor::from_slice(&[8], &y), move |dy, grads| {
-            let dx: Vec<f32> = x.data().iter().zip(dy.data()).map(|(x, d)| factor * x * d).collect();
-            grads.add(x.id(), Tensor::from_slice(&[8], &dx));
-        })
-    })
-}
-
-#[test]
-fn a_backward_with_a_missing_factor_is_caught() {
-    assert!(gradcheck(&square(1.0, 2.0)).unwrap().0 < GRADCHECK_LIMIT);
-    // A factor lost in the reference shows against central differences, even one of 1.00001.
-    for missing in [2.0, std::f64::consts::SQRT_2, 1.000_01] {
-        assert!(gradcheck(&square(missing, 2.0)).unwrap().0 > GRADCHECK_LIMIT, "{missing}");
-    }
-    // A factor lost in the fast path shows against the reference.
-    let right = parity(&square(1.0, 2.0)).unwrap();
-    assert!(right.error <= right.allowed);
-    for factor in [1.0, 2.0 * std::f32::consts::SQRT_2, 2.0001] {
-        let wrong = parity(&square(1.0, factor)).unwrap();
-        assert!(wrong.error > wrong.allowed, "{factor}");
-    }
+    all_hold(failures)
 }

@@ -12,6 +12,7 @@ const ORDER: &[&str] = &[
     "config",
     "device",
     "tensor",
+    "kernels",
     "tape",
     "check",
     "ops",
@@ -31,25 +32,8 @@ const ORDER: &[&str] = &[
 ];
 
 /// Ops that have no kernel yet; they get theirs with the CUDA device. A line goes when its .cu arrives.
-const OPS_WITHOUT_KERNEL: &[&str] = &[
-    "activation",
-    "adamw",
-    "arrange",
-    "attention",
-    "band_pool",
-    "bce",
-    "conv1d",
-    "elementwise",
-    "full_band",
-    "group_norm",
-    "l2_normalize",
-    "layer_norm",
-    "linear",
-    "lstm",
-    "prelu",
-    "spatial_loss",
-    "stft",
-];
+const OPS_WITHOUT_KERNEL: &[&str] =
+    &["adamw", "attention", "band_pool", "conv1d", "full_band", "group_norm", "linear", "lstm", "spatial_loss", "stft"];
 
 /// Ops that are no differentiable function of tensors, with their own tests in place of cases.
 const OPS_WITHOUT_CASES: &[&str] = &["adamw"];
@@ -412,6 +396,27 @@ fn every_op_has_cases_and_a_kernel_or_a_listed_excuse() {
     let orphans = kernels.filter(|path| !ops.iter().any(|op| *path == format!("kernels/{op}.cu")));
     found.extend(orphans.map(|path| format!("{path}: no op of that name")));
     expect_none("ops", found);
+}
+
+#[test]
+fn machine_instructions_stand_in_one_file() {
+    let is_kernel = |path: &String| [".cu", ".cuh", ".h", ".cpp"].iter().any(|end| path.ends_with(end));
+    let mut found = Vec::new();
+    for path in files("kernels").into_iter().filter(is_kernel) {
+        let text = read(&path);
+        let code: String = text.lines().map(|l| l.split("//").next().unwrap().to_string() + "\n").collect();
+        let has_asm = ["asm(", "asm ", "asm\n"].iter().any(|word| code.contains(word));
+        if has_asm && !["kernels/ptx.cuh", "kernels/emu/switch.h"].contains(&path.as_str()) {
+            found.push(format!("{path}: asm belongs into kernels/ptx.cuh"));
+        }
+        if path.ends_with(".cu") && !text.starts_with("// ") {
+            found.push(format!("{path}: begins with its essay"));
+        }
+        if text.lines().count() > LINES_MAX {
+            found.push(format!("{path}: more than {LINES_MAX} lines"));
+        }
+    }
+    expect_none("kernels", found);
 }
 
 /// `[section] -> key = value` lines of Cargo.toml; `[[test]]` and the like are numbered.

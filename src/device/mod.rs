@@ -1,9 +1,12 @@
 //! Where tensors live and kernels run.
 //!
-//! The seam is cut at *kernel launch*: an op owns its shape checks, its reference and its Host code, and asks
-//! the device of its inputs which way to go (`match x.device()`); callers of ops never see a device. `Host` is
-//! the native CPU path. The CUDA device and the emulator add variants here and one arm per op.
+//! The seam is cut at *kernel launch*: an op owns its shape checks, its reference, its Host code and its launch code, and
+//! asks the device of its inputs which way to go (`match x.device()`); callers of ops never see a device. `Host` is
+//! the native CPU path; `Emu` and `Cuda` run the same kernels from the same launch code ([`crate::kernels`]).
 
+pub mod buffer;
+#[cfg(feature = "emu")]
+pub mod emu;
 pub mod host;
 pub mod machine;
 pub mod simd;
@@ -11,11 +14,18 @@ pub mod tile;
 
 use crate::error::{Error, Result};
 
+/// What to say when the emulator is asked for and was not built.
+pub(crate) const NO_EMULATOR: &str = "this build has no kernel emulator (feature `emu`)";
+
 /// A place where tensors live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// This machine's CPU.
+    /// This machine's CPU, native code.
     Host,
+    /// The CUDA kernels on this machine's CPU, slow and strict (feature `emu`).
+    Emu,
+    /// A CUDA device by its ordinal.
+    Cuda(u8),
 }
 
 impl Device {
@@ -28,8 +38,9 @@ impl Device {
             "auto" | "host" => Ok(Device::Host),
             _ if is_cuda => Err(Error::unavailable(format!("device {name}: this build has no CUDA device"))
                 .hint("use --device host or --device auto")),
-            "emu" => Err(Error::unavailable("device emu: this build has no kernel emulator")
-                .hint("use --device host or --device auto")),
+            "emu" if cfg!(feature = "emu") => Ok(Device::Emu),
+            "emu" => Err(Error::unavailable(format!("device emu: {NO_EMULATOR}"))
+                .hint("use --device host or --device auto, or build with --features emu")),
             _ => Err(Error::usage(format!("device {name:?}: expected auto, host, cuda, cuda:N or emu"))),
         }
     }
@@ -38,6 +49,8 @@ impl Device {
     pub fn describe(self) -> String {
         match self {
             Device::Host => format!("host: {} threads, {}", rayon::current_num_threads(), host::instruction_set()),
+            Device::Emu => "emu: kernels emulated on the CPU, for checks only".into(),
+            Device::Cuda(n) => format!("cuda:{n}"),
         }
     }
 }

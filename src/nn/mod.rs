@@ -6,6 +6,7 @@
 pub mod layers;
 pub mod segment;
 
+use crate::device::{Device, buffer::Buffer};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::tape::{Grads, Tape, Var};
@@ -33,7 +34,7 @@ pub struct ParamInfo {
 /// The parameters of a model in one flat buffer, each starting at a multiple of 16 floats.
 pub struct Params {
     infos: Vec<ParamInfo>,
-    data: Arc<crate::device::host::Buffer>,
+    data: Arc<Buffer>,
 }
 
 /// How a parameter starts (PyTorch's defaults).
@@ -77,7 +78,8 @@ impl Builder {
     }
     /// Draws every parameter from its own stream of `seed`: independent of order and of other parameters.
     pub fn finish(self, seed: u64) -> Params {
-        let mut buffer = crate::device::host::Buffer::zeroed(self.len);
+        let mut buffer = Buffer::uninit(Device::Host, 4 * self.len);
+        buffer.fill_zero();
         for (info, start) in self.infos.iter().zip(&self.starts) {
             let values = &mut buffer.as_mut_slice()[info.offset..info.offset + info.shape.len()];
             let mut rng = Rng::new(seed, &format!("parameter {}", info.name), 0);

@@ -47,6 +47,19 @@ pub fn cases() -> Vec<Case> {
     groups.into_iter().flatten().collect()
 }
 
+/// How a sum over `n` rows is cut for a kernel: slices of `rows` rows, whose sums are added in order afterwards.
+struct Slices {
+    rows: usize,
+    count: usize,
+}
+
+/// At least `rows_min` rows per slice, and not more slices than keep a GPU busy.
+fn slices(n: usize, rows_min: usize) -> Slices {
+    const SLICES_MAX: usize = 256;
+    let rows = n.div_ceil(SLICES_MAX).max(rows_min);
+    Slices { rows, count: n.div_ceil(rows).max(1) }
+}
+
 /// Number of rows of length `last` in a shape.
 fn row_count(shape: &[usize]) -> usize {
     shape[..shape.len().saturating_sub(1)].iter().product()

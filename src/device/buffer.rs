@@ -1,0 +1,122 @@
+//! A block of memory on any device.
+
+use super::{Device, host};
+
+#[cfg(feature = "emu")]
+use super::emu;
+
+/// An owned block on the host, in the emulator or on a GPU.
+pub enum Buffer {
+    /// Floats of the host.
+    Host(host::Buffer),
+    /// Bytes of the emulator, between red zones.
+    #[cfg(feature = "emu")]
+    Emu(emu::Block),
+}
+
+impl Buffer {
+    /// A block of `bytes` with unspecified content; on the host a multiple of 4.
+    #[track_caller]
+    pub fn uninit(device: Device, bytes: usize) -> Buffer {
+        match device {
+            Device::Host => {
+                assert!(bytes.is_multiple_of(4), "host memory holds f32");
+                Buffer::Host(host::Buffer::uninit(bytes / 4))
+            }
+            #[cfg(feature = "emu")]
+            Device::Emu => Buffer::Emu(emu::Block::new(bytes)),
+            #[cfg(not(feature = "emu"))]
+            Device::Emu => panic!("{}", super::NO_EMULATOR),
+            Device::Cuda(n) => panic!("cuda:{n} was never opened"),
+        }
+    }
+
+    /// Where the block lies.
+    pub fn device(&self) -> Device {
+        match self {
+            Buffer::Host(_) => Device::Host,
+            #[cfg(feature = "emu")]
+            Buffer::Emu(_) => Device::Emu,
+        }
+    }
+
+    /// The floats of a host block. Panics for a device block: its numbers must be copied first.
+    #[track_caller]
+    pub fn as_slice(&self) -> &[f32] {
+        match self {
+            Buffer::Host(block) => block.as_slice(),
+            #[cfg(feature = "emu")]
+            other => panic!("the numbers lie on {:?}: copy the tensor to the host first", other.device()),
+        }
+    }
+
+    /// The floats of a host block, writable. Panics for a device block.
+    #[track_caller]
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        match self {
+            Buffer::Host(block) => block.as_mut_slice(),
+            #[cfg(feature = "emu")]
+            other => panic!("the numbers lie on {:?}: copy the tensor to the host first", other.device()),
+        }
+    }
+
+    /// The address of the first byte, as kernels take it.
+    #[track_caller]
+    pub fn address(&self) -> u64 {
+        match self {
+            Buffer::Host(_) => panic!("kernels do not run on host memory"),
+            #[cfg(feature = "emu")]
+            Buffer::Emu(block) => block.address(),
+        }
+    }
+
+    /// Fills the block with zero bytes.
+    pub fn fill_zero(&mut self) {
+        match self {
+            Buffer::Host(block) => block.as_mut_slice().fill(0.0),
+            #[cfg(feature = "emu")]
+            Buffer::Emu(block) => block.bytes_mut().fill(0),
+        }
+    }
+
+    /// Copies host bytes to `offset` of the block.
+    #[track_caller]
+    pub fn upload(&mut self, offset: usize, bytes: &[u8]) {
+        match self {
+            Buffer::Host(block) => {
+                bytemuck::cast_slice_mut(block.as_mut_slice())[offset..offset + bytes.len()].copy_from_slice(bytes)
+            }
+            #[cfg(feature = "emu")]
+            Buffer::Emu(block) => block.bytes_mut()[offset..offset + bytes.len()].copy_from_slice(bytes),
+        }
+    }
+
+    /// Copies bytes from `offset` of the block to the host, after all launches before it.
+    #[track_caller]
+    pub fn download(&self, offset: usize, bytes: &mut [u8]) {
+        match self {
+            Buffer::Host(block) => {
+                bytes.copy_from_slice(&bytemuck::cast_slice(block.as_slice())[offset..offset + bytes.len()])
+            }
+            #[cfg(feature = "emu")]
+            Buffer::Emu(block) => bytes.copy_from_slice(&block.bytes()[offset..offset + bytes.len()]),
+        }
+    }
+
+    /// Copies `bytes` bytes from `offset` of a block on the same device to the start of this one.
+    #[track_caller]
+    pub fn copy_from(&mut self, source: &Buffer, offset: usize, bytes: usize) {
+        match (self, source) {
+            (Buffer::Host(to), Buffer::Host(from)) => {
+                let (from, n) = (&from.as_slice()[offset / 4..], bytes / 4);
+                to.as_mut_slice()[..n].copy_from_slice(&from[..n]);
+            }
+            #[cfg(feature = "emu")]
+            (Buffer::Emu(to), Buffer::Emu(from)) => {
+                to.bytes_mut()[..bytes].copy_from_slice(&from.bytes()[offset..offset + bytes]);
+            }
+            #[cfg(feature = "emu")]
+            (to, from) => panic!("a copy from {:?} to {:?}", from.device(), to.device()),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The launchers of all kernels, generated from the C signatures in `kernels/` (see `kernels/build.rs`).
+//!
+//! A launcher checks that its tensors have the right type and lie on one device, and hands the same argument list to
+//! the emulator or to the driver. Everything that differs between those two is below this line; ops never see it.
+
+use crate::device::Device;
+use crate::tensor::{DType, Tensor};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+/// One kernel: its name, its file, its text.
+pub struct Kernel {
+    /// The name in C.
+    pub name: &'static str,
+    /// The stem of its file, which is also the op's name.
+    pub file: &'static str,
+    /// Which of [`SOURCES`] holds it.
+    pub source: usize,
+    #[cfg(feature = "emu")]
+    entry: crate::device::emu::EmuEntry,
+}
+
+thread_local! {
+    static WATCHED: RefCell<Option<BTreeSet<&'static str>>> = const { RefCell::new(None) };
+}
+
+/// Runs `f` and says which kernels this thread launched meanwhile.
+pub fn watched<T>(f: impl FnOnce() -> T) -> (T, BTreeSet<&'static str>) {
+    let outer = WATCHED.replace(Some(BTreeSet::new()));
+    let result = f();
+    let names = WATCHED.replace(outer).unwrap_or_default();
+    (result, names)
+}
+
+/// How many blocks of how many threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch {
+    grid: [u32; 3],
+    threads: u32,
+    shared_bytes: u32,
+}
+
+impl Launch {
+    /// `grid` blocks of `threads` threads.
+    #[track_caller]
+    pub fn new(grid: [usize; 3], threads: usize) -> Launch {
+        let [x, y, z] = grid;
+        assert!(x < 1 << 31 && y < 1 << 16 && z < 1 << 16, "grid {grid:?} is too large");
+        assert!((1..=1024).contains(&threads), "{threads} threads per block");
+        Launch { grid: grid.map(|n| n as u32), threads: threads as u32, shared_bytes: 0 }
+    }
+    /// One block for each of `n` rows.
+    #[track_caller]
+    pub fn rows(n: usize, threads: usize) -> Launch {
+        Launch::new([n, 1, 1], threads)
+    }
+    /// As many blocks as it takes for one thread per element.
+    #[track_caller]
+    pub fn elements(n: usize, threads: usize) -> Launch {
+        Launch::new([n.div_ceil(threads), 1, 1], threads)
+    }
+    /// As many blocks as it takes for one thread per four elements.
+    #[track_caller]
+    pub fn quads(n: usize) -> Launch {
+        Launch::elements(n.div_ceil(4), 256)
+    }
+    /// With dynamic shared memory.
+    pub fn shared(self, bytes: usize) -> Launch {
+        Launch { shared_bytes: bytes as u32, ..self }
+    }
+}
+
+const ARGUMENTS_MAX: usize = 40;
+
+/// A launch while its arguments are collected.
+struct Call<'a> {
+    kernel: &'static Kernel,
+    launch: Launch,
+    device: Option<Device>,
+    values: [u64; ARGUMENTS_MAX],
+    count: usize,
+    tensors: Vec<&'a Tensor>,
+}
+
+/// Numbers that kernels take by value.
+trait Scalar {
+    fn bits(self) -> u64;
+}
+
+macro_rules! scalars {
+    ($($t:ty => $bits:expr),*) => {
+        $(impl Scalar for $t {
+            fn bits(self) -> u64 {
+                let bits: fn($t) -> u64 = $bits;
+                bits(self)
+            }
+        })*
+    };
+}
+scalars!(f32 => |v| v.to_bits().into(), i32 => |v| (v as u32).into(), u32 => |v| v.into(), i64 => |v| v as u64);
+
+impl<'a> Call<'a> {
+    fn new(kernel: &'static Kernel, launch: Launch) -> Call<'a> {
+        Call { kernel, launch, device: None, values: [0; ARGUMENTS_MAX], count: 0, tensors: Vec::new() }
+    }
+
+    #[track_caller]
+    fn push(&mut self, bits: u64) {
+        assert!(self.count < ARGUMENTS_MAX, "{}: too many arguments", self.kernel.name);
+        self.values[self.count] = bits;
+        self.count += 1;
+    }
+
+    #[track_caller]
+    fn scalar(&mut self, value: impl Scalar) {
+        self.push(value.bits());
+    }
+
+    #[track_caller]
+    fn input(&mut self, name: &str, tensor: &'a Tensor, dtype: DType) {
+        let kernel = self.kernel.name;
+        assert_eq!(tensor.dtype(), dtype, "{kernel}: {name} has the wrong type");
+        let device = *self.device.get_or_insert(tensor.device());
+        assert_eq!(tensor.device(), device, "{kernel}: {name} lies on another device");
+        self.push(tensor.address());
+        self.tensors.push(tensor);
+    }
+
+    #[track_caller]
+    fn output(&mut self, name: &str, tensor: &'a mut Tensor, dtype: DType) {
+        assert!(tensor.is_unshared(), "{}: {name} is written to while somebody else holds it", self.kernel.name);
+        self.input(name, tensor, dtype);
+    }
+
+    #[track_caller]
+    fn run(mut self) {
+        if self.launch.grid.contains(&0) {
+            return;
+        }
+        WATCHED.with_borrow_mut(|watched| watched.as_mut().map(|names| names.insert(self.kernel.name)));
+        let count = self.count;
+        let mut args: Vec<*mut std::ffi::c_void> =
+            self.values[..count].iter_mut().map(|v| std::ptr::from_mut(v).cast()).collect();
+        match self.device.expect("a kernel has tensors") {
+            Device::Host => unreachable!("{}: host tensors have no address", self.kernel.name),
+            Device::Emu => self.emulate(&mut args),
+            Device::Cuda(n) => panic!("cuda:{n} was never opened"),
+        }
+    }
+
+    #[cfg(feature = "emu")]
+    #[track_caller]
+    fn emulate(&self, args: &mut [*mut std::ffi::c_void]) {
+        use crate::device::emu;
+        let raw = emu::RawLaunch::new(self.launch.grid, [self.launch.threads, 1, 1], self.launch.shared_bytes);
+        // SAFETY: the launcher was generated from the kernel's signature; tensors outlive the launch, which ends here.
+        let result = unsafe { emu::launch_raw(self.kernel.entry, &raw, args) };
+        result.unwrap_or_else(|fault| panic!("{fault}"));
+        for tensor in &self.tensors {
+            assert!(tensor.zones_are_intact(), "{} wrote outside a tensor {:?}", self.kernel.name, tensor.shape());
+        }
+    }
+
+    #[cfg(not(feature = "emu"))]
+    #[track_caller]
+    fn emulate(&self, _: &mut [*mut std::ffi::c_void]) {
+        panic!("{}", crate::device::NO_EMULATOR);
+    }
+}
+
+macro_rules! kernel {
+    ($name:ident, $entry:ident, $file:expr, $source:expr) => {
+        Kernel {
+            name: stringify!($name),
+            file: $file,
+            source: $source,
+            #[cfg(feature = "emu")]
+            entry: emulated::$entry,
+        }
+    };
+}
+
+include!(concat!(env!("OUT_DIR"), "/launchers.rs"));
