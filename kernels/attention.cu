@@ -60,8 +60,8 @@ static __device__ __forceinline__ void row_products(float* delta, const T* out, 
 
 // ---- kernels -----------------------------------------------------------------------------------------------------
 //
-// The float kernels serve every head dim up to 128; of the bf16 ones the launch picks the narrowest that is wide enough.
-// Grid x = CEIL_DIV(rows, rows per block) x heads x B, where rows and heads are those of the queries, for dkv of the keys.
+// The float kernels serve every head dim up to 128; of the bf16 ones the launch picks the narrowest that suffices.
+// Grid x = CEIL_DIV(rows, rows per block) x heads x B: rows and heads are those of the queries, for dkv of the keys.
 
 typedef Tiling<32, 3, 4, 64> Narrow;
 typedef Tiling<64, 8, 8, 64> Middle;
@@ -128,7 +128,8 @@ attention_bwd_delta_bf16(float* delta, const bf16* out, const bf16* dy, int clip
 }
 
 // dq, in the layout of q.
-// 64 queries a block (32 for D > 64); 54,784 bytes of dynamic shared memory for D <= 32, 61,952 for D <= 64, 72,448 beyond.
+// 64 queries a block (32 for D > 64); 54,784 bytes of dynamic shared memory for D <= 32, 61,952 for D <= 64,
+// 72,448 beyond.
 extern "C" __global__ void __launch_bounds__(256, 2)
 attention_bwd_dq_f32(float* dq, const float* lse, const float* delta, const float* dy, const float* q,
     const float* k, const float* v, int queries, int keys,
@@ -186,7 +187,8 @@ attention_bwd_dq_d128_bf16(bf16* dq, const float* lse, const float* delta, const
 }
 
 // dk, in the layout of k, and dv, in that of v but from element dv_at on, in one tensor.
-// 64 keys a block (32 for D > 64); 54,784 bytes of dynamic shared memory for D <= 32, 61,952 for D <= 64, 72,448 beyond.
+// 64 keys a block (32 for D > 64); 54,784 bytes of dynamic shared memory for D <= 32, 61,952 for D <= 64,
+// 72,448 beyond.
 extern "C" __global__ void __launch_bounds__(256, 2)
 attention_bwd_dkv_f32(float* dkv, const float* lse, const float* delta, const float* dy, const float* q,
     const float* k, const float* v, int queries, int keys,

@@ -284,10 +284,11 @@ static __device__ __forceinline__ void backward_bf16(const Gradients<bf16>& g, c
 #pragma unroll
             for (int j = 0; j < PART / 16; j++) left_of(left[j], ds[2 * j], ds[2 * j + 1]);
             add_product<D, OUT, PART>(sum1, left, y1, part);
-            if (!ROWS_ARE_KEYS) continue;
+            if constexpr (ROWS_ARE_KEYS) {
 #pragma unroll
-            for (int j = 0; j < PART / 16; j++) left_of(left[j], p[2 * j], p[2 * j + 1]);
-            add_product<D, OUT, PART>(sum2, left, y2, part);
+                for (int j = 0; j < PART / 16; j++) left_of(left[j], p[2 * j], p[2 * j + 1]);
+                add_product<D, OUT, PART>(sum2, left, y2, part);
+            }
         }
     }
     const Head<bf16> to1 = ROWS_ARE_KEYS ? head_at(g.to, in.k_at, in.k_row, clip, s.keys, place.head, s.width)

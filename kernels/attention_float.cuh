@@ -35,17 +35,17 @@ static __device__ __forceinline__ int own_column(int j) {
 
 template <int D>
 static __device__ __forceinline__ void load_columns(float columns[D / 16], const float* row) {
-    if (D / 16 < 4) {
+    if constexpr (D == 32) {
         const float2 two = *(const float2*)(row + own_column<D>(0));
         columns[0] = two.x;
         columns[1] = two.y;
-        return;
-    }
+    } else {
 #pragma unroll
-    for (int j = 0; j + 3 < D / 16; j += 4) {
-        const Pack4 four = load4(row + own_column<D>(j));
+        for (int j = 0; j < D / 16; j += 4) {
+            const Pack4 four = load4(row + own_column<D>(j));
 #pragma unroll
-        for (int e = 0; e < 4; e++) columns[j + e] = four.v[e];
+            for (int e = 0; e < 4; e++) columns[j + e] = four.v[e];
+        }
     }
 }
 

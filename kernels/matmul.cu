@@ -27,8 +27,8 @@
 //     columns of B in the second-level cache.
 //  7. dW has few tiles but K of 80,000: the grid's y axis splits K. Each split stores its partial product (C is then
 //     [batch, splits, M, N] float) and `matmul_reduce` adds them in a fixed order: no atomics, same bits each time.
-//  8. `small` variants have 32 x 32 tiles for skinny products (8 or 1 columns, the 4 rows of an LSTM step). In bf16 only
-//     they know unaligned operands: without that code the large kernels fit 128 registers.
+//  8. `small` variants have 32 x 32 tiles for skinny products (8 or 1 columns, the 4 rows of an LSTM step). In bf16
+//     only they know unaligned operands: without that code the large kernels fit 128 registers.
 //
 // FLOPs: 2 M N K per batch. Bytes: at least those of A, B and C once each; the rows of A are read N / 128 times and the
 // columns of B M / 128 times, mostly from the cache. 80,754 x 96 -> 96 in bf16 moves 31 MB for 1.5 GFLOP: memory
@@ -413,11 +413,12 @@ static __device__ __forceinline__ void bf16_product(const Result<T>& c, const Op
 // ---- kernels -----------------------------------------------------------------------------------------------------
 //
 // Grid [tiles of C, splits of K, batches]. A split covers k_split of K, a multiple of 32. With one split C is the
-// result; with several it is partial sums [batch, splits, M, N] float, without bias and accumulation, for matmul_reduce.
+// result; with several it is partial sums [batch, splits, M, N] float, without bias and accumulation, for
+// matmul_reduce.
 //
 // The large bf16 kernels want 16-byte alignment: pointers, the strides that are not 1 and the length of A and B along
-// the contiguous direction are multiples of 8 elements. They do not know A^T B^T (both with contiguous columns). The small
-// ones take everything.
+// the contiguous direction are multiples of 8 elements. They do not know A^T B^T (both with contiguous columns). The
+// small ones take everything.
 
 // C [batch, M, N] = A B (+ bias [N] of each batch) (+ C).
 // Tiles of 128 x 96, 256 threads.
