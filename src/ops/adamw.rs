@@ -65,21 +65,6 @@ pub struct Flat<'a> {
 }
 
 impl AdamW {
-    /// PLACEHOLDER
-    pub fn update_flat(
-        &self,
-        _p: &mut crate::tensor::Tensor,
-        _g: &crate::tensor::Tensor,
-        _m: &mut crate::tensor::Tensor,
-        _v: &mut crate::tensor::Tensor,
-        _d: &crate::tensor::Tensor,
-        _step: u64,
-        _lr: f64,
-        _decay: f64,
-        _clip: f64,
-    ) -> crate::tensor::Tensor {
-        panic!()
-    }
     /// The update number `step` (from 1) of one slice; gradients are multiplied by `factor` first.
     #[track_caller]
     pub fn update(&self, slice: Slice, step: u64, lr: f64, decay: f64, factor: f64) {

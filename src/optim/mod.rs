@@ -2,7 +2,7 @@
 
 use crate::device::Device;
 use crate::nn::Params;
-use crate::ops::adamw::{AdamW, Slice, clip_factor, global_norm};
+use crate::ops::adamw::{AdamW, Flat, Slice, clip_factor, global_norm};
 use crate::tensor::{DType, Tensor};
 
 /// lr(step) = peak step / warm for step < warm, else peak (1 + cos(pi (step - warm) / (total - warm))) / 2, with
@@ -64,7 +64,8 @@ impl Optimizer {
         if let Some(decays) = &self.decays {
             let (p, step) = (params.flat_tensor_mut(), self.updates + 1);
             let (m, v) = (&mut self.m, &mut self.v);
-            let norm = self.adamw.update_flat(p, gradient, m, v, decays, step, rate, self.weight_decay, self.clip_norm);
+            let flat = Flat { p, g: gradient, m, v, decays, narrow: None };
+            let norm = self.adamw.update_flat(flat, step, rate, self.weight_decay, self.clip_norm);
             let norm = f64::from(norm.item());
             self.updates += u64::from(norm.is_finite());
             return norm;
