@@ -85,6 +85,11 @@ impl Training {
     /// # Errors
     /// `Usage` naming the setting, or what opening the shards says.
     pub fn new(recipe: EncoderRecipe, device: Device) -> Result<Training> {
+        let precision = if recipe.train.precision == "bf16" { DType::Bf16 } else { DType::F32 };
+        if precision == DType::Bf16 && device == Device::Host {
+            return Err(Error::usage("train.precision = \"bf16\": the host computes in f32")
+                .hint("train with --device cuda, or --set train.precision=f32"));
+        }
         let Some(train) = open_shards(&recipe.data.train).context_with(|| "data.train")? else {
             return Err(Error::usage("data.train: no folder of shards is named")
                 .hint("make one with twnm simulate --split train, then --set data.train='[\"DIR\"]'"));
@@ -96,16 +101,8 @@ impl Training {
         }
         let (dev, test) = (open_shards(&recipe.data.dev), open_shards(&recipe.data.test));
         let (dev, test) = (dev.context_with(|| "data.dev")?, test.context_with(|| "data.test")?);
-        let mut encoder = Encoder::new(recipe.model.clone(), train.classes().to_vec(), recipe.train.seed)?.to(device);
-        if recipe.train.precision == "bf16" {
-            if device == Device::Host {
-                return Err(Error::usage(
-                    "train.precision = \"bf16\": the host computes in f32; train with --device cuda",
-                )
-                .hint("or --set train.precision=f32"));
-            }
-            encoder.precision = DType::Bf16;
-        }
+        let encoder = Encoder::new(recipe.model.clone(), train.classes().to_vec(), recipe.train.seed)?;
+        let encoder = Encoder { precision, ..encoder.to(device) };
         let o = &recipe.optimizer;
         let adamw = AdamW { beta1: o.beta1 as f32, beta2: o.beta2 as f32, eps: o.eps as f32 };
         let optimizer = Optimizer::new(&encoder.params, adamw, o.weight_decay, o.clip_norm);
