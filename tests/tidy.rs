@@ -32,26 +32,7 @@ const ORDER: &[&str] = &[
 ];
 
 /// Ops that have no kernel yet; they get theirs with the CUDA device. A line goes when its .cu arrives.
-<<<<<<< HEAD
-const OPS_WITHOUT_KERNEL: &[&str] =
-    &["adamw", "attention", "band_pool", "conv1d", "full_band", "group_norm", "linear", "lstm", "spatial_loss", "stft"];
-=======
-const OPS_WITHOUT_KERNEL: &[&str] = &[
-    "activation",
-    "adamw",
-    "arrange",
-    "attention",
-    "band_pool",
-    "bce",
-    "elementwise",
-    "l2_normalize",
-    "linear",
-    "lstm",
-    "prelu",
-    "spatial_loss",
-    "stft",
-];
->>>>>>> conv
+const OPS_WITHOUT_KERNEL: &[&str] = &["adamw", "band_pool", "full_band", "lstm", "spatial_loss", "stft"];
 
 /// Ops that are no differentiable function of tensors, with their own tests in place of cases.
 const OPS_WITHOUT_CASES: &[&str] = &["adamw"];
