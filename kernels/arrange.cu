@@ -5,8 +5,8 @@
 //   take_last_bwd dy [N, width] -> dx [N, total], zeros outside of the columns that were taken
 //   mean          x [B, N, C] -> y [B, C] = sum over n of x / N, and back dx[b, n, c] = dy[b, c] / N
 //
-// 1. Rows of at least eight numbers are copied as they are: reads are coalesced throughout, writes in pieces of C, which
-//    fill whole sectors of 32 bytes. Where C is a multiple of four a thread moves four numbers at once.
+// 1. Rows of at least eight numbers are copied as they are: reads are coalesced throughout, writes in pieces of C
+//    numbers, which fill most sectors of 32 bytes. Where C is a multiple of four a thread moves four numbers at once.
 // 2. Shorter rows would write a few bytes per sector. Tiles of 32 x 32 rows go through shared memory instead, so that
 //    both sides move runs of 32 C numbers; a tile row has one number more than it holds, against bank conflicts.
 // 3. The mean adds rows in eight groups, then the groups in order: no atomics, the same bits at every run.

@@ -122,9 +122,11 @@ impl Tensor {
     pub fn scalar(value: f32) -> Tensor {
         Tensor::from_slice(&[], &[value])
     }
-    /// A tensor over part of a shared buffer.
-    pub(crate) fn from_buffer(shape: Shape, buffer: Arc<Buffer>, offset: usize) -> Tensor {
-        Tensor { shape, dtype: DType::F32, buffer, offset }
+    /// A view of the numbers from `offset` on, under another shape.
+    #[track_caller]
+    pub fn part(&self, offset: usize, shape: Shape) -> Tensor {
+        assert!(offset + shape.len() <= self.len(), "{shape:?} at {offset} of {:?}", self.shape);
+        Tensor { shape, offset: self.offset + offset, ..self.clone() }
     }
     /// The device that holds the data.
     pub fn device(&self) -> Device {

@@ -139,7 +139,7 @@ fn slopes(kind: Activation, x: &Tensor, dy: &Tensor) -> Tensor {
 }
 
 #[derive(Clone)]
-struct Plain(Activation);
+pub(super) struct Plain(pub(super) Activation);
 
 impl Reference for Plain {
     fn forward<R: Real>(&self, inputs: &[&[R]]) -> Vec<R> {

@@ -24,7 +24,8 @@ pub fn swap_axes(tape: &mut Tape, x: &Var) -> Var {
     tape.record("swap_axes", &[x], y, move |dy, grads| grads.add(id, swapped(dy, [a, n, m, c])))
 }
 
-fn swapped(x: &Tensor, [a, m, n, c]: [usize; 4]) -> Tensor {
+/// x [A, M, N, C] -> [A, N, M, C], without a tape.
+pub(crate) fn swapped(x: &Tensor, [a, m, n, c]: [usize; 4]) -> Tensor {
     let mut y = x.like(&[a, n, m, c]);
     if x.device() == Device::Host {
         let out = y.data_mut();

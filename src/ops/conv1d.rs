@@ -106,7 +106,7 @@ fn on_host(sizes: Sizes, x: &Var, weight: &Var, dy: &Tensor) -> [Option<Tensor>;
 }
 
 #[derive(Clone)]
-struct Plain(Sizes);
+pub(super) struct Plain(pub(super) Sizes);
 
 impl Plain {
     /// Calls `f(x index, weight index, y index)` for every product of the sum.

@@ -45,6 +45,17 @@ impl Binary for Sum {
     }
 }
 
+/// sum[offset ..] += x, for f32: gradients into their place in a flat buffer.
+#[track_caller]
+pub fn accumulate_at(sum: &mut Tensor, x: &Tensor, offset: usize) {
+    assert!(offset + x.len() <= sum.len(), "{} numbers at {offset} of {}", x.len(), sum.len());
+    if sum.device() == Device::Host {
+        let place = &mut sum.data_mut()[offset..offset + x.len()];
+        return place.iter_mut().zip(x.data()).for_each(|(s, x)| *s += x);
+    }
+    kernels::elementwise_accumulate_at_f32(Launch::quads(x.len()), sum, x, offset as i64, x.len() as i64);
+}
+
 /// x times a constant.
 pub fn scale(tape: &mut Tape, x: &Var, factor: f32) -> Var {
     let (y, id) = (scaled(x.tensor(), factor), x.id());

@@ -11,6 +11,7 @@ pub mod attention;
 pub mod band_pool;
 pub mod bce;
 pub mod conv1d;
+pub mod cross_band;
 pub mod elementwise;
 pub mod full_band;
 pub mod group_norm;
@@ -44,6 +45,7 @@ pub fn cases() -> Vec<Case> {
         bce::cases(),
         spatial_loss::cases(),
         conv1d::cases(),
+        cross_band::cases(),
         attention::cases(),
     ];
     groups.into_iter().flatten().collect()

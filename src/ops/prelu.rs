@@ -109,8 +109,8 @@ impl Kernel for Backward<'_> {
 }
 
 #[derive(Clone)]
-struct Plain {
-    c: usize,
+pub(super) struct Plain {
+    pub(super) c: usize,
 }
 
 impl Reference for Plain {
