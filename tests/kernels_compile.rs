@@ -33,7 +33,21 @@ const SHARED_BYTES_MAX: u32 = 99 << 10;
 const MAY_SPILL: &[(&str, u32, &str)] = &[];
 
 /// Kernels whose inner product has to run on tensor cores.
-const TENSOR_CORES: &[&str] = &[];
+const TENSOR_CORES: &[&str] = &[
+    "attention_bwd_dkv_d128_bf16",
+    "attention_bwd_dkv_d24_bf16",
+    "attention_bwd_dkv_d64_bf16",
+    "attention_bwd_dq_d128_bf16",
+    "attention_bwd_dq_d24_bf16",
+    "attention_bwd_dq_d64_bf16",
+    "attention_fwd_d128_bf16",
+    "attention_fwd_d24_bf16",
+    "attention_fwd_d64_bf16",
+    "matmul_bf16",
+    "matmul_bf16_f32",
+    "matmul_small_bf16",
+    "matmul_small_bf16_f32",
+];
 
 /// One compiled kernel.
 struct Kernel {

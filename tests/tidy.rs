@@ -32,7 +32,7 @@ const ORDER: &[&str] = &[
 ];
 
 /// Ops that have no kernel yet; they get theirs with the CUDA device. A line goes when its .cu arrives.
-const OPS_WITHOUT_KERNEL: &[&str] = &["adamw", "attention", "linear", "spatial_loss", "stft"];
+const OPS_WITHOUT_KERNEL: &[&str] = &[];
 
 /// Ops that are no differentiable function of tensors, with their own tests in place of cases.
 const OPS_WITHOUT_CASES: &[&str] = &["adamw"];

@@ -4,7 +4,7 @@
 //! dw[s, g, f] = sum_n dy[n, g, s] x[n, f, s], db[s, g] = sum_n dy[n, g, s]. Each channel is one dense product
 //! over (F, N) of the transposed frames, so a chunk of several frames reads the weights once.
 
-use super::linear::product;
+use super::matmul::product;
 use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::kernels::{self, Launch};

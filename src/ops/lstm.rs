@@ -5,7 +5,7 @@
 //! attractors (paper 4.2.1) have a zero input, so their `g` is the bias alone. Backward: the same recursion in
 //! reverse, dg_t from (dh_t, dc_t), dW = sum dg_t h_(t-1)^T.
 
-use super::linear::product;
+use super::matmul::product;
 use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::kernels::{self, Launch};

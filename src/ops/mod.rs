@@ -19,6 +19,7 @@ pub mod l2_normalize;
 pub mod layer_norm;
 pub mod linear;
 pub mod lstm;
+pub mod matmul;
 pub mod prelu;
 pub mod spatial_loss;
 pub mod stft;
@@ -28,6 +29,7 @@ use crate::check::Case;
 /// Every case of every op.
 pub fn cases() -> Vec<Case> {
     let groups = [
+        matmul::cases(),
         linear::cases(),
         layer_norm::cases(),
         activation::cases(),
