@@ -54,6 +54,7 @@ const CARD_CRATES: &[(&str, &str)] = &[
 /// Folders and files that may hold `unsafe`: memory, mapped files, signals, vector instructions, disjoint writes.
 const MAY_BE_UNSAFE: &[&str] = &[
     "src/device/",
+    "src/kernels.rs",
     "src/nn/segment.rs",
     "src/ops/",
     "src/signals.rs",

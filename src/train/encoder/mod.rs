@@ -102,7 +102,8 @@ impl Training {
         let (dev, test) = (open_shards(&recipe.data.dev), open_shards(&recipe.data.test));
         let (dev, test) = (dev.context_with(|| "data.dev")?, test.context_with(|| "data.test")?);
         let encoder = Encoder::new(recipe.model.clone(), train.classes().to_vec(), recipe.train.seed)?;
-        let encoder = Encoder { precision, ..encoder.to(device) };
+        let mut encoder = encoder.to(device);
+        encoder.precision = precision;
         let o = &recipe.optimizer;
         let adamw = AdamW { beta1: o.beta1 as f32, beta2: o.beta2 as f32, eps: o.eps as f32 };
         let optimizer = Optimizer::new(&encoder.params, adamw, o.weight_decay, o.clip_norm);
