@@ -1,5 +1,8 @@
 //! Trials beside the case table: what must be caught.
 
+#[path = "own/rooms.rs"]
+mod rooms;
+
 use super::Coverage;
 use libtest_mimic::{Failed, Trial};
 use std::sync::Arc;
@@ -10,8 +13,10 @@ use twnm::tensor::Tensor;
 pub const WITHOUT_KERNELS: &[&str] = &[];
 
 /// All of them.
-pub fn trials(_: &Arc<Coverage>) -> Vec<Trial> {
-    vec![Trial::test("a backward with a missing factor is caught", missing_factor)]
+pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
+    let mut all = vec![Trial::test("a backward with a missing factor is caught", missing_factor)];
+    all.extend(rooms::trials(coverage));
+    all
 }
 
 /// y = x^2 with a gradient that lacks `missing` (1: right).

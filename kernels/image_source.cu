@@ -1,0 +1,299 @@
+// Room impulse responses by the image-source method.   S paths (room, source, receiver) -> y [S, channels, samples]
+//
+//   y[c, n] = sum over the mirror images p = (px, py, pz):  a_c(p) h(n - tau(p))
+//     position   p L + (p even ? s : L - s) - r along each axis, d its length, tau = d rate / c + delay
+//     gains      losses[x][px] losses[y][py] losses[z][pz] exp(-m d / 2) / d times 1, u_y, u_z, u_x  (W, Y, Z, X)
+//     h          81 taps of a sinc under a Hann window: moving with tau, fixed to the samples, or from a table
+//
+//   a block owns 64 samples; its 8 warps share the rows (py, pz); for 32 rows at a time a warp does:
+//     lane: which px of my row arrive here?      (two intervals: in front and behind, by two square roots)
+//     lane: the next of them -> tau, gains       -> up to 32 images, packed into shared memory
+//     all:  for each image: my 2 samples += tap * (4 gains)                     (accumulators in registers)
+//   the 8 warps' sums are added in order and written.
+//
+// 1. Gather, not scatter: every sample is summed by one lane in one order. No atomics, the same bits at every run.
+// 2. No list of images: a block meets only the shell of images that it hears, row by row. Float arithmetic finds the
+//    shell with one sample to spare at both ends, so its rounding cannot lose an image; whether an image is heard and
+//    when it arrives is computed in double precision, as whole samples and a fraction. Single precision would be off
+//    by a thousandth of a sample at the end of a response. The square root is a float one with one Newton step in
+//    double: five double operations, which matters where those are rare.
+// 3. sin(pi (n - tau)) is (-1)^n times a number of the image alone, and cos(pi (n - tau) / 40) of the window is a
+//    product of a pair of the lane and a pair of the image: a tap costs two additions, two FMA and one division. The
+//    lane's sign is applied once, to the sums.
+// 4. 64 samples: an image is met by (64 + 80) / 64 = 2.2 blocks. Wider windows would waste taps outside of the 81
+//    (each lane evaluates both of its samples), narrower ones would repeat the search for rows more often.
+// 5. Late windows have the most images, so they come first: the last blocks to start are the shortest.
+//
+// Per image about 2.2 * 64 * 17 = 2400 FLOP and a hundred to find it; order 30 in a room of 6 x 5 x 3 m has 37,881
+// images: 0.1 GFLOP, or 2.5 to 3 million instructions of a warp. 132 processors of 4 at 1.7 GHz issue 9e11 of those a
+// second: at best 300,000 responses a second, a tenth of that for a goal of 40,000. Memory: the output, 80 KB.
+#include "common.cuh"
+
+constexpr int WINDOW = 64;
+constexpr int WARPS = 8;
+constexpr int PARAMETERS = 24;
+constexpr int HALF = 40;  // taps on either side
+constexpr int TAPS = 81;
+
+enum { MOVING, FIXED, TABLE };
+
+// Places of a path's numbers; those that need more than 24 bits are sums of two. They are read where they are used, once
+// per 32 images from the first-level cache: held in registers they would cost a third of the warps.
+enum {
+    SIZE = 0,
+    SOURCE = 3,
+    RECEIVER = 6,
+    RECEIVER_REST = 9,
+    STEPS_PER_M = 12,
+    RADIUS_SQUARED = 14,
+    DELAY = 16,
+    RATE = 17,
+    AIR = 18,
+    ORDER = 19,
+    SAMPLES = 20
+};
+
+static __device__ __forceinline__ double sum_of_two(const float* path, int first, int second) {
+    return (double)path[first] + (double)path[second];
+}
+
+#ifndef CUEMU
+static __device__ __forceinline__ float quotient(float a, float b) { return __fdividef(a, b); }  // 2 ulp, 2 instructions
+#else
+static inline float quotient(float a, float b) { return a / b; }
+#endif
+
+// (sin pi v, cos pi v), Taylor series after reduction to an eighth of a turn: error below 1e-7 of the result for the
+// sine, of one for the cosine. The library's own carry a path for huge arguments along.
+static __device__ __forceinline__ float2 sine_cosine(float v) {
+    const float quarter = rintf(2.0f * v);
+    const float r = v - 0.5f * quarter, z = r * r;
+    const float sine = r * fmaf(z, fmaf(z, fmaf(z, fmaf(z, 0.08214589f, -0.59926453f), 2.5501640f), -5.1677128f),
+                                3.14159265f);
+    const float cosine = fmaf(z, fmaf(z, fmaf(z, fmaf(z, 0.23533063f, -1.3352628f), 4.0587121f), -4.9348022f), 1.0f);
+    const int n = (int)quarter;
+    const float s = n & 1 ? cosine : sine, c = n & 1 ? sine : cosine;
+    return make_float2(n & 2 ? -s : s, (n + 1) & 2 ? -c : c);
+}
+
+// Image p along an axis, relative to the receiver. pyroomacoustics (TABLE) rounds every step to a float; the product
+// is made in double so that no compiler fuses it with the sum.
+template <int FILTER>
+static __device__ __forceinline__ double image_offset(const float* path, int a, int p) {
+    const float size = path[SIZE + a], source = path[SOURCE + a];
+    const double receiver = sum_of_two(path, RECEIVER + a, RECEIVER_REST + a);
+    if (FILTER == TABLE) {
+        const float corner = (float)((double)p * size);
+        return (double)(corner + (p & 1 ? size - source : source)) - receiver;
+    }
+    return (double)p * size + (p & 1 ? (double)size - source : (double)source) - receiver;
+}
+
+// The images of one row that may arrive in a shell: px = first[0].. and then first[1].., count[] of each.
+struct Candidates {
+    int first[2], count[2];
+};
+
+static __device__ __forceinline__ Candidates candidates(const float* path, float near, float far, float yz_squared,
+                                                        int limit) {
+    const float outer = far * far - yz_squared, inner = near * near - yz_squared;
+    Candidates c = {{0, 0}, {0, 0}};
+    if (outer <= 0.0f || limit < 0) return c;
+    // Image p lies in [p L, (p + 1) L]: cells that the two pieces of the line touch.
+    const float x = path[RECEIVER], cells = 1.0f / path[SIZE];
+    const float reach = sqrtf(outer), gap = inner > 0.0f ? sqrtf(inner) : 0.0f;
+    const int low_first = (int)floorf((x - reach) * cells), low_last = (int)floorf((x - gap) * cells);
+    const int high_first = max((int)floorf((x + gap) * cells), low_last + 1);
+    const int high_last = (int)floorf((x + reach) * cells);
+    c.first[0] = max(low_first, -limit);
+    c.first[1] = max(high_first, -limit);
+    c.count[0] = max(min(low_last, limit) - c.first[0] + 1, 0);
+    c.count[1] = max(min(high_last, limit) - c.first[1] + 1, 0);
+    return c;
+}
+
+// What the sample loop needs of an image, as 8 floats: whole samples behind the window's start, two numbers of its
+// taps, and the gains of W, Y, Z, X.
+struct Image {
+    float position, fraction, cosine, sine, gain[4];
+};
+
+// Fills in time and gains of the image at x (row at y, z) and says whether this window hears it.
+template <int FILTER>
+static __device__ __forceinline__ bool make_image(Image& image, const float* path, double x, float y, float z,
+                                                  double yz_squared, float amplitude, int start) {
+    const double squared = x * x + yz_squared;
+    const float root = sqrtf((float)squared), inverse = 1.0f / root;
+    const double rest = squared - (double)root * root;
+    const double distance = (double)root + rest * (0.5 * inverse);
+    double tau = distance * sum_of_two(path, STEPS_PER_M, STEPS_PER_M + 1) + path[DELAY];
+    if (FILTER == TABLE) {
+        const float seconds = (float)(tau / path[RATE]);
+        tau = (float)((double)path[RATE] * seconds);
+    }
+    const double whole = floor(tau);
+    const int position = (int)whole - start;
+    const float fraction = (float)(tau - whole);
+    const bool is_far = squared >= sum_of_two(path, RADIUS_SQUARED, RADIUS_SQUARED + 1);
+    if (is_far || position < -HALF || position >= WINDOW + HALF || amplitude == 0.0f) return false;
+    image.position = (float)position;
+    float w = amplitude * inverse;
+    if (path[AIR] != 0.0f) w *= expf(path[AIR] * (float)distance);
+    if (FILTER == TABLE) {
+        const float phase = (float)((1.0 - (double)fraction) * 20.0), row = floorf(phase);
+        image.fraction = phase - row;
+        image.cosine = row;
+        image.sine = 0.0f;
+    } else {
+        // At a whole delay the quotient is 0/0; a hundred-millionth of a sample beside it, it is not.
+        const float f = fminf(fmaxf(fraction, 1e-8f), 1.0f - 5.9604645e-8f);
+        const float2 turn = sine_cosine((FILTER == MOVING ? (float)position + f : (float)position) * (1.0f / HALF));
+        image.fraction = f;
+        image.sine = 0.5f * turn.x;
+        image.cosine = 0.5f * turn.y;
+        w *= sine_cosine(f).x * (position & 1 ? -0.31830989f : 0.31830989f);
+    }
+    image.gain[0] = w;
+    image.gain[1] = w * (y * inverse);
+    image.gain[2] = w * (z * inverse);
+    image.gain[3] = w * ((float)x * inverse);
+    return true;
+}
+
+// Sum over the lanes before this one and this one.
+static __device__ __forceinline__ int running_count(int v, int lane) {
+#pragma unroll
+    for (int offset = 1; offset < 32; offset *= 2) {
+        const int before = __shfl_up_sync(0xffffffffu, v, offset);
+        if (lane >= offset) v += before;
+    }
+    return v;
+}
+
+// The two samples of a lane: where they are on the window's circle, and their sums.
+struct Samples {
+    float at[2], cosine[2], sine[2], sum[2][4];
+};
+
+template <int FILTER>
+static __device__ __forceinline__ void hear(Samples& mine, const float* image, const float* table) {
+    const Pack4 head = load4(image), gain = load4(image + 4);
+#pragma unroll
+    for (int q = 0; q < 2; q++) {
+        const float j = mine.at[q] - head.v[0];
+        float tap;
+        if (FILTER == TABLE) {
+            const bool inside = fabsf(j) <= (float)HALF;
+            const float* row = table + (int)head.v[2] * TAPS + (inside ? (int)j + HALF : 0);
+            tap = inside ? fmaf(head.v[1], row[TAPS] - row[0], row[0]) : 0.0f;
+        } else {
+            const float w = fmaf(mine.cosine[q], head.v[2], fmaf(mine.sine[q], head.v[3], 0.5f));
+            tap = j > -(float)HALF && j <= (float)HALF ? quotient(w, head.v[1] - j) : 0.0f;
+        }
+#pragma unroll
+        for (int c = 0; c < 4; c++) mine.sum[q][c] = fmaf(tap, gain.v[c], mine.sum[q][c]);
+    }
+}
+
+// All images of the rows of this warp that arrive in the window.
+template <int FILTER>
+static __device__ __forceinline__ void walk(Samples& mine, float* packed, const float* path, const float* losses,
+                                            const float* table, int reach, int start, int lane, int warp) {
+    const float m_per_step = 1.0f / path[STEPS_PER_M];
+    const float far = ((float)(start + WINDOW + HALF + 1) - path[DELAY]) * m_per_step;
+    const float near = fmaxf((float)(start - HALF - 1) - path[DELAY], 0.0f) * m_per_step;
+    if (far <= 0.0f) return;
+    const int most = min(reach, (int)path[ORDER]), width = 2 * reach + 1;
+    const int ys = min(most, (int)(far / path[SIZE + 1]) + 1), zs = min(most, (int)(far / path[SIZE + 2]) + 1);
+    const int row_length = 2 * ys + 1, rows = row_length * (2 * zs + 1);
+    for (int base = warp * 32; base < rows; base += WARPS * 32) {
+        const int row = min(base + lane, rows - 1);
+        const int py = row % row_length - ys, pz = row / row_length - zs;
+        const double y = image_offset<FILTER>(path, 1, py), z = image_offset<FILTER>(path, 2, pz);
+        const double yz_squared = z * z + y * y;
+        const float loss = losses[width + reach + py] * losses[2 * width + reach + pz];
+        const bool is_mine = base + lane < rows && loss != 0.0f;
+        const int left = (int)path[ORDER] - (py < 0 ? -py : py) - (pz < 0 ? -pz : pz);
+        const Candidates c = candidates(path, near, far, (float)yz_squared, is_mine ? min(left, reach) : -1);
+        const int count = c.count[0] + c.count[1];
+        const int steps = (int)warp_max((float)count);
+        for (int k = 0; k < steps; k++) {
+            Image image;
+            bool is_heard = false;
+            if (k < count) {
+                const int p = k < c.count[0] ? c.first[0] + k : c.first[1] + k - c.count[0];
+                is_heard = make_image<FILTER>(image, path, image_offset<FILTER>(path, 0, p), (float)y, (float)z,
+                                              yz_squared, losses[reach + p] * loss, start);
+            }
+            const int rank = running_count(is_heard, lane);
+            const int total = __shfl_sync(0xffffffffu, rank, 31);
+            if (is_heard) {
+                float* const to = packed + 8 * (rank - 1);
+                store4(to, {{image.position, image.fraction, image.cosine, image.sine}});
+                store4(to + 4, {{image.gain[0], image.gain[1], image.gain[2], image.gain[3]}});
+            }
+            __syncwarp();
+#pragma unroll 2
+            for (int i = 0; i < total; i++) hear<FILTER>(mine, packed + 8 * i, table);
+            __syncwarp();
+        }
+    }
+}
+
+template <int FILTER>
+static __device__ __forceinline__ void respond(float* y, const float* paths, const float* losses, const float* table,
+                                               int channels, int samples, int reach) {
+    SHARED(float, packed, WARPS * 32 * 8);
+    SHARED(float, sums, WARPS * WINDOW * 4);
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    const int start = (gridDim.x - 1 - blockIdx.x) * WINDOW;
+    const float* const path = paths + (long long)blockIdx.y * PARAMETERS;
+    const int heard = (int)path[SAMPLES];
+    Samples mine;
+#pragma unroll
+    for (int q = 0; q < 2; q++) {
+        mine.at[q] = (float)(lane + 32 * q);
+        const float2 turn = sine_cosine(mine.at[q] * (1.0f / HALF));
+        mine.sine[q] = turn.x;
+        mine.cosine[q] = turn.y;
+#pragma unroll
+        for (int c = 0; c < 4; c++) mine.sum[q][c] = 0.0f;
+    }
+    if (start < heard)
+        walk<FILTER>(mine, packed + warp * 32 * 8, path, losses + (long long)blockIdx.y * 3 * (2 * reach + 1), table,
+                     reach, start, lane, warp);
+    const float sign = FILTER != TABLE && (lane & 1) ? -1.0f : 1.0f;
+#pragma unroll
+    for (int q = 0; q < 2; q++)
+#pragma unroll
+        for (int c = 0; c < 4; c++) sums[(warp * 4 + c) * WINDOW + 32 * q + lane] = sign * mine.sum[q][c];
+    __syncthreads();
+    const int n = threadIdx.x % WINDOW, channel = threadIdx.x / WINDOW;
+    if (channel < channels && start + n < samples) {
+        float total = 0.0f;
+        for (int w = 0; w < WARPS; w++) total += sums[(w * 4 + channel) * WINDOW + n];
+        y[((long long)blockIdx.y * channels + channel) * samples + start + n] = start + n < heard ? total : 0.0f;
+    }
+}
+
+// paths [S, 24], losses [S, 3, 2 reach + 1] -> y [S, channels, samples]; the window moves with the delay.
+// Grid: windows of 64 samples, S.
+extern "C" __global__ void __launch_bounds__(256, 3)
+image_source_moving_f32(float* y, const float* paths, const float* losses, int channels, int samples, int reach) {
+    respond<MOVING>(y, paths, losses, nullptr, channels, samples, reach);
+}
+
+// paths [S, 24], losses [S, 3, 2 reach + 1] -> y [S, channels, samples]; the window stays on the samples.
+// Grid: windows of 64 samples, S.
+extern "C" __global__ void __launch_bounds__(256, 3)
+image_source_fixed_f32(float* y, const float* paths, const float* losses, int channels, int samples, int reach) {
+    respond<FIXED>(y, paths, losses, nullptr, channels, samples, reach);
+}
+
+// paths [S, 24], losses [S, 3, 2 reach + 1], table [22, 81] (windowed taps by twentieths of a sample)
+// -> y [S, channels, samples]; pyroomacoustics' arithmetic. Grid: windows of 64 samples, S.
+extern "C" __global__ void __launch_bounds__(256, 2)
+image_source_table_f32(float* y, const float* paths, const float* losses, const float* table, int channels, int samples,
+                       int reach) {
+    respond<TABLE>(y, paths, losses, table, channels, samples, reach);
+}
