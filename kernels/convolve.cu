@@ -116,7 +116,8 @@ convolve_response_f32(float* spectra, const float* responses, const float* roots
         im[i] = is_there ? h[taps + tap] : 0.0f;
     }
     transform<false>(re, im, roots);
-    float2* const to = reinterpret_cast<float2*>(spectra) + ((voice * 2 + pair) * (long long)partitions + blockIdx.x) * N;
+    const long long place = (voice * 2 + pair) * (long long)partitions + blockIdx.x;
+    float2* const to = reinterpret_cast<float2*>(spectra) + place * N;
     for (int k = threadIdx.x; k < N; k += THREADS) to[k] = make_float2(re[k], im[k]);
 }
 

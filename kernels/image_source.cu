@@ -6,8 +6,8 @@
 //     h          81 taps of a sinc under a Hann window: moving with tau, fixed to the samples, or from a table
 //
 //   a block owns 64 samples; its 8 warps share the rows (py, pz); for 32 rows at a time a warp does:
-//     lane: which px of my row arrive here?      (two intervals: in front and behind, by two square roots)
-//     lane: the next of them -> tau, gains       -> up to 32 images, packed into shared memory
+//     lane: which px of my row arrive here?      (two intervals, in front and behind, by two square roots)
+//     lane: one of the images of all 32 rows -> tau, gains -> shared memory, 32 at a time
 //     all:  for each image: my 2 samples += tap * (4 gains)                     (accumulators in registers)
 //   the 8 warps' sums are added in order and written.
 //
@@ -17,16 +17,19 @@
 //    when it arrives is computed in double precision, as whole samples and a fraction. Single precision would be off
 //    by a thousandth of a sample at the end of a response. The square root is a float one with one Newton step in
 //    double: five double operations, which matters where those are rare.
-// 3. sin(pi (n - tau)) is (-1)^n times a number of the image alone, and cos(pi (n - tau) / 40) of the window is a
-//    product of a pair of the lane and a pair of the image: a tap costs two additions, two FMA and one division. The
-//    lane's sign is applied once, to the sums.
-// 4. 64 samples: an image is met by (64 + 80) / 64 = 2.2 blocks. Wider windows would waste taps outside of the 81
+// 3. A row that touches the shell has many images, the others two or three: lanes take images by the running sum of
+//    the counts (a search by five shuffles), which needs a third of the passes of a row per lane.
+// 4. sin(pi (n - tau)) is (-1)^n times a number of the image alone, and cos(pi (n - tau) / 40) of the window is a
+//    product of a pair of the lane and a pair of the image: a tap costs two additions, two FMA, and both taps of a
+//    lane one reciprocal. The lane's sign is applied once, to the sums.
+// 5. 64 samples: an image is met by (64 + 80) / 64 = 2.2 blocks. Wider windows would waste taps outside of the 81
 //    (each lane evaluates both of its samples), narrower ones would repeat the search for rows more often.
-// 5. Late windows have the most images, so they come first: the last blocks to start are the shortest.
+// 6. Late windows have the most images, so they come first: the last blocks to start are the shortest.
 //
-// Per image about 2.2 * 64 * 17 = 2400 FLOP and a hundred to find it; order 30 in a room of 6 x 5 x 3 m has 37,881
-// images: 0.1 GFLOP, or 2.5 to 3 million instructions of a warp. 132 processors of 4 at 1.7 GHz issue 9e11 of those a
-// second: at best 300,000 responses a second, a tenth of that for a goal of 40,000. Memory: the output, 80 KB.
+// Order 30 in a room of 6 x 5 x 3 m: 37,881 images, met 86,000 times at 36 instructions of a warp, found in 8,800
+// groups of rows at 260 and 4,600 batches at 210: 6.4 million instructions, 0.1 GFLOP. 132 processors of 4 at 1.7 GHz
+// issue 9e11 instructions a second: 140,000 responses at best; 40,000 need 28 % of that. A response of 0.5 s (257,000
+// images) takes 29 million. Memory: the output, 16 bytes per sample, and some kilobytes of tables.
 #include "common.cuh"
 
 constexpr int WINDOW = 64;
@@ -37,8 +40,8 @@ constexpr int TAPS = 81;
 
 enum { MOVING, FIXED, TABLE };
 
-// Places of a path's numbers; those that need more than 24 bits are sums of two. They are read where they are used, once
-// per 32 images from the first-level cache: held in registers they would cost a third of the warps.
+// Places of a path's numbers; those that need more than 24 bits are sums of two. They are read where they are used,
+// once per 32 images, from the first-level cache: held in registers they would cost a third of the warps.
 enum {
     SIZE = 0,
     SOURCE = 3,
@@ -58,7 +61,8 @@ static __device__ __forceinline__ double sum_of_two(const float* path, int first
 }
 
 #ifndef CUEMU
-static __device__ __forceinline__ float quotient(float a, float b) { return __fdividef(a, b); }  // 2 ulp, 2 instructions
+// 2 ulp, and no slow path for denormal results.
+static __device__ __forceinline__ float quotient(float a, float b) { return __fdividef(a, b); }
 #else
 static inline float quotient(float a, float b) { return a / b; }
 #endif
@@ -99,12 +103,17 @@ static __device__ __forceinline__ Candidates candidates(const float* path, float
     const float outer = far * far - yz_squared, inner = near * near - yz_squared;
     Candidates c = {{0, 0}, {0, 0}};
     if (outer <= 0.0f || limit < 0) return c;
-    // Image p lies in [p L, (p + 1) L]: cells that the two pieces of the line touch.
-    const float x = path[RECEIVER], cells = 1.0f / path[SIZE];
+    const float size = path[SIZE], source = path[SOURCE], x = path[RECEIVER], cells = 1.0f / size;
     const float reach = sqrtf(outer), gap = inner > 0.0f ? sqrtf(inner) : 0.0f;
-    const int low_first = (int)floorf((x - reach) * cells), low_last = (int)floorf((x - gap) * cells);
-    const int high_first = max((int)floorf((x + gap) * cells), low_last + 1);
-    const int high_last = (int)floorf((x + reach) * cells);
+    auto cell = [&](float at) { return (int)floorf((x + at) * cells); };
+    auto image = [&](int p) { return p * size + (p & 1 ? size - source : source) - x; };
+    // Image p lies in cell [p L, (p + 1) L]: only those of the outermost cells can lie outside of the shell.
+    int low_first = cell(-reach), low_last = cell(-gap), high_first = cell(gap), high_last = cell(reach);
+    low_first += image(low_first) < -reach;
+    low_last -= image(low_last) > -gap;
+    high_first += image(high_first) < gap;
+    high_last -= image(high_last) > reach;
+    high_first = max(high_first, low_last + 1);
     c.first[0] = max(low_first, -limit);
     c.first[1] = max(high_first, -limit);
     c.count[0] = max(min(low_last, limit) - c.first[0] + 1, 0);
@@ -118,12 +127,12 @@ struct Image {
     float position, fraction, cosine, sine, gain[4];
 };
 
-// Fills in time and gains of the image at x (row at y, z) and says whether this window hears it.
+// Time and gains of the image at x of the row at y and z; without gains when it is not heard at all.
 template <int FILTER>
-static __device__ __forceinline__ bool make_image(Image& image, const float* path, double x, float y, float z,
-                                                  double yz_squared, float amplitude, int start) {
+static __device__ __forceinline__ Image make_image(const float* path, double x, float y, float z, double yz_squared,
+                                                   float amplitude, int start) {
     const double squared = x * x + yz_squared;
-    const float root = sqrtf((float)squared), inverse = 1.0f / root;
+    const float inverse = rsqrtf((float)squared), root = (float)squared * inverse;
     const double rest = squared - (double)root * root;
     const double distance = (double)root + rest * (0.5 * inverse);
     double tau = distance * sum_of_two(path, STEPS_PER_M, STEPS_PER_M + 1) + path[DELAY];
@@ -134,11 +143,10 @@ static __device__ __forceinline__ bool make_image(Image& image, const float* pat
     const double whole = floor(tau);
     const int position = (int)whole - start;
     const float fraction = (float)(tau - whole);
-    const bool is_far = squared >= sum_of_two(path, RADIUS_SQUARED, RADIUS_SQUARED + 1);
-    if (is_far || position < -HALF || position >= WINDOW + HALF || amplitude == 0.0f) return false;
-    image.position = (float)position;
-    float w = amplitude * inverse;
+    float w = squared < sum_of_two(path, RADIUS_SQUARED, RADIUS_SQUARED + 1) ? amplitude * inverse : 0.0f;
     if (path[AIR] != 0.0f) w *= expf(path[AIR] * (float)distance);
+    Image image;
+    image.position = (float)position;
     if (FILTER == TABLE) {
         const float phase = (float)((1.0 - (double)fraction) * 20.0), row = floorf(phase);
         image.fraction = phase - row;
@@ -157,11 +165,11 @@ static __device__ __forceinline__ bool make_image(Image& image, const float* pat
     image.gain[1] = w * (y * inverse);
     image.gain[2] = w * (z * inverse);
     image.gain[3] = w * ((float)x * inverse);
-    return true;
+    return image;
 }
 
 // Sum over the lanes before this one and this one.
-static __device__ __forceinline__ int running_count(int v, int lane) {
+static __device__ __forceinline__ int running_sum(int v, int lane) {
 #pragma unroll
     for (int offset = 1; offset < 32; offset *= 2) {
         const int before = __shfl_up_sync(0xffffffffu, v, offset);
@@ -178,21 +186,30 @@ struct Samples {
 template <int FILTER>
 static __device__ __forceinline__ void hear(Samples& mine, const float* image, const float* table) {
     const Pack4 head = load4(image), gain = load4(image + 4);
+    float j[2], tap[2];
 #pragma unroll
-    for (int q = 0; q < 2; q++) {
-        const float j = mine.at[q] - head.v[0];
-        float tap;
-        if (FILTER == TABLE) {
-            const bool inside = fabsf(j) <= (float)HALF;
-            const float* row = table + (int)head.v[2] * TAPS + (inside ? (int)j + HALF : 0);
-            tap = inside ? fmaf(head.v[1], row[TAPS] - row[0], row[0]) : 0.0f;
-        } else {
-            const float w = fmaf(mine.cosine[q], head.v[2], fmaf(mine.sine[q], head.v[3], 0.5f));
-            tap = j > -(float)HALF && j <= (float)HALF ? quotient(w, head.v[1] - j) : 0.0f;
+    for (int q = 0; q < 2; q++) j[q] = mine.at[q] - head.v[0];
+    if (FILTER == TABLE) {
+#pragma unroll
+        for (int q = 0; q < 2; q++) {
+            const bool inside = fabsf(j[q]) <= (float)HALF;
+            const float* row = table + (int)head.v[2] * TAPS + (inside ? (int)j[q] + HALF : 0);
+            tap[q] = inside ? fmaf(head.v[1], row[TAPS] - row[0], row[0]) : 0.0f;
         }
+    } else {
+        // Both quotients from one: 1 / x = y / (x y).
+        const float x[2] = {head.v[1] - j[0], head.v[1] - j[1]};
+        const float both = quotient(1.0f, x[0] * x[1]);
 #pragma unroll
-        for (int c = 0; c < 4; c++) mine.sum[q][c] = fmaf(tap, gain.v[c], mine.sum[q][c]);
+        for (int q = 0; q < 2; q++) {
+            const float w = fmaf(mine.cosine[q], head.v[2], fmaf(mine.sine[q], head.v[3], 0.5f));
+            tap[q] = fabsf(x[q]) <= (float)HALF ? w * (x[1 - q] * both) : 0.0f;
+        }
     }
+#pragma unroll
+    for (int q = 0; q < 2; q++)
+#pragma unroll
+        for (int c = 0; c < 4; c++) mine.sum[q][c] = fmaf(tap[q], gain.v[c], mine.sum[q][c]);
 }
 
 // All images of the rows of this warp that arrive in the window.
@@ -215,26 +232,32 @@ static __device__ __forceinline__ void walk(Samples& mine, float* packed, const 
         const bool is_mine = base + lane < rows && loss != 0.0f;
         const int left = (int)path[ORDER] - (py < 0 ? -py : py) - (pz < 0 ? -pz : pz);
         const Candidates c = candidates(path, near, far, (float)yz_squared, is_mine ? min(left, reach) : -1);
-        const int count = c.count[0] + c.count[1];
-        const int steps = (int)warp_max((float)count);
-        for (int k = 0; k < steps; k++) {
-            Image image;
-            bool is_heard = false;
-            if (k < count) {
-                const int p = k < c.count[0] ? c.first[0] + k : c.first[1] + k - c.count[0];
-                is_heard = make_image<FILTER>(image, path, image_offset<FILTER>(path, 0, p), (float)y, (float)z,
-                                              yz_squared, losses[reach + p] * loss, start);
-            }
-            const int rank = running_count(is_heard, lane);
-            const int total = __shfl_sync(0xffffffffu, rank, 31);
-            if (is_heard) {
-                float* const to = packed + 8 * (rank - 1);
-                store4(to, {{image.position, image.fraction, image.cosine, image.sine}});
-                store4(to + 4, {{image.gain[0], image.gain[1], image.gain[2], image.gain[3]}});
-            }
+        const int count = c.count[0] + c.count[1], end = running_sum(count, lane);
+        const int total = __shfl_sync(0xffffffffu, end, 31);
+        for (int done = 0; done < total; done += 32) {
+            // Rows have many images or none: lanes take images, not rows. Mine is number k of the row of lane `owner`.
+            const int number = min(done + lane, total - 1);
+            int owner = 0;
+#pragma unroll
+            for (int step = 16; step > 0; step /= 2)
+                owner += __shfl_sync(0xffffffffu, end, owner + step - 1) <= number ? step : 0;
+            const int k = number - __shfl_sync(0xffffffffu, end - count, owner);
+            const int lows = __shfl_sync(0xffffffffu, c.count[0], owner);
+            const int low = __shfl_sync(0xffffffffu, c.first[0], owner);
+            const int high = __shfl_sync(0xffffffffu, c.first[1], owner);
+            const int p = k < lows ? low + k : high + k - lows;
+            const double squared = __shfl_sync(0xffffffffu, yz_squared, owner);
+            const float row_y = __shfl_sync(0xffffffffu, (float)y, owner);
+            const float row_z = __shfl_sync(0xffffffffu, (float)z, owner);
+            const float amplitude = __shfl_sync(0xffffffffu, loss, owner) * losses[reach + p];
+            const Image image = make_image<FILTER>(path, image_offset<FILTER>(path, 0, p), row_y, row_z, squared,
+                                                   amplitude, start);
+            store4(packed + 8 * lane, {{image.position, image.fraction, image.cosine, image.sine}});
+            store4(packed + 8 * lane + 4, {{image.gain[0], image.gain[1], image.gain[2], image.gain[3]}});
             __syncwarp();
+            const int heard = min(total - done, 32);
 #pragma unroll 2
-            for (int i = 0; i < total; i++) hear<FILTER>(mine, packed + 8 * i, table);
+            for (int i = 0; i < heard; i++) hear<FILTER>(mine, packed + 8 * i, table);
             __syncwarp();
         }
     }
