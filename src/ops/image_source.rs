@@ -7,6 +7,7 @@
 
 use crate::device::Device;
 use crate::kernels::{self, Launch};
+use crate::ops::convolve::convolve;
 use crate::tensor::Tensor;
 
 /// What a whole and a fractional delay are turned into.
@@ -113,4 +114,45 @@ pub fn image_source(device: Device, paths: &[Path], taps: &Taps, channels: usize
         }
     }
     y
+}
+
+/// Samples by which rows are extended for the high-pass, at each end.
+const EXTENSION: usize = 9;
+
+fn lengths_on(device: Device, lengths: &[usize]) -> Tensor {
+    let lengths: Vec<f32> = lengths.iter().map(|&n| n as f32).collect();
+    Tensor::from_slice(&[lengths.len()], &lengths).to(device)
+}
+
+/// Joins `responses` `[S * bands, 4, longest]` of octave bands: each through its row of `bank`
+/// `[S * bands, 2 longest - 1]` (middle tap `longest - 1`), then the sum over the bands of a source, of which the first
+/// `lengths[s]` samples are kept: `[S, channels, longest]`.
+#[track_caller]
+pub fn join_bands(responses: &Tensor, bank: &Tensor, lengths: &[usize], channels: usize) -> Tensor {
+    let [paths, _, longest] = responses.dims("join_bands responses");
+    bank.expect_shape("join_bands bank", &[paths, 2 * longest - 1]);
+    let sources = lengths.len();
+    assert!(paths.is_multiple_of(sources), "join_bands: {paths} responses of {sources} sources");
+    let filtered = convolve(bank, responses);
+    let mut y = responses.like(&[sources, channels, longest]);
+    let lengths = lengths_on(responses.device(), lengths);
+    let [s, b, c, n] = [sources, paths / sources, channels, longest].map(|n| n as i32);
+    let launch = Launch::elements(sources * channels * longest, 256);
+    kernels::image_source_bands_f32(launch, &mut y, &filtered, &lengths, s, b, c, n);
+    y
+}
+
+/// Zero-phase high-pass of `responses` `[S, channels, longest]` over their `lengths`: an order-2 filter forward and
+/// backward, b = n (1, -2, 1), a = (1, a1, a2), given as `[n, a1, a2]`.
+#[track_caller]
+pub fn high_pass(mut responses: Tensor, lengths: &[usize], filter: [f64; 3]) -> Tensor {
+    let [sources, channels, longest] = responses.dims("high_pass responses");
+    assert_eq!(lengths.len(), sources, "high_pass: one length per source");
+    let filter = Tensor::from_slice(&[6], filter.map(in_two).as_flattened()).to(responses.device());
+    let mut forward = responses.like(&[sources, channels, longest + 2 * EXTENSION]);
+    let lengths = lengths_on(responses.device(), lengths);
+    let launch = Launch::elements(sources * channels, 32);
+    let [s, c, n] = [sources, channels, longest].map(|n| n as i32);
+    kernels::image_source_high_pass_f32(launch, &mut responses, &mut forward, &lengths, &filter, s, c, n);
+    responses
 }
