@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 const HEAD: &str = "extern \"C\" __global__ void ";
-const INCLUDES: [&str; 2] = ["common.cuh", "ptx.cuh"];
+const INCLUDES: [&str; 6] =
+    ["attention_bf16.cuh", "attention_float.cuh", "attention_tiles.cuh", "common.cuh", "ptx.cuh", "tile.cuh"];
 
 enum Param {
     Input(&'static str),

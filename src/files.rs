@@ -9,6 +9,15 @@ use std::path::{Path, PathBuf};
 /// same folder is filled by `fill`, synced, renamed over `path`, and the folder is synced. On any error
 /// the temporary file is removed and `path` is as it was. Missing parent folders are created.
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<()> {
+    // A temporary file is private; a result is as readable as any other new file.
+    write_with_mode(path, 0o644, fill)
+}
+
+fn write_with_mode(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
+) -> Result<()> {
     crate::signals::survive_file_limits();
     let folder = parent(path);
     std::fs::create_dir_all(&folder).map_err(|e| Error::io("create folder", &folder, &e))?;
@@ -19,8 +28,7 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> std
         fill(&mut out).and_then(|()| out.flush()).map_err(io)?;
     }
     use std::os::unix::fs::PermissionsExt;
-    // A temporary file is private; a result is as readable as any other new file.
-    temporary.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(io)?;
+    temporary.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(io)?;
     temporary.as_file().sync_all().map_err(io)?;
     temporary.persist(path).map_err(|e| io(e.error))?;
     sync_folder(&folder)
@@ -29,6 +37,11 @@ pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> std
 /// [`write_atomic`] for bytes that are already there.
 pub fn write_bytes_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic(path, |out| out.write_all(bytes))
+}
+
+/// [`write_bytes_atomic`] for a file that only this user may read.
+pub fn write_bytes_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_with_mode(path, 0o600, |out| out.write_all(bytes))
 }
 
 /// Makes renames and removals in `folder` durable.

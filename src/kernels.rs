@@ -3,7 +3,7 @@
 //! A launcher checks that its tensors have the right type and lie on one device, and hands the same argument list to
 //! the emulator or to the driver. Everything that differs between those two is below this line; ops never see it.
 
-use crate::device::Device;
+use crate::device::{Device, cuda, raise};
 use crate::tensor::{DType, Tensor};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -58,6 +58,11 @@ impl Launch {
     #[track_caller]
     pub fn elements(n: usize, threads: usize) -> Launch {
         Launch::new([n.div_ceil(threads), 1, 1], threads)
+    }
+    /// As many blocks as it takes for one thread per four elements.
+    #[track_caller]
+    pub fn quads(n: usize) -> Launch {
+        Launch::elements(n.div_ceil(4), 256)
     }
     /// With dynamic shared memory.
     pub fn shared(self, bytes: usize) -> Launch {
@@ -139,8 +144,18 @@ impl<'a> Call<'a> {
         match self.device.expect("a kernel has tensors") {
             Device::Host => unreachable!("{}: host tensors have no address", self.kernel.name),
             Device::Emu => self.emulate(&mut args),
-            Device::Cuda(n) => panic!("cuda:{n} was never opened"),
+            Device::Cuda(ordinal) => self.put_into_stream(ordinal, &mut args),
         }
+    }
+
+    fn put_into_stream(&self, ordinal: u8, args: &mut [*mut std::ffi::c_void]) {
+        let Kernel { name, file, source, .. } = *self.kernel;
+        let kernel = cuda::KernelRef { name, file, source: SOURCES[source].1 };
+        let (grid, block) = (self.launch.grid, [self.launch.threads, 1, 1]);
+        // SAFETY: the launcher was generated from the kernel's signature; memory is freed in the order of the stream.
+        let result = cuda::open(ordinal)
+            .and_then(|gpu| unsafe { gpu.launch(&kernel, grid, block, self.launch.shared_bytes, args) });
+        result.unwrap_or_else(|error| raise(error));
     }
 
     #[cfg(feature = "emu")]

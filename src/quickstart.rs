@@ -9,6 +9,7 @@
 
 use crate::audio::{Audio, SAMPLE_RATE, foa, wav};
 use crate::config;
+use crate::device::Device;
 use crate::encoder::Encoder;
 use crate::error::{Context, Error, Result};
 use crate::eval::encoder::{Evaluation, SCORE_TABLE_NOTE, TrainingScorer, evaluate, predict_clip, score_table};
@@ -82,7 +83,7 @@ impl Quickstart<'_> {
         let settings = config::to_toml(&recipe);
         let clips = recipe.train.steps * recipe.train.batch as u64;
         say(&format!("training a spatial encoder on {clips} clips"));
-        let training = Training::new(recipe)?;
+        let training = Training::new(recipe, Device::Host)?;
         let facts = training.describe();
         let run = self.out.join(QUICKSTART_ENCODER);
         let encoder = training.run(&run, Resume::Auto, &TrainingScorer)?;

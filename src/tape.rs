@@ -7,9 +7,10 @@
 //! A tape can also *keep* the outputs of expensive ops during a first pass and replay them in a second one
 //! ([`Tape::keeping`], [`Tape::replaying`]): that is how activation checkpointing avoids recomputing attention.
 
-use crate::device::simd::slices::accumulate;
+use crate::device::{Device, simd::slices};
 use crate::error::{Error, Kind, Result};
-use crate::tensor::Tensor;
+use crate::kernels::{self, Launch};
+use crate::tensor::{DType, Tensor};
 
 /// Identity of a tracked value on its tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +203,7 @@ impl Grads {
         match &mut self.slots[id.0 as usize] {
             Some(sum) => {
                 assert_eq!(sum.shape(), gradient.shape(), "two gradients of one value differ in shape");
-                accumulate(sum.data_mut(), gradient.data());
+                accumulate(sum, &gradient);
             }
             empty => *empty = Some(gradient),
         }
@@ -229,6 +230,20 @@ impl Grads {
         }
         Err(Error::new(Kind::Internal, format!("no gradient reached: {}", without.join(", "))))
     }
+}
+
+/// sum += x, where they lie.
+#[track_caller]
+fn accumulate(sum: &mut Tensor, x: &Tensor) {
+    if sum.device() == Device::Host {
+        return slices::accumulate(sum.data_mut(), x.data());
+    }
+    sum.unshare();
+    let kernel = match sum.dtype() {
+        DType::F32 => kernels::elementwise_accumulate_f32,
+        DType::Bf16 => kernels::elementwise_accumulate_bf16,
+    };
+    kernel(Launch::quads(x.len()), sum, x, x.len() as i64);
 }
 
 #[cfg(test)]

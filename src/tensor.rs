@@ -4,7 +4,7 @@
 //! the memory of activations and frozen weights; kernels compute in f32. There are no generics over it: ops pick a
 //! kernel by [`Tensor::dtype`].
 
-use crate::device::{Device, buffer::Buffer};
+use crate::device::{Device, buffer::Buffer, cublaslt::Place};
 use std::fmt;
 use std::sync::Arc;
 
@@ -122,9 +122,11 @@ impl Tensor {
     pub fn scalar(value: f32) -> Tensor {
         Tensor::from_slice(&[], &[value])
     }
-    /// A tensor over part of a shared buffer.
-    pub(crate) fn from_buffer(shape: Shape, buffer: Arc<Buffer>, offset: usize) -> Tensor {
-        Tensor { shape, dtype: DType::F32, buffer, offset }
+    /// A view of the numbers from `offset` on, under another shape.
+    #[track_caller]
+    pub fn part(&self, offset: usize, shape: Shape) -> Tensor {
+        assert!(offset + shape.len() <= self.len(), "{shape:?} at {offset} of {:?}", self.shape);
+        Tensor { shape, offset: self.offset + offset, ..self.clone() }
     }
     /// The device that holds the data.
     pub fn device(&self) -> Device {
@@ -138,6 +140,14 @@ impl Tensor {
     #[track_caller]
     pub(crate) fn address(&self) -> u64 {
         self.buffer.address() + (self.offset * self.dtype.bytes()) as u64
+    }
+    /// The place on a GPU, as cuBLASLt takes it. Panics elsewhere.
+    #[track_caller]
+    pub(crate) fn place(&self) -> Place<'_> {
+        match &*self.buffer {
+            Buffer::Cuda(block) => Place { block, offset: self.offset * self.dtype.bytes() },
+            other => panic!("a tensor on {:?} has no place on a GPU", other.device()),
+        }
     }
     /// Whether no other tensor shares the numbers: only then may a kernel write to them.
     pub(crate) fn is_unshared(&self) -> bool {

@@ -35,7 +35,7 @@ enum Bench {
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     commands::start_logging();
-    commands::exit_with(match cli.command {
+    commands::exit_with(|| match cli.command {
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Listen(args) => commands::listen::run(args),
         Command::Quickstart(args) => commands::quickstart::run(args),

@@ -23,7 +23,7 @@ enum Command {
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     shared::start_logging();
-    shared::exit_with(match cli.command {
+    shared::exit_with(|| match cli.command {
         Command::Encoder(args) => eval_encoder::run(args),
     })
 }

@@ -1,6 +1,7 @@
 //! A block of memory on any device.
 
-use super::{Device, host};
+use super::{Device, cuda, host, raise};
+use crate::error::Result;
 
 #[cfg(feature = "emu")]
 use super::emu;
@@ -12,6 +13,12 @@ pub enum Buffer {
     /// Bytes of the emulator, between red zones.
     #[cfg(feature = "emu")]
     Emu(emu::Block),
+    /// Bytes of a GPU.
+    Cuda(cuda::Block),
+}
+
+fn must<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|error| raise(error))
 }
 
 impl Buffer {
@@ -27,7 +34,7 @@ impl Buffer {
             Device::Emu => Buffer::Emu(emu::Block::new(bytes)),
             #[cfg(not(feature = "emu"))]
             Device::Emu => panic!("{}", super::NO_EMULATOR),
-            Device::Cuda(n) => panic!("cuda:{n} was never opened"),
+            Device::Cuda(n) => Buffer::Cuda(must(cuda::open(n).and_then(|gpu| gpu.alloc(bytes)))),
         }
     }
 
@@ -37,6 +44,7 @@ impl Buffer {
             Buffer::Host(_) => Device::Host,
             #[cfg(feature = "emu")]
             Buffer::Emu(_) => Device::Emu,
+            Buffer::Cuda(block) => Device::Cuda(block.gpu().info().ordinal),
         }
     }
 
@@ -45,7 +53,6 @@ impl Buffer {
     pub fn as_slice(&self) -> &[f32] {
         match self {
             Buffer::Host(block) => block.as_slice(),
-            #[cfg(feature = "emu")]
             other => panic!("the numbers lie on {:?}: copy the tensor to the host first", other.device()),
         }
     }
@@ -55,7 +62,6 @@ impl Buffer {
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
         match self {
             Buffer::Host(block) => block.as_mut_slice(),
-            #[cfg(feature = "emu")]
             other => panic!("the numbers lie on {:?}: copy the tensor to the host first", other.device()),
         }
     }
@@ -67,6 +73,7 @@ impl Buffer {
             Buffer::Host(_) => panic!("kernels do not run on host memory"),
             #[cfg(feature = "emu")]
             Buffer::Emu(block) => block.address(),
+            Buffer::Cuda(block) => block.address(),
         }
     }
 
@@ -76,6 +83,7 @@ impl Buffer {
             Buffer::Host(block) => block.as_mut_slice().fill(0.0),
             #[cfg(feature = "emu")]
             Buffer::Emu(block) => block.bytes_mut().fill(0),
+            Buffer::Cuda(block) => must(block.gpu().fill(block, cuda::Fill::Zero)),
         }
     }
 
@@ -88,6 +96,7 @@ impl Buffer {
             }
             #[cfg(feature = "emu")]
             Buffer::Emu(block) => block.bytes_mut()[offset..offset + bytes.len()].copy_from_slice(bytes),
+            Buffer::Cuda(block) => must(block.gpu().upload(block, offset, bytes)),
         }
     }
 
@@ -100,6 +109,7 @@ impl Buffer {
             }
             #[cfg(feature = "emu")]
             Buffer::Emu(block) => bytes.copy_from_slice(&block.bytes()[offset..offset + bytes.len()]),
+            Buffer::Cuda(block) => must(block.gpu().download(block, offset, bytes)),
         }
     }
 
@@ -115,7 +125,7 @@ impl Buffer {
             (Buffer::Emu(to), Buffer::Emu(from)) => {
                 to.bytes_mut()[..bytes].copy_from_slice(&from.bytes()[offset..offset + bytes]);
             }
-            #[cfg(feature = "emu")]
+            (Buffer::Cuda(to), Buffer::Cuda(from)) => must(to.gpu().copy(to, 0, from, offset, bytes)),
             (to, from) => panic!("a copy from {:?} to {:?}", from.device(), to.device()),
         }
     }

@@ -5,10 +5,14 @@
 //! the native CPU path; `Emu` and `Cuda` run the same kernels from the same launch code ([`crate::kernels`]).
 
 pub mod buffer;
+pub mod cublaslt;
+pub mod cuda;
 #[cfg(feature = "emu")]
 pub mod emu;
 pub mod host;
+pub mod library;
 pub mod machine;
+pub mod nvrtc;
 pub mod simd;
 pub mod tile;
 
@@ -29,19 +33,39 @@ pub enum Device {
 }
 
 impl Device {
-    /// Parses `auto`, `host`, `cuda`, `cuda:N` or `emu`. Asking for a device that is not there is an error
-    /// ([`Kind::Unavailable`](crate::error::Kind::Unavailable)), never a silent fallback.
+    /// Parses `auto`, `host`, `cuda`, `cuda:N` or `emu` and opens what was asked for. Asking for a device that is not
+    /// there is an error ([`Kind::Unavailable`](crate::error::Kind::Unavailable)), never a silent fallback; `auto`
+    /// says in one line what it chose and why.
     pub fn parse(name: &str) -> Result<Device> {
-        let is_cuda =
-            name == "cuda" || name.strip_prefix("cuda:").is_some_and(|n| !n.is_empty() && n.parse::<u8>().is_ok());
-        match name {
-            "auto" | "host" => Ok(Device::Host),
-            _ if is_cuda => Err(Error::unavailable(format!("device {name}: this build has no CUDA device"))
-                .hint("use --device host or --device auto")),
-            "emu" if cfg!(feature = "emu") => Ok(Device::Emu),
-            "emu" => Err(Error::unavailable(format!("device emu: {NO_EMULATOR}"))
+        let ordinal = name.strip_prefix("cuda:").map(|n| n.parse::<u8>());
+        match (name, ordinal) {
+            ("auto", _) => {
+                let (gpu, reason) = cuda::auto();
+                tracing::info!("auto: {reason}");
+                gpu.map_or(Ok(Device::Host), |gpu| Device::open(gpu.ordinal))
+            }
+            ("host", _) => Ok(Device::Host),
+            ("cuda", _) => cuda::choose(None).and_then(|gpu| Device::open(gpu.ordinal)),
+            (_, Some(Ok(ordinal))) => Device::open(ordinal),
+            ("emu", _) if cfg!(feature = "emu") => Ok(Device::Emu),
+            ("emu", _) => Err(Error::unavailable(format!("device emu: {NO_EMULATOR}"))
                 .hint("use --device host or --device auto, or build with --features emu")),
             _ => Err(Error::usage(format!("device {name:?}: expected auto, host, cuda, cuda:N or emu"))),
+        }
+    }
+
+    fn open(ordinal: u8) -> Result<Device> {
+        cuda::open(ordinal).map(|_| Device::Cuda(ordinal)).map_err(|e| e.context(format!("device cuda:{ordinal}")))
+    }
+
+    /// Waits until everything launched on the device is done; failures of earlier kernels surface here.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn synchronize(self) -> Result<()> {
+        match self {
+            Device::Cuda(ordinal) => cuda::open(ordinal)?.synchronize(),
+            Device::Host | Device::Emu => Ok(()),
         }
     }
 
@@ -50,7 +74,13 @@ impl Device {
         match self {
             Device::Host => format!("host: {} threads, {}", rayon::current_num_threads(), host::instruction_set()),
             Device::Emu => "emu: kernels emulated on the CPU, for checks only".into(),
-            Device::Cuda(n) => format!("cuda:{n}"),
+            Device::Cuda(n) => cuda::open(n).map_or_else(|e| e.message().to_string(), |gpu| gpu.info().to_string()),
         }
     }
+}
+
+/// Ends the computation with an error of the outside world (memory of the GPU, its driver) from the depth of an op,
+/// whose callers have no `Result`: unwinds with the error itself, which the tools turn into message and exit code.
+pub(crate) fn raise(error: Error) -> ! {
+    std::panic::resume_unwind(Box::new(error))
 }

@@ -9,11 +9,12 @@ pub mod readout;
 pub mod store;
 pub mod trunk;
 
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::{Builder, Context, Params};
-use crate::ops::{spatial_loss::Predictions, stft};
+use crate::ops::{elementwise, spatial_loss::Predictions, stft};
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// What the trunk is fed.
@@ -198,6 +199,8 @@ pub struct Encoder {
     pub classes: Vec<String>,
     /// The parameters.
     pub params: Params,
+    /// How the trunk stores its activations; bf16 on devices only.
+    pub precision: DType,
     trunk: trunk::Trunk,
     readout: readout::Readout,
 }
@@ -234,6 +237,21 @@ pub struct Output {
 }
 
 impl Output {
+    /// The values on the host, without their history.
+    fn on_host(&self) -> Output {
+        let to_host = |v: &Var| Var::constant(v.tensor().to(Device::Host));
+        Output {
+            z: to_host(&self.z),
+            attractors: to_host(&self.attractors),
+            exist_logit: to_host(&self.exist_logit),
+            direction: to_host(&self.direction),
+            distance_m: to_host(&self.distance_m),
+            class_logits: to_host(&self.class_logits),
+            log_surface: to_host(&self.log_surface),
+            absorption: to_host(&self.absorption),
+            direction_map: self.direction_map.as_ref().map(to_host),
+        }
+    }
     /// What the matched loss looks at.
     pub fn predictions(&self) -> Predictions<'_> {
         Predictions {
@@ -264,7 +282,7 @@ impl Encoder {
         let mut builder = Builder::new();
         let trunk = trunk::Trunk::new(&mut builder, "trunk.", &config);
         let readout = readout::Readout::new(&mut builder, "readout.", &config, classes.len());
-        Ok(Encoder { params: builder.finish(seed), config, classes, trunk, readout })
+        Ok(Encoder { params: builder.finish(seed), precision: DType::F32, config, classes, trunk, readout })
     }
 
     /// Features of one clip: audio [4, L] (W, Y, Z, X) at 16 kHz; divided by the RMS of W.
@@ -284,16 +302,30 @@ impl Encoder {
         from_map(&self.config, map)
     }
 
-    /// The whole network.
-    pub fn forward(&self, c: &mut Context, features: &Features) -> Output {
-        let x = self.trunk.forward(c, &features.map);
-        self.readout.forward(c, &x, features.spectrum.as_ref())
+    /// The same encoder on another device.
+    pub fn to(self, device: Device) -> Encoder {
+        Encoder { params: self.params.to(device), ..self }
     }
 
-    /// Predictions for one clip, without gradients.
+    /// The device that the network runs on.
+    pub fn device(&self) -> Device {
+        self.params.device()
+    }
+
+    /// The whole network, on the device of the parameters.
+    pub fn forward(&self, c: &mut Context, features: &Features) -> Output {
+        let device = self.device();
+        let map = elementwise::cast(&mut c.tape, &Var::constant(features.map.to(device)), self.precision);
+        let x = self.trunk.forward(c, map.tensor());
+        let x = elementwise::cast(&mut c.tape, &x, DType::F32);
+        let spectrum = features.spectrum.as_ref().map(|spectrum| spectrum.to(device));
+        self.readout.forward(c, &x, spectrum.as_ref())
+    }
+
+    /// Predictions for one clip, without gradients, on the host.
     pub fn infer(&self, audio: &[f32]) -> Output {
         let mut c = Context::new(Tape::without_gradients(), &self.params);
-        self.forward(&mut c, &self.features(audio))
+        self.forward(&mut c, &self.features(audio)).on_host()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::nn::{Builder, Context, ParamId, Start};
 use crate::ops::activation::{Activation, activation};
 use crate::ops::{arrange, band_pool, elementwise, l2_normalize, linear, lstm};
 use crate::tape::Var;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// Directions of the auxiliary map.
 pub const MAP_DIRECTIONS: usize = 128;
@@ -168,10 +168,9 @@ impl Readout {
         let (bias, weight) = (c.param(self.lstm_bias), c.param(self.lstm_weight));
         // The input projection of a zero input is the bias, for every clip and step.
         let column = arrange::reshape(&mut c.tape, &bias, &[4 * d, 1]);
-        let mut ones = Tensor::uninit(&[b, k, 1]);
-        ones.data_mut().fill(1.0);
+        let ones = Tensor::from_slice(&[b, k, 1], &vec![1.0; b * k]).to(zm.tensor().device());
         let gates = linear::linear(&mut c.tape, &Var::constant(ones), &column, None);
-        let c0 = Var::constant(Tensor::zeros(&[b, d]));
+        let c0 = Var::constant(Tensor::zeros_on(zm.tensor().device(), DType::F32, &[b, d]));
         let states = lstm::lstm(&mut c.tape, &gates, &weight, &h0, &c0);
         arrange::take_last(&mut c.tape, &states, 0, d)
     }

@@ -30,18 +30,9 @@ impl Encoder {
         serde_json::to_string_pretty(&stored).expect("plain data") + "\n"
     }
 
-    /// The parameters as safetensors entries, in order.
+    /// The (host) parameters as safetensors entries, in order.
     pub fn entries(&self) -> Vec<Entry<'_>> {
-        let flat = self.params.flat();
-        let entry = |p: &'_ crate::nn::ParamInfo| (p.offset, p.shape.len());
-        self.params
-            .infos()
-            .iter()
-            .map(|p| {
-                let (offset, len) = entry(p);
-                Entry::f32(&p.name, p.shape.as_slice(), &flat[offset..offset + len])
-            })
-            .collect()
+        self.params.entries()
     }
 
     /// Reads the encoder of a folder with `config.json` and `model.safetensors`.

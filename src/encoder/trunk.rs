@@ -9,7 +9,7 @@ use crate::nn::layers::{Conv1d, Linear, Norm, Prelu};
 use crate::nn::segment::{Along, segment};
 use crate::nn::{Builder, Context, ParamId, Start};
 use crate::ops::activation::{Activation, activation};
-use crate::ops::{arrange, attention, elementwise, full_band};
+use crate::ops::{arrange, attention, cross_band, elementwise};
 use crate::tape::Var;
 use crate::tensor::Tensor;
 use std::sync::Arc;
@@ -71,6 +71,7 @@ struct CrossBand {
     fconv1: FreqConv,
     full: FullBand,
     fconv2: FreqConv,
+    groups: usize,
 }
 
 impl FreqConv {
@@ -82,41 +83,25 @@ impl FreqConv {
             act: Prelu::new(b, &format!("{name}.act"), h),
         }
     }
-    /// x [n, F, H] -> same
-    fn forward(&self, c: &mut Context, x: &Var) -> Var {
-        let y = self.norm.forward(c, x);
-        let y = self.conv.forward(c, &y);
-        let y = self.act.forward(c, &y);
-        elementwise::add(&mut c.tape, x, &y)
-    }
     fn ids(&self) -> Vec<ParamId> {
         [self.norm.ids(), self.conv.ids(), self.act.ids()].concat()
     }
 }
 
 impl FullBand {
-    /// x [n, F, H] -> same
-    fn forward(&self, c: &mut Context, x: &Var) -> Var {
-        let y = self.norm.forward(c, x);
-        let y = self.squeeze.forward(c, &y);
-        let y = activation(&mut c.tape, Activation::Silu, &y);
-        let (weight, bias) = (c.param(self.weight), c.param(self.bias));
-        let y = full_band::full_band(&mut c.tape, &y, &weight, &bias);
-        let y = self.unsqueeze.forward(c, &y);
-        let y = activation(&mut c.tape, Activation::Silu, &y);
-        elementwise::add(&mut c.tape, x, &y)
-    }
     fn ids(&self) -> Vec<ParamId> {
         [self.norm.ids(), self.squeeze.ids(), self.unsqueeze.ids(), vec![self.weight, self.bias]].concat()
     }
 }
 
 impl CrossBand {
+    /// x [n, F, H] -> same
     fn forward(&self, c: &mut Context, x: &Var) -> Var {
-        let x = self.fconv1.forward(c, x);
-        let x = self.full.forward(c, &x);
-        self.fconv2.forward(c, &x)
+        let parameters: Vec<Var> = self.ids().into_iter().map(|id| c.param(id)).collect();
+        let parameters = parameters.try_into().expect("as many as the op takes");
+        cross_band::cross_band(&mut c.tape, x, &parameters, self.groups)
     }
+    /// In the order of [`cross_band::Parameters`].
     fn ids(&self) -> Vec<ParamId> {
         [self.fconv1.ids(), self.full.ids(), self.fconv2.ids()].concat()
     }
@@ -194,7 +179,8 @@ impl Trunk {
             let full = full(b);
             let fconv2 = FreqConv::new(b, &format!("{name}.fconv2"), config);
             let narrow = NarrowBand::new(b, &format!("{name}.narrow"), config);
-            Block { cross: Arc::new(CrossBand { fconv1, full, fconv2 }), narrow: Arc::new(narrow) }
+            let cross = CrossBand { fconv1, full, fconv2, groups: config.groups };
+            Block { cross: Arc::new(cross), narrow: Arc::new(narrow) }
         };
         let blocks = (0..config.layers).map(|i| block(b, i)).collect();
         Trunk { stem, blocks }

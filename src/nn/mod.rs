@@ -6,13 +6,13 @@
 pub mod layers;
 pub mod segment;
 
-use crate::device::{Device, buffer::Buffer};
+use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::ops::elementwise;
 use crate::rng::Rng;
-use crate::tape::{Grads, Tape, Var};
+use crate::tape::{Tape, Var};
 use crate::tensor::{Shape, Tensor};
-use crate::weights::Tensors;
-use std::sync::Arc;
+use crate::weights::{Entry, Tensors};
 
 /// Which parameter of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,10 +31,10 @@ pub struct ParamInfo {
     pub decays: bool,
 }
 
-/// The parameters of a model in one flat buffer, each starting at a multiple of 16 floats.
+/// The parameters of a model in one flat buffer, each starting at a multiple of 16 floats, on any device.
 pub struct Params {
     infos: Vec<ParamInfo>,
-    data: Arc<Buffer>,
+    flat: Tensor,
 }
 
 /// How a parameter starts (PyTorch's defaults).
@@ -78,10 +78,9 @@ impl Builder {
     }
     /// Draws every parameter from its own stream of `seed`: independent of order and of other parameters.
     pub fn finish(self, seed: u64) -> Params {
-        let mut buffer = Buffer::uninit(Device::Host, 4 * self.len);
-        buffer.fill_zero();
+        let mut flat = Tensor::zeros(&[self.len]);
         for (info, start) in self.infos.iter().zip(&self.starts) {
-            let values = &mut buffer.as_mut_slice()[info.offset..info.offset + info.shape.len()];
+            let values = &mut flat.data_mut()[info.offset..info.offset + info.shape.len()];
             let mut rng = Rng::new(seed, &format!("parameter {}", info.name), 0);
             match *start {
                 Start::Uniform(bound) => values.iter_mut().for_each(|v| *v = rng.range(-bound, bound) as f32),
@@ -89,7 +88,7 @@ impl Builder {
                 Start::Constant(value) => values.fill(value),
             }
         }
-        Params { infos: self.infos, data: Arc::new(buffer) }
+        Params { infos: self.infos, flat }
     }
 }
 
@@ -109,16 +108,49 @@ impl Params {
     /// A view of one parameter.
     pub fn tensor(&self, id: ParamId) -> Tensor {
         let info = &self.infos[id.0];
-        Tensor::from_buffer(info.shape, self.data.clone(), info.offset)
+        self.flat.part(info.offset, info.shape)
     }
-    /// The flat buffer, padding included.
+    /// The device that holds the parameters.
+    pub fn device(&self) -> Device {
+        self.flat.device()
+    }
+    /// The same parameters on another device.
+    pub fn to(&self, device: Device) -> Params {
+        Params { infos: self.infos.clone(), flat: self.flat.to(device) }
+    }
+    /// The flat buffer of host parameters, padding included.
+    #[track_caller]
     pub fn flat(&self) -> &[f32] {
-        self.data.as_slice()
+        self.flat.data()
     }
-    /// The flat buffer, writable. Panics while a tape still holds views.
+    /// The flat buffer of host parameters, writable. Panics while a tape still holds views.
     #[track_caller]
     pub fn flat_mut(&mut self) -> &mut [f32] {
-        Arc::get_mut(&mut self.data).expect("no tape holds parameters during an update").as_mut_slice()
+        self.flat_tensor_mut().data_mut()
+    }
+    /// The flat buffer on any device, writable. Panics while a tape still holds views.
+    #[track_caller]
+    pub fn flat_tensor_mut(&mut self) -> &mut Tensor {
+        assert!(self.flat.is_unshared(), "no tape holds parameters during an update");
+        &mut self.flat
+    }
+    /// The number of floats of the flat buffer, padding included.
+    pub fn flat_len(&self) -> usize {
+        self.flat.len()
+    }
+    /// 1 where weight decay applies and 0 elsewhere, in the flat layout.
+    pub fn decay_mask(&self) -> Vec<f32> {
+        let mut mask = vec![0.0; self.flat_len()];
+        for info in self.infos.iter().filter(|info| info.decays) {
+            mask[info.offset..info.offset + info.shape.len()].fill(1.0);
+        }
+        mask
+    }
+    /// Host parameters as safetensors entries, in order.
+    pub fn entries(&self) -> Vec<Entry<'_>> {
+        let flat = self.flat();
+        let values = |p: &ParamInfo| &flat[p.offset..p.offset + p.shape.len()];
+        self.infos.iter().map(|p| Entry::f32(&p.name, p.shape.as_slice(), values(p))).collect()
     }
     /// Replaces the values of all parameters by those of `source`, matched by name; nothing may be missing, left
     /// over, of another shape or not finite.
@@ -129,11 +161,12 @@ impl Params {
         if let Some(name) = source.names().find(|name| self.infos.iter().all(|p| p.name != *name)) {
             return Err(Error::data(format!("tensor {name} is not a parameter of this model")));
         }
-        for i in 0..self.infos.len() {
-            let info = self.infos[i].clone();
+        let mut flat = Tensor::zeros(&[self.flat_len()]);
+        for info in &self.infos {
             let values = source.parameter(&info.name, info.shape.as_slice())?;
-            self.flat_mut()[info.offset..info.offset + values.len()].copy_from_slice(&values);
+            flat.data_mut()[info.offset..info.offset + values.len()].copy_from_slice(&values);
         }
+        self.flat = flat.to(self.device());
         Ok(())
     }
 }
@@ -157,22 +190,25 @@ impl Context {
         self.vars[id.0].clone().unwrap_or_else(|| panic!("parameter {} is not bound in this segment", id.0))
     }
     /// Ends the computation: gradients of `loss` (a scalar) for every parameter, added to `flat` (the layout of
-    /// [`Params::flat`]).
+    /// [`Params::flat`], on the device of the parameters).
     ///
     /// # Errors
     /// `Internal` naming every parameter that received no gradient.
-    pub fn gradients(self, params: &Params, loss: &Var, flat: &mut [f32]) -> Result<()> {
-        let mut grads = self.tape.backward(loss, Tensor::scalar(1.0))?;
+    pub fn gradients(self, params: &Params, loss: &Var, flat: &mut Tensor) -> Result<()> {
+        let seed = Tensor::scalar(1.0).to(params.device());
+        self.gradients_from(params, loss, seed, flat)
+    }
+    /// The same from any output and its gradient.
+    ///
+    /// # Errors
+    /// Those of [`Context::gradients`].
+    pub fn gradients_from(self, params: &Params, output: &Var, seed: Tensor, flat: &mut Tensor) -> Result<()> {
+        let mut grads = self.tape.backward(output, seed)?;
         let vars: Vec<&Var> = self.vars.iter().flatten().collect();
         grads.expect_all(params.infos.iter().map(|p| p.name.as_str()).zip(vars.iter().copied()))?;
         for (info, var) in params.infos.iter().zip(vars) {
-            add_into(&mut flat[info.offset..info.offset + info.shape.len()], &mut grads, var);
+            elementwise::accumulate_at(flat, &grads.take(var), info.offset);
         }
         Ok(())
     }
-}
-
-fn add_into(sum: &mut [f32], grads: &mut Grads, var: &Var) {
-    let gradient = grads.take(var);
-    sum.iter_mut().zip(gradient.data()).for_each(|(s, g)| *s += g);
 }

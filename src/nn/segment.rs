@@ -6,9 +6,12 @@
 //! the ops inside asked to keep; the backward pass runs every chunk again and differentiates it at once.
 //!
 //! Parameter gradients are summed over a fixed number of partitions of consecutive chunks, then over the partitions
-//! in order: the same bytes for any number of threads.
+//! in order: the same bytes for any number of threads. On a device, which the whole map fills, there is one chunk.
+
+mod device;
 
 use super::{Context, ParamId};
+use crate::device::Device;
 use crate::tape::{Kept, Tape, Var};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
@@ -115,6 +118,9 @@ impl Target {
 /// `per_chunk` how many sequences one chunk holds.
 #[track_caller]
 pub fn segment(c: &mut Context, x: &Var, along: Along, per_chunk: usize, ids: &[ParamId], f: Chunk) -> Var {
+    if x.tensor().device() != Device::Host {
+        return device::segment(c, x, along, ids, f);
+    }
     let [b, bins, frames, width] = x.tensor().dims("segment x");
     let layout = Layout { along, extents: [b, bins, frames], per_chunk };
     let values: Arc<Vec<(ParamId, Tensor)>> =

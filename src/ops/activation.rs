@@ -5,10 +5,12 @@
 mod host;
 
 use crate::check::{Case, Real, Reference, input};
+use crate::device::Device;
+use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
-/// Which function.
+/// Which function. The kernels know them by their position here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// x sigmoid(x).
@@ -103,18 +105,41 @@ fn normal_cdf<R: Real>(x: R) -> R {
 
 /// Applies the function to every element.
 pub fn activation(tape: &mut Tape, kind: Activation, x: &Var) -> Var {
-    let mut y = Tensor::uninit(x.shape());
-    host::values(kind, x.data(), y.data_mut());
-    let saved = x.clone();
-    tape.record(kind.name(), &[x], y, move |dy, grads| {
-        let mut dx = Tensor::uninit(saved.shape());
-        host::slopes(kind, saved.data(), dy.data(), dx.data_mut());
-        grads.add(saved.id(), dx);
-    })
+    let (y, saved) = (values(kind, x.tensor()), x.clone());
+    tape.record(kind.name(), &[x], y, move |dy, grads| grads.add(saved.id(), slopes(kind, saved.tensor(), dy)))
+}
+
+fn values(kind: Activation, x: &Tensor) -> Tensor {
+    let mut y = x.like(x.shape());
+    if x.device() == Device::Host {
+        host::values(kind, x.data(), y.data_mut());
+        return y;
+    }
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::activation_fwd_f32,
+        DType::Bf16 => kernels::activation_fwd_bf16,
+    };
+    kernel(Launch::quads(x.len()), &mut y, x, kind as i32, x.len() as i64);
+    y
+}
+
+/// dy f'(x).
+fn slopes(kind: Activation, x: &Tensor, dy: &Tensor) -> Tensor {
+    let mut dx = x.like(x.shape());
+    if x.device() == Device::Host {
+        host::slopes(kind, x.data(), dy.data(), dx.data_mut());
+        return dx;
+    }
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::activation_bwd_f32,
+        DType::Bf16 => kernels::activation_bwd_bf16,
+    };
+    kernel(Launch::quads(x.len()), &mut dx, x, dy, kind as i32, x.len() as i64);
+    dx
 }
 
 #[derive(Clone)]
-struct Plain(Activation);
+pub(super) struct Plain(pub(super) Activation);
 
 impl Reference for Plain {
     fn forward<R: Real>(&self, inputs: &[&[R]]) -> Vec<R> {
@@ -132,8 +157,9 @@ pub fn cases() -> Vec<Case> {
         Case::new("activation", format!("{} {n}", kind.name()), Plain(kind), inputs, move |tape, v| {
             activation(tape, kind, &v[0])
         })
+        .narrow()
     };
-    let mut all: Vec<Case> = Activation::ALL.iter().flat_map(|&k| [1, 17, 64].map(|n| case(k, n))).collect();
+    let mut all: Vec<Case> = Activation::ALL.iter().flat_map(|&k| [1, 17, 64, 1021].map(|n| case(k, n))).collect();
     all.push(case(Activation::Silu, 626 * 192).bench(4.0 * 626.0 * 192.0));
     all
 }

@@ -3,6 +3,10 @@
 //! g' = g min(1, clip / |g|);  m = b1 m + (1 - b1) g';  v = b2 v + (1 - b2) g'^2;
 //! p = p (1 - lr decay) - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)   (torch.optim.AdamW).
 //! 28 bytes per parameter, one pass; the norm is summed in f64 over fixed blocks, so it does not depend on threads.
+//! On a device the norm, the clip factor and the decision to skip a step stay there ([`AdamW::update_flat`]).
+
+use crate::kernels::{self, Launch};
+use crate::tensor::Tensor;
 
 /// The constants of the update.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,15 +48,30 @@ pub struct Slice<'a> {
     pub v: &'a mut [f32],
 }
 
+/// All parameters of a model on a device, in flat buffers of one length.
+pub struct Flat<'a> {
+    /// Parameters, updated in place.
+    pub p: &'a mut Tensor,
+    /// Gradients.
+    pub g: &'a Tensor,
+    /// First moments.
+    pub m: &'a mut Tensor,
+    /// Second moments.
+    pub v: &'a mut Tensor,
+    /// 1 where a parameter decays, 0 elsewhere.
+    pub decays: &'a Tensor,
+    /// Receives the new parameters rounded to bf16.
+    pub narrow: Option<&'a mut Tensor>,
+}
+
 impl AdamW {
     /// The update number `step` (from 1) of one slice; gradients are multiplied by `factor` first.
     #[track_caller]
     pub fn update(&self, slice: Slice, step: u64, lr: f64, decay: f64, factor: f64) {
         let Slice { p, g, m, v } = slice;
         assert!(step >= 1 && p.len() == g.len() && p.len() == m.len() && p.len() == v.len(), "adamw: slices differ");
-        let bias1 = 1.0 - (self.beta1 as f64).powf(step as f64);
-        let bias2 = 1.0 - (self.beta2 as f64).powf(step as f64);
-        let (step_size, root) = ((lr / bias1) as f32, bias2.sqrt() as f32);
+        let (step_size, root) = self.corrected(step, lr);
+        let (step_size, root) = (step_size as f32, root as f32);
         let (keep, factor) = ((1.0 - lr * decay) as f32, factor as f32);
         let (b1, b2, eps) = (self.beta1, self.beta2, self.eps);
         for (((p, &g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
@@ -62,7 +81,46 @@ impl AdamW {
             *p = *p * keep - step_size * *m / (v.sqrt() / root + eps);
         }
     }
+
+    /// The step size and the root of the second moments' scale, both corrected for the moments' start at zero.
+    fn corrected(&self, step: u64, lr: f64) -> (f64, f64) {
+        let bias1 = 1.0 - (self.beta1 as f64).powf(step as f64);
+        let bias2 = 1.0 - (self.beta2 as f64).powf(step as f64);
+        (lr / bias1, bias2.sqrt())
+    }
+
+    /// The update number `step` (from 1) of a whole model on a device, the gradient clipped to a norm of `clip`. Returns
+    /// the norm before clipping, still on the device; one that is not finite leaves everything as it was.
+    #[track_caller]
+    pub fn update_flat(&self, flat: Flat, step: u64, lr: f64, decay: f64, clip: f64) -> Tensor {
+        let Flat { p, g, m, v, decays, narrow } = flat;
+        let n = p.len();
+        let lengths = [g.len(), m.len(), v.len(), decays.len(), narrow.as_ref().map_or(n, |t| t.len())];
+        assert!(step >= 1 && lengths == [n; 5], "adamw: {n} parameters, other lengths {lengths:?}");
+        let slice = n.div_ceil(SLICES_MAX).next_multiple_of(1024).max(1024);
+        let count = n.div_ceil(slice).max(1);
+        let [mut partial, mut norm, mut factor] = [&[count, 2][..], &[], &[]].map(|shape| g.like_f32(shape));
+        kernels::adamw_norm_partial_f32(Launch::rows(count, 256), &mut partial, g, slice as i64, n as i64);
+        let one = Launch::rows(1, 256);
+        kernels::adamw_norm_finish_f32(one, &mut norm, &mut factor, &partial, count as i32, clip as f32);
+        let (step_size, root) = self.corrected(step, lr);
+        let [size, inverse_root, decay] = [step_size, 1.0 / root, lr * decay].map(|x| x as f32);
+        let (b1, b2, eps, launch, n) = (self.beta1, self.beta2, self.eps, Launch::quads(n), n as i64);
+        #[rustfmt::skip]
+        match narrow {
+            None => kernels::adamw_update_f32(
+                launch, p, m, v, g, decays, &factor, b1, b2, eps, size, inverse_root, decay, n,
+            ),
+            Some(narrow) => kernels::adamw_update_bf16(
+                launch, narrow, p, m, v, g, decays, &factor, b1, b2, eps, size, inverse_root, decay, n,
+            ),
+        };
+        norm
+    }
 }
+
+/// Slices of the gradient that are summed by a block each: enough to keep a GPU busy.
+const SLICES_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,10 @@
 //! mean_axis1: x [B, N, C] -> [B, C]; reshape: same numbers, other extents.
 
 use crate::check::{Case, Real, Reference, input};
+use crate::device::Device;
+use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// The same numbers under another shape.
 #[track_caller]
@@ -22,15 +24,53 @@ pub fn swap_axes(tape: &mut Tape, x: &Var) -> Var {
     tape.record("swap_axes", &[x], y, move |dy, grads| grads.add(id, swapped(dy, [a, n, m, c])))
 }
 
-fn swapped(x: &Tensor, [a, m, n, c]: [usize; 4]) -> Tensor {
-    let mut y = Tensor::uninit(&[a, n, m, c]);
-    let out = y.data_mut();
-    for (row, x) in x.data().chunks_exact(c).enumerate() {
-        let (i, j, k) = (row / (m * n), row / n % m, row % n);
-        let at = ((i * n + k) * m + j) * c;
-        out[at..at + c].copy_from_slice(x);
+/// x [A, M, N, C] -> [A, N, M, C], without a tape.
+pub(crate) fn swapped(x: &Tensor, [a, m, n, c]: [usize; 4]) -> Tensor {
+    let mut y = x.like(&[a, n, m, c]);
+    if x.device() == Device::Host {
+        let out = y.data_mut();
+        for (row, x) in x.data().chunks_exact(c).enumerate() {
+            let (i, j, k) = (row / (m * n), row / n % m, row % n);
+            let at = ((i * n + k) * m + j) * c;
+            out[at..at + c].copy_from_slice(x);
+        }
+        return y;
+    }
+    let [batch, rows, columns, width] = [a, m, n, c].map(|extent| extent as i32);
+    if c < 8 {
+        let kernel = match x.dtype() {
+            DType::F32 => kernels::arrange_swap_tiles_f32,
+            DType::Bf16 => kernels::arrange_swap_tiles_bf16,
+        };
+        let launch = Launch::rows(a * m.div_ceil(32) * n.div_ceil(32), 256).shared(128 * (32 * c + 1));
+        kernel(launch, &mut y, x, rows, columns, width);
+    } else {
+        let kernel = match x.dtype() {
+            DType::F32 => kernels::arrange_swap_rows_f32,
+            DType::Bf16 => kernels::arrange_swap_rows_bf16,
+        };
+        let launch = Launch::elements(a * m * n * c.div_ceil(4), 256);
+        kernel(launch, &mut y, x, batch, rows, columns, width);
     }
     y
+}
+
+/// Copies `width` columns of x, from `x_start` on, to those of y from `y_start` on.
+fn copy_columns(y: &mut Tensor, y_start: usize, x: &Tensor, x_start: usize, width: usize) {
+    let of = |tensor: &Tensor| *tensor.shape().last().expect("checked by the caller");
+    let (n, y_pitch, x_pitch) = (super::row_count(x.shape()), of(y), of(x));
+    if x.device() == Device::Host {
+        for (y, x) in y.data_mut().chunks_exact_mut(y_pitch).zip(x.data().chunks_exact(x_pitch)) {
+            y[y_start..y_start + width].copy_from_slice(&x[x_start..x_start + width]);
+        }
+        return;
+    }
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::arrange_copy_columns_f32,
+        DType::Bf16 => kernels::arrange_copy_columns_bf16,
+    };
+    let [columns, to, at, from, start] = [width, y_pitch, y_start, x_pitch, x_start].map(|extent| extent as i32);
+    kernel(Launch::elements(n * width.div_ceil(4), 256), y, x, n as i32, columns, to, at, from, start);
 }
 
 /// Parts side by side along the last axis; all leading axes are equal.
@@ -41,27 +81,19 @@ pub fn concat(tape: &mut Tape, parts: &[&Var]) -> Var {
     for part in parts {
         assert_eq!(part.shape().split_last().map(|s| s.1), Some(&lead[..]), "concat: leading axes differ");
     }
-    let total: usize = widths.iter().sum();
-    let mut shape = lead.clone();
-    shape.push(total);
-    let mut y = Tensor::uninit(&shape);
+    let shape = |width: usize| [&lead[..], &[width]].concat();
+    let mut y = parts[0].tensor().like(&shape(widths.iter().sum()));
     let mut start = 0;
     for (part, &width) in parts.iter().zip(&widths) {
-        for (y, x) in y.data_mut().chunks_exact_mut(total).zip(part.data().chunks_exact(width)) {
-            y[start..start + width].copy_from_slice(x);
-        }
+        copy_columns(&mut y, start, part.tensor(), 0, width);
         start += width;
     }
-    let ids: Vec<_> = parts.iter().map(|p| p.id()).collect();
+    let places: Vec<_> = parts.iter().zip(&widths).map(|(part, &width)| (part.id(), shape(width), width)).collect();
     tape.record("concat", parts, y, move |dy, grads| {
         let mut start = 0;
-        for (&id, &width) in ids.iter().zip(&widths) {
-            let mut shape = lead.clone();
-            shape.push(width);
-            let mut dx = Tensor::uninit(&shape);
-            for (dx, dy) in dx.data_mut().chunks_exact_mut(width).zip(dy.data().chunks_exact(total)) {
-                dx.copy_from_slice(&dy[start..start + width]);
-            }
+        for (id, shape, width) in places {
+            let mut dx = dy.like(&shape);
+            copy_columns(&mut dx, 0, dy, start, width);
             grads.add(id, dx);
             start += width;
         }
@@ -71,24 +103,48 @@ pub fn concat(tape: &mut Tape, parts: &[&Var]) -> Var {
 /// x [B, N, C] -> the mean over N, [B, C].
 #[track_caller]
 pub fn mean_axis1(tape: &mut Tape, x: &Var) -> Var {
-    let [b, n, c] = x.tensor().dims("mean_axis1 x");
-    let mut y = Tensor::zeros(&[b, c]);
-    for (y, x) in y.data_mut().chunks_exact_mut(c).zip(x.data().chunks_exact(n * c)) {
-        for row in x.chunks_exact(c) {
-            y.iter_mut().zip(row).for_each(|(y, x)| *y += x);
+    let sizes = x.tensor().dims("mean_axis1 x");
+    let (y, id) = (mean(x.tensor(), sizes), x.id());
+    tape.record("mean_axis1", &[x], y, move |dy, grads| grads.add(id, mean_slopes(dy, sizes)))
+}
+
+fn mean(x: &Tensor, [b, n, c]: [usize; 3]) -> Tensor {
+    if x.device() == Device::Host {
+        let mut y = Tensor::zeros(&[b, c]);
+        for (y, x) in y.data_mut().chunks_exact_mut(c).zip(x.data().chunks_exact(n * c)) {
+            for row in x.chunks_exact(c) {
+                y.iter_mut().zip(row).for_each(|(y, x)| *y += x);
+            }
+            y.iter_mut().for_each(|y| *y /= n as f32);
         }
-        y.iter_mut().for_each(|y| *y /= n as f32);
+        return y;
     }
-    let id = x.id();
-    tape.record("mean_axis1", &[x], y, move |dy, grads| {
-        let mut dx = Tensor::uninit(&[b, n, c]);
+    let mut y = x.like(&[b, c]);
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::arrange_mean_fwd_f32,
+        DType::Bf16 => kernels::arrange_mean_fwd_bf16,
+    };
+    kernel(Launch::rows(b * c.div_ceil(32), 256), &mut y, x, n as i32, c as i32);
+    y
+}
+
+fn mean_slopes(dy: &Tensor, [b, n, c]: [usize; 3]) -> Tensor {
+    let mut dx = dy.like(&[b, n, c]);
+    if dy.device() == Device::Host {
         for (dx, dy) in dx.data_mut().chunks_exact_mut(n * c).zip(dy.data().chunks_exact(c)) {
             for row in dx.chunks_exact_mut(c) {
                 row.iter_mut().zip(dy).for_each(|(dx, dy)| *dx = dy / n as f32);
             }
         }
-        grads.add(id, dx);
-    })
+        return dx;
+    }
+    let kernel = match dy.dtype() {
+        DType::F32 => kernels::arrange_mean_bwd_f32,
+        DType::Bf16 => kernels::arrange_mean_bwd_bf16,
+    };
+    let count = dx.len();
+    kernel(Launch::elements(count, 256), &mut dx, dy, n as i32, c as i32, count as i64);
+    dx
 }
 
 /// Columns `start..start + width` of the last axis.
@@ -96,20 +152,27 @@ pub fn mean_axis1(tape: &mut Tape, x: &Var) -> Var {
 pub fn take_last(tape: &mut Tape, x: &Var, start: usize, width: usize) -> Var {
     let (&total, lead) = x.shape().split_last().expect("take_last of a scalar");
     assert!(start + width <= total, "take_last: columns {start}+{width} of {total}");
-    let (full, mut shape) = (x.shape().to_vec(), lead.to_vec());
-    shape.push(width);
-    let mut y = Tensor::uninit(&shape);
-    for (y, x) in y.data_mut().chunks_exact_mut(width).zip(x.data().chunks_exact(total)) {
-        y.copy_from_slice(&x[start..start + width]);
+    let mut y = x.tensor().like(&[lead, &[width]].concat());
+    copy_columns(&mut y, 0, x.tensor(), start, width);
+    let (id, full) = (x.id(), x.shape().to_vec());
+    tape.record("take_last", &[x], y, move |dy, grads| grads.add(id, put_back(dy, &full, start, width)))
+}
+
+/// Zeros of shape `full` with dy in the columns from `start` on.
+fn put_back(dy: &Tensor, full: &[usize], start: usize, width: usize) -> Tensor {
+    if dy.device() == Device::Host {
+        let mut dx = Tensor::zeros(full);
+        copy_columns(&mut dx, start, dy, 0, width);
+        return dx;
     }
-    let id = x.id();
-    tape.record("take_last", &[x], y, move |dy, grads| {
-        let mut dx = Tensor::zeros(&full);
-        for (dx, dy) in dx.data_mut().chunks_exact_mut(total).zip(dy.data().chunks_exact(width)) {
-            dx[start..start + width].copy_from_slice(dy);
-        }
-        grads.add(id, dx);
-    })
+    let (mut dx, total) = (dy.like(full), *full.last().expect("checked in the forward pass"));
+    let kernel = match dy.dtype() {
+        DType::F32 => kernels::arrange_take_last_bwd_f32,
+        DType::Bf16 => kernels::arrange_take_last_bwd_bf16,
+    };
+    let (count, [total, start, width]) = (dx.len(), [total, start, width].map(|extent| extent as i32));
+    kernel(Launch::elements(count, 256), &mut dx, dy, total, start, width, count as i64);
+    dx
 }
 
 #[derive(Clone, Copy)]
@@ -168,10 +231,13 @@ impl Reference for Kind {
     }
 }
 
-/// The cases of these ops.
+/// The cases of these ops: rows below and above 8 numbers, tiles of 32 x 32 rows and one more or less, widths and
+/// offsets off the multiples of 4.
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
-    for d in [[1, 1, 1, 1], [2, 3, 5, 4], [1, 17, 2, 3]] {
+    let sizes =
+        [[1, 1, 1, 1], [2, 3, 5, 4], [1, 17, 2, 3], [1, 31, 33, 7], [2, 33, 32, 1], [2, 3, 5, 8], [1, 7, 3, 13]];
+    for d in sizes {
         all.push(Case::new("swap_axes", format!("{d:?}"), Kind::Swap(d), vec![input(&d)], |t, v| swap_axes(t, &v[0])));
         let d3 = [d[0], d[1], d[2]];
         let mean = vec![input(&d3)];
@@ -179,9 +245,11 @@ pub fn cases() -> Vec<Case> {
         let part = Kind::Take(d[1] + 2, 1, d[1]);
         let wide = vec![input(&[d[2], d[1] + 2])];
         all.push(Case::new("take_last", format!("{d3:?}"), part, wide, move |t, v| take_last(t, &v[0], 1, d[1])));
-        let two = vec![input(&[d[0], d[1]]), input(&[d[0], d[2]])];
-        let name = format!("{} + {}", d[1], d[2]);
-        all.push(Case::new("concat", name, Kind::Concat(d[1], d[2]), two, |t, v| concat(t, &[&v[0], &v[1]])));
     }
-    all
+    for (rows, c1, c2) in [(1, 1, 1), (2, 3, 5), (1, 17, 2), (9, 4, 8), (131, 8, 3)] {
+        let two = vec![input(&[rows, c1]), input(&[rows, c2])];
+        let name = format!("rows {rows}, {c1} + {c2}");
+        all.push(Case::new("concat", name, Kind::Concat(c1, c2), two, |t, v| concat(t, &[&v[0], &v[1]])));
+    }
+    all.into_iter().map(Case::narrow).collect()
 }

@@ -5,8 +5,10 @@
 //! its gradient is zero; it exists because the reference layout has it.
 
 use crate::check::{Case, Real, Reference, input};
+use crate::device::Device;
+use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// Pools the frequencies of every frame.
 #[track_caller]
@@ -15,21 +17,63 @@ pub fn band_pool(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var) -> Var {
     weight.tensor().expect_shape("band_pool weight", &[1, h]);
     bias.tensor().expect_shape("band_pool bias", &[1]);
     let sizes = Sizes { b, f, t, h };
-    let mut attention = Tensor::uninit(&[b, f, t]);
-    let mut z = Tensor::zeros(&[b, t, 2 * h]);
-    sizes.forward(x.data(), weight.data(), bias.data()[0], attention.data_mut(), z.data_mut());
+    let [z, attention] = pooled(sizes, x.tensor(), weight.tensor(), bias.tensor());
     let (xv, wv, bv, zv) = (x.clone(), weight.clone(), bias.clone(), z.clone());
     tape.record("band_pool", &[x, weight, bias], z, move |dz, grads| {
-        let (mut dx, mut dw) = (Tensor::uninit(xv.shape()), Tensor::zeros(&[1, h]));
-        let db = sizes.backward(
-            (xv.data(), wv.data(), attention.data(), zv.data(), dz.data()),
-            dx.data_mut(),
-            dw.data_mut(),
-        );
+        let [dx, dw, db] = slopes(sizes, [xv.tensor(), wv.tensor(), &attention, &zv, dz]);
         grads.add(xv.id(), dx);
         grads.add(wv.id(), dw);
-        grads.add(bv.id(), Tensor::from_slice(&[1], &[db]));
+        grads.add(bv.id(), db);
     })
+}
+
+/// z and the attention, [B, F, T] on the host and [B, T, F] on a device.
+fn pooled(sizes: Sizes, x: &Tensor, weight: &Tensor, bias: &Tensor) -> [Tensor; 2] {
+    let Sizes { b, f, t, h } = sizes;
+    if x.device() == Device::Host {
+        let (mut attention, mut z) = (Tensor::uninit(&[b, f, t]), Tensor::zeros(&[b, t, 2 * h]));
+        sizes.forward(x.data(), weight.data(), bias.data()[0], attention.data_mut(), z.data_mut());
+        return [z, attention];
+    }
+    let (mut attention, mut z) = (x.like_f32(&[b, t, f]), x.like(&[b, t, 2 * h]));
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::band_pool_fwd_f32,
+        DType::Bf16 => kernels::band_pool_fwd_bf16,
+    };
+    let launch = Launch::rows(b * t, 256).shared(4 * f);
+    kernel(launch, &mut z, &mut attention, x, weight, bias, f as i32, t as i32, h as i32);
+    [z, attention]
+}
+
+/// Gradients of x, the weight and the bias.
+fn slopes(sizes: Sizes, [x, weight, attention, z, dz]: [&Tensor; 5]) -> [Tensor; 3] {
+    let (Sizes { b, f, t, h }, mut dx) = (sizes, x.like(x.shape()));
+    if x.device() == Device::Host {
+        let mut dw = Tensor::zeros(&[1, h]);
+        let inputs = (x.data(), weight.data(), attention.data(), z.data(), dz.data());
+        let db = sizes.backward(inputs, dx.data_mut(), dw.data_mut());
+        return [dx, dw, Tensor::from_slice(&[1], &[db])];
+    }
+    let (frames, slices) = (b * t, super::slices(b * t, 64));
+    let [mut partial, mut sums] = [x.like_f32(&[frames, h]), x.like_f32(&[slices.count, h])];
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::band_pool_bwd_x_f32,
+        DType::Bf16 => kernels::band_pool_bwd_x_bf16,
+    };
+    let launch = Launch::rows(frames, 256).shared(4 * f);
+    kernel(launch, &mut dx, &mut partial, x, weight, attention, dz, f as i32, t as i32, h as i32);
+    let (mut dw, blocks) = (x.like_f32(&[1, h]), h.div_ceil(32));
+    let reduce = kernels::band_pool_bwd_reduce_f32;
+    reduce(
+        Launch::new([blocks, slices.count, 1], 256),
+        &mut sums,
+        &partial,
+        frames as i32,
+        h as i32,
+        slices.rows as i32,
+    );
+    reduce(Launch::rows(blocks, 256), &mut dw, &sums, slices.count as i32, h as i32, slices.count as i32);
+    [dx, dw, Tensor::zeros_on(x.device(), DType::F32, &[1])]
 }
 
 #[derive(Clone, Copy)]
@@ -120,9 +164,11 @@ impl Reference for Sizes {
 /// The cases of this op. The bias is data here: its gradient is exactly zero, which no relative error measures.
 pub fn cases() -> Vec<Case> {
     let case = |b: usize, f: usize, t: usize, h: usize| {
-        let inputs = vec![input(&[b, f, t, h]), input(&[1, h]), input(&[1]).fixed()];
+        let inputs = vec![input(&[b, f, t, h]), input(&[1, h]).wide(), input(&[1]).wide().fixed()];
         let name = format!("B {b}, F {f}, T {t}, H {h}");
         Case::new("band_pool", name, Sizes { b, f, t, h }, inputs, |tape, v| band_pool(tape, &v[0], &v[1], &v[2]))
+            .narrow()
     };
-    [(1, 2, 1, 1), (2, 5, 3, 4), (1, 17, 2, 7)].map(|(b, f, t, h)| case(b, f, t, h)).into()
+    let sizes = [(1, 2, 1, 1), (2, 5, 3, 4), (1, 17, 2, 7), (1, 9, 67, 2), (1, 8, 2, 33), (2, 259, 1, 31)];
+    sizes.map(|(b, f, t, h)| case(b, f, t, h)).into()
 }

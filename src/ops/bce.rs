@@ -3,21 +3,47 @@
 //! l = mean of max(x, 0) - x t + ln(1 + e^-|x|); backward: dx = (sigmoid(x) - t) / N.
 
 use crate::check::{Case, Real, Reference, input};
+use crate::device::Device;
+use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// The loss; `target` is data in [0, 1].
 #[track_caller]
 pub fn bce_with_logits(tape: &mut Tape, x: &Var, target: &Var) -> Var {
     target.tensor().expect_shape("bce target", x.shape());
     assert!(target.id().is_none(), "bce: the target is data");
-    let loss = mean_loss(x.data(), target.data());
-    let (xv, tv) = (x.clone(), target.clone());
-    tape.record("bce", &[x], Tensor::scalar(loss), move |dy, grads| {
-        let mut dx = Tensor::uninit(xv.shape());
-        slope(xv.data(), tv.data(), dy.item(), dx.data_mut());
-        grads.add(xv.id(), dx);
-    })
+    let (loss, xv, tv) = (forward(x.tensor(), target.tensor()), x.clone(), target.clone());
+    tape.record("bce", &[x], loss, move |dy, grads| grads.add(xv.id(), backward(xv.tensor(), tv.tensor(), dy)))
+}
+
+fn forward(x: &Tensor, target: &Tensor) -> Tensor {
+    if x.device() == Device::Host {
+        return Tensor::scalar(mean_loss(x.data(), target.data()));
+    }
+    let (n, slices) = (x.len() as i64, super::slices(x.len(), 1024));
+    let (mut loss, mut partial) = (x.like_f32(&[]), x.like_f32(&[slices.count]));
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::bce_fwd_f32,
+        DType::Bf16 => kernels::bce_fwd_bf16,
+    };
+    kernel(Launch::rows(slices.count, 256), &mut partial, x, target, slices.rows as i32, n);
+    kernels::bce_fwd_reduce_f32(Launch::rows(1, 256), &mut loss, &partial, slices.count as i32, n);
+    loss
+}
+
+fn backward(x: &Tensor, target: &Tensor, dy: &Tensor) -> Tensor {
+    let mut dx = x.like(x.shape());
+    if x.device() == Device::Host {
+        slope(x.data(), target.data(), dy.item(), dx.data_mut());
+        return dx;
+    }
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::bce_bwd_f32,
+        DType::Bf16 => kernels::bce_bwd_bf16,
+    };
+    kernel(Launch::elements(x.len(), 256), &mut dx, x, target, dy, x.len() as i64);
+    dx
 }
 
 fn mean_loss<R: Real>(x: &[R], target: &[R]) -> R {
@@ -47,8 +73,8 @@ impl Reference for Plain {
 /// The cases of this op.
 pub fn cases() -> Vec<Case> {
     let case = |n: usize| {
-        let inputs = vec![input(&[n]).scaled(2.0), input(&[n]).scaled(0.1).shifted(0.5).fixed()];
-        Case::new("bce", format!("{n}"), Plain, inputs, |tape, v| bce_with_logits(tape, &v[0], &v[1]))
+        let inputs = vec![input(&[n]).scaled(2.0), input(&[n]).scaled(0.1).shifted(0.5).fixed().wide()];
+        Case::new("bce", format!("{n}"), Plain, inputs, |tape, v| bce_with_logits(tape, &v[0], &v[1])).narrow()
     };
-    [1, 13, 128].map(case).into()
+    [1, 13, 128, 257, 1023, 1025, 4099].map(case).into()
 }

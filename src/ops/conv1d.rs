@@ -5,9 +5,11 @@
 //! Cin/G inputs of that group, first(o) = g Cin/G. Dense (G = 1), grouped and depthwise (G = Cin) alike.
 
 mod host;
+mod launch;
 mod regroup;
 
 use crate::check::{Case, Real, Reference, input};
+use crate::device::Device;
 use crate::device::simd::dispatch;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -55,31 +57,56 @@ pub fn conv1d(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var, groups: usize)
     assert!(taps % 2 == 1, "conv1d: {taps} taps; \"same\" padding needs an odd number");
     bias.tensor().expect_shape("conv1d bias", &[cout]);
     let sizes = Sizes { batch, len, groups, inputs, outputs: cout / groups, taps };
-    let mut y = Tensor::uninit(&[batch, len, cout]);
-    let out = y.data_mut();
-    dispatch(host::Forward { sizes, x: x.data(), weight: weight.data(), bias: bias.data(), y: out });
+    let y = forward(sizes, x.tensor(), weight.tensor(), bias.tensor());
     let (xv, wv, bid) = (x.clone(), weight.clone(), bias.id());
     tape.record("conv1d", &[x, weight, bias], y, move |dy, grads| {
-        let mut dx = xv.id().map(|_| Tensor::uninit(xv.shape()));
-        let mut dw = wv.id().map(|_| Tensor::uninit(wv.shape()));
-        dispatch(host::Backward {
-            sizes,
-            x: xv.data(),
-            weight: wv.data(),
-            dy: dy.data(),
-            dx: dx.as_mut().map(|t| t.data_mut()),
-            dw: dw.as_mut().map(|t| t.data_mut()),
-        });
-        dx.into_iter().for_each(|dx| grads.add(xv.id(), dx));
-        dw.into_iter().for_each(|dw| grads.add(wv.id(), dw));
-        if bid.is_some() {
-            grads.add(bid, super::linear::column_sums(dy.data(), cout));
+        if xv.tensor().device() == Device::Host {
+            let [dx, dw] = on_host(sizes, &xv, &wv, dy);
+            dx.into_iter().for_each(|dx| grads.add(xv.id(), dx));
+            dw.into_iter().for_each(|dw| grads.add(wv.id(), dw));
+            if bid.is_some() {
+                grads.add(bid, super::linear::column_sums(dy.data(), cout));
+            }
+            return;
+        }
+        if xv.id().is_some() {
+            grads.add(xv.id(), launch::backward_x(sizes, dy, wv.tensor()));
+        }
+        if wv.id().is_some() || bid.is_some() {
+            let [dw, db] = launch::backward_w(sizes, xv.tensor(), dy);
+            grads.add(wv.id(), dw);
+            grads.add(bid, db);
         }
     })
 }
 
+fn forward(sizes: Sizes, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    if x.device() != Device::Host {
+        return launch::forward(sizes, x, weight, bias);
+    }
+    let mut y = Tensor::uninit(&[sizes.batch, sizes.len, sizes.cout()]);
+    let out = y.data_mut();
+    dispatch(host::Forward { sizes, x: x.data(), weight: weight.data(), bias: bias.data(), y: out });
+    y
+}
+
+/// dx and dw, where they are wanted.
+fn on_host(sizes: Sizes, x: &Var, weight: &Var, dy: &Tensor) -> [Option<Tensor>; 2] {
+    let mut dx = x.id().map(|_| Tensor::uninit(x.shape()));
+    let mut dw = weight.id().map(|_| Tensor::uninit(weight.shape()));
+    dispatch(host::Backward {
+        sizes,
+        x: x.data(),
+        weight: weight.data(),
+        dy: dy.data(),
+        dx: dx.as_mut().map(|t| t.data_mut()),
+        dw: dw.as_mut().map(|t| t.data_mut()),
+    });
+    [dx, dw]
+}
+
 #[derive(Clone)]
-struct Plain(Sizes);
+pub(super) struct Plain(pub(super) Sizes);
 
 impl Plain {
     /// Calls `f(x index, weight index, y index)` for every product of the sum.
@@ -127,12 +154,11 @@ impl Reference for Plain {
 pub fn cases() -> Vec<Case> {
     let case = |batch: usize, len: usize, groups: usize, inputs: usize, outputs: usize, taps: usize| {
         let s = Sizes { batch, len, groups, inputs, outputs, taps };
-        let weight = input(&[s.cout(), inputs, taps]).scaled(((inputs * taps) as f64).powf(-0.5));
-        let arguments = vec![input(&[batch, len, s.cin()]), weight, input(&[s.cout()])];
+        let weight = input(&[s.cout(), inputs, taps]).scaled(((inputs * taps) as f64).powf(-0.5)).wide();
+        let arguments = vec![input(&[batch, len, s.cin()]), weight, input(&[s.cout()]).wide()];
         let name = format!("B {batch}, L {len}, G {groups}, {inputs} -> {outputs}, k {taps}");
-        let case =
-            Case::new("conv1d", name, Plain(s), arguments, move |tape, v| conv1d(tape, &v[0], &v[1], &v[2], groups));
-        (case, s.flops())
+        let run = move |tape: &mut Tape, v: &[Var]| conv1d(tape, &v[0], &v[1], &v[2], groups);
+        (Case::new("conv1d", name, Plain(s), arguments, run).narrow(), s.flops())
     };
     let check = |b, l, g, i, o, k| case(b, l, g, i, o, k).0;
     let bench = |b, l, g, i, o, k| {
@@ -152,6 +178,11 @@ pub fn cases() -> Vec<Case> {
         check(1, 15, 4, 24, 24, 3),
         check(1, 25, 4, 2, 24, 5),
         check(1, 33, 1, 17, 49, 1),
+        // Around the tiles of the kernels: several tiles and sequences, wide groups, many groups, one entry more.
+        check(3, 129, 2, 12, 12, 5),
+        check(2, 161, 5, 2, 24, 3),
+        check(1, 31, 1, 64, 25, 5),
+        check(2, 32, 65, 1, 1, 3),
         bench(1, 626, 8, 24, 24, 3),
         bench(4, 129, 8, 12, 12, 5),
         bench(4, 626, 4, 2, 24, 5),

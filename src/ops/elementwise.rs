@@ -1,25 +1,39 @@
-//! Sums and products: a + b, a * w with one factor per channel, a * constant, and gated units.
+//! Sums and products: a + b, a * w with one factor per channel, a * constant, and gated units; change of storage.
 //!
 //! add: a [..], b [..] -> y [..]; scale_channels: x [.., C], w [C] -> x w; scale: x c;
-//! glu: x [.., 2C] = (a | b) -> a sigmoid(b) [.., C].
+//! glu: x [.., 2C] = (a | b) -> a sigmoid(b) [.., C]; cast: x [..] -> the same numbers as f32 or bf16.
 
 use crate::check::{Case, Real, Reference, input};
+use crate::device::Device;
 use crate::device::simd::Simd;
 use crate::device::simd::slices::{Binary, map2};
+use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// a + b for equal shapes.
 #[track_caller]
 pub fn add(tape: &mut Tape, a: &Var, b: &Var) -> Var {
     b.tensor().expect_shape("add: second operand", a.shape());
-    let mut y = Tensor::uninit(a.shape());
-    map2(Sum, a.data(), b.data(), y.data_mut());
-    let (aid, bid) = (a.id(), b.id());
+    let (y, aid, bid) = (sum(a.tensor(), b.tensor()), a.id(), b.id());
     tape.record("add", &[a, b], y, move |dy, grads| {
         grads.add(aid, dy.clone());
         grads.add(bid, dy.clone());
     })
+}
+
+fn sum(a: &Tensor, b: &Tensor) -> Tensor {
+    let mut y = a.like(a.shape());
+    if a.device() == Device::Host {
+        map2(Sum, a.data(), b.data(), y.data_mut());
+        return y;
+    }
+    let kernel = match a.dtype() {
+        DType::F32 => kernels::elementwise_add_f32,
+        DType::Bf16 => kernels::elementwise_add_bf16,
+    };
+    kernel(Launch::quads(a.len()), &mut y, a, b, a.len() as i64);
+    y
 }
 
 struct Sum;
@@ -31,15 +45,56 @@ impl Binary for Sum {
     }
 }
 
+/// sum[offset ..] += x, for f32: gradients into their place in a flat buffer.
+#[track_caller]
+pub fn accumulate_at(sum: &mut Tensor, x: &Tensor, offset: usize) {
+    assert!(offset + x.len() <= sum.len(), "{} numbers at {offset} of {}", x.len(), sum.len());
+    if sum.device() == Device::Host {
+        let place = &mut sum.data_mut()[offset..offset + x.len()];
+        return place.iter_mut().zip(x.data()).for_each(|(s, x)| *s += x);
+    }
+    kernels::elementwise_accumulate_at_f32(Launch::quads(x.len()), sum, x, offset as i64, x.len() as i64);
+}
+
 /// x times a constant.
 pub fn scale(tape: &mut Tape, x: &Var, factor: f32) -> Var {
-    let times = move |t: &Tensor| {
-        let mut out = Tensor::uninit(t.shape());
-        out.data_mut().iter_mut().zip(t.data()).for_each(|(o, v)| *o = v * factor);
-        out
+    let (y, id) = (scaled(x.tensor(), factor), x.id());
+    tape.record("scale", &[x], y, move |dy, grads| grads.add(id, scaled(dy, factor)))
+}
+
+fn scaled(x: &Tensor, factor: f32) -> Tensor {
+    let mut y = x.like(x.shape());
+    if x.device() == Device::Host {
+        y.data_mut().iter_mut().zip(x.data()).for_each(|(y, x)| *y = x * factor);
+        return y;
+    }
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::elementwise_scale_f32,
+        DType::Bf16 => kernels::elementwise_scale_bf16,
     };
-    let (y, id) = (times(x.tensor()), x.id());
-    tape.record("scale", &[x], y, move |dy, grads| grads.add(id, times(dy)))
+    kernel(Launch::quads(x.len()), &mut y, x, factor, x.len() as i64);
+    y
+}
+
+/// x stored as another type; the gradient goes back in the type of x. On the host, which holds f32 only, x itself.
+#[track_caller]
+pub fn cast(tape: &mut Tape, x: &Var, dtype: DType) -> Var {
+    let (y, id, before) = (stored_as(x.tensor(), dtype), x.id(), x.tensor().dtype());
+    tape.record("cast", &[x], y, move |dy, grads| grads.add(id, stored_as(dy, before)))
+}
+
+#[track_caller]
+fn stored_as(x: &Tensor, dtype: DType) -> Tensor {
+    if x.dtype() == dtype {
+        return x.clone();
+    }
+    let mut y = Tensor::uninit_on(x.device(), dtype, x.shape());
+    let kernel = match dtype {
+        DType::F32 => kernels::elementwise_to_f32,
+        DType::Bf16 => kernels::elementwise_to_bf16,
+    };
+    kernel(Launch::quads(x.len()), &mut y, x, x.len() as i64);
+    y
 }
 
 /// x [.., C] times w [C].
@@ -47,24 +102,54 @@ pub fn scale(tape: &mut Tape, x: &Var, factor: f32) -> Var {
 pub fn scale_channels(tape: &mut Tape, x: &Var, w: &Var) -> Var {
     let c = *x.shape().last().expect("scale_channels of a scalar");
     w.tensor().expect_shape("scale_channels factor", &[c]);
-    let times = move |x: &Tensor, w: &[f32]| {
-        let mut y = Tensor::uninit(x.shape());
+    let (y, xv, wv) = (channels_scaled(x.tensor(), w.tensor()), x.clone(), w.clone());
+    tape.record("scale_channels", &[x, w], y, move |dy, grads| {
+        grads.add(xv.id(), channels_scaled(dy, wv.tensor()));
+        grads.add(wv.id(), channel_slopes(xv.tensor(), dy));
+    })
+}
+
+fn channels_scaled(x: &Tensor, w: &Tensor) -> Tensor {
+    let (c, mut y) = (w.len(), x.like(x.shape()));
+    if x.device() == Device::Host {
+        let w = w.data();
         for (y, x) in y.data_mut().chunks_exact_mut(c).zip(x.data().chunks_exact(c)) {
             for i in 0..c {
                 y[i] = x[i] * w[i];
             }
         }
-        y
+        return y;
+    }
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::elementwise_scale_channels_f32,
+        DType::Bf16 => kernels::elementwise_scale_channels_bf16,
     };
-    let (y, xv, wv) = (times(x.tensor(), w.data()), x.clone(), w.clone());
-    tape.record("scale_channels", &[x, w], y, move |dy, grads| {
+    kernel(Launch::quads(x.len()), &mut y, x, w, c as i32, x.len() as i64);
+    y
+}
+
+/// The sum of dy x over all rows.
+fn channel_slopes(x: &Tensor, dy: &Tensor) -> Tensor {
+    let c = *x.shape().last().expect("checked in the forward pass");
+    if x.device() == Device::Host {
         let mut dw = Tensor::zeros(&[c]);
-        for (x, dy) in xv.data().chunks_exact(c).zip(dy.data().chunks_exact(c)) {
+        for (x, dy) in x.data().chunks_exact(c).zip(dy.data().chunks_exact(c)) {
             dw.data_mut().iter_mut().zip(x).zip(dy).for_each(|((s, x), d)| *s += x * d);
         }
-        grads.add(xv.id(), times(dy, wv.data()));
-        grads.add(wv.id(), dw);
-    })
+        return dw;
+    }
+    let n = super::row_count(x.shape());
+    let slices = super::slices(n, 64);
+    let (mut dw, mut partial) = (x.like_f32(&[c]), x.like_f32(&[slices.count, c]));
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::elementwise_scale_channels_bwd_w_f32,
+        DType::Bf16 => kernels::elementwise_scale_channels_bwd_w_bf16,
+    };
+    let launch = Launch::new([c.div_ceil(32), slices.count, 1], 256);
+    kernel(launch, &mut partial, x, dy, n as i32, c as i32, slices.rows as i32);
+    let launch = Launch::elements(c, 128);
+    kernels::elementwise_scale_channels_bwd_reduce_f32(launch, &mut dw, &partial, slices.count as i32, c as i32);
+    dw
 }
 
 /// Gated linear unit: the first half of the last axis times the sigmoid of the second.
@@ -72,19 +157,36 @@ pub fn scale_channels(tape: &mut Tape, x: &Var, w: &Var) -> Var {
 pub fn glu(tape: &mut Tape, x: &Var) -> Var {
     let c2 = *x.shape().last().expect("glu of a scalar");
     assert!(c2.is_multiple_of(2), "glu: {c2} channels do not split in halves");
-    let c = c2 / 2;
+    let (y, xv) = (gated(x.tensor(), c2 / 2), x.clone());
+    tape.record("glu", &[x], y, move |dy, grads| grads.add(xv.id(), gated_slopes(xv.tensor(), dy, c2 / 2)))
+}
+
+fn gated(x: &Tensor, c: usize) -> Tensor {
     let mut shape = x.shape().to_vec();
-    *shape.last_mut().expect("rank checked above") = c;
-    let mut y = Tensor::uninit(&shape);
-    for (y, x) in y.data_mut().chunks_exact_mut(c).zip(x.data().chunks_exact(c2)) {
-        for i in 0..c {
-            y[i] = x[i] * x[c + i].sigmoid();
+    *shape.last_mut().expect("rank checked by the caller") = c;
+    let mut y = x.like(&shape);
+    if x.device() == Device::Host {
+        for (y, x) in y.data_mut().chunks_exact_mut(c).zip(x.data().chunks_exact(2 * c)) {
+            for i in 0..c {
+                y[i] = x[i] * x[c + i].sigmoid();
+            }
         }
+        return y;
     }
-    let xv = x.clone();
-    tape.record("glu", &[x], y, move |dy, grads| {
-        let mut dx = Tensor::uninit(xv.shape());
-        let rows = dx.data_mut().chunks_exact_mut(c2).zip(xv.data().chunks_exact(c2)).zip(dy.data().chunks_exact(c));
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::elementwise_glu_fwd_f32,
+        DType::Bf16 => kernels::elementwise_glu_fwd_bf16,
+    };
+    let n = y.len();
+    kernel(Launch::quads(n), &mut y, x, c as i32, n as i64);
+    y
+}
+
+fn gated_slopes(x: &Tensor, dy: &Tensor, c: usize) -> Tensor {
+    let mut dx = x.like(x.shape());
+    if x.device() == Device::Host {
+        let (x, dy) = (x.data(), dy.data());
+        let rows = dx.data_mut().chunks_exact_mut(2 * c).zip(x.chunks_exact(2 * c)).zip(dy.chunks_exact(c));
         for ((dx, x), dy) in rows {
             for i in 0..c {
                 let s = x[c + i].sigmoid();
@@ -92,14 +194,21 @@ pub fn glu(tape: &mut Tape, x: &Var) -> Var {
                 dx[c + i] = dy[i] * x[i] * s * (1.0 - s);
             }
         }
-        grads.add(xv.id(), dx);
-    })
+        return dx;
+    }
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::elementwise_glu_bwd_f32,
+        DType::Bf16 => kernels::elementwise_glu_bwd_bf16,
+    };
+    kernel(Launch::quads(dy.len()), &mut dx, x, dy, c as i32, dy.len() as i64);
+    dx
 }
 
 #[derive(Clone, Copy)]
 enum Kind {
     Add,
     Scale(f64),
+    Cast,
     Channels(usize),
     Glu(usize),
 }
@@ -109,6 +218,7 @@ impl Reference for Kind {
         match *self {
             Kind::Add => x[0].iter().zip(x[1]).map(|(&a, &b)| a + b).collect(),
             Kind::Scale(f) => x[0].iter().map(|&a| a * R::of(f)).collect(),
+            Kind::Cast => x[0].to_vec(),
             Kind::Channels(c) => x[0].iter().enumerate().map(|(i, &a)| a * x[1][i % c]).collect(),
             Kind::Glu(c) => x[0].chunks(2 * c).flat_map(|r| (0..c).map(move |i| r[i] * r[c + i].sigmoid())).collect(),
         }
@@ -118,6 +228,7 @@ impl Reference for Kind {
         match *self {
             Kind::Add => vec![dy.to_vec(), dy.to_vec()],
             Kind::Scale(f) => vec![dy.iter().map(|&d| d * R::of(f)).collect()],
+            Kind::Cast => vec![dy.to_vec()],
             Kind::Channels(c) => {
                 let mut dw = vec![zero; c];
                 dy.iter().enumerate().for_each(|(i, &d)| dw[i % c] += d * x[0][i]);
@@ -137,22 +248,24 @@ impl Reference for Kind {
     }
 }
 
-/// The cases of these ops.
+/// The cases of these ops: lengths and rows around the 4 numbers of a thread, its block of 1024, and slices of rows.
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
-    for n in [1, 13, 64] {
+    for n in [1, 3, 5, 13, 64, 1021, 1025] {
         let two = vec![input(&[n]), input(&[n])];
         all.push(Case::new("add", format!("{n}"), Kind::Add, two, |t, v| add(t, &v[0], &v[1])));
         let one = vec![input(&[n])];
-        all.push(Case::new("scale", format!("{n}"), Kind::Scale(0.5), one, |t, v| scale(t, &v[0], 0.5)));
+        all.push(Case::new("scale", format!("{n}"), Kind::Scale(0.5), one.clone(), |t, v| scale(t, &v[0], 0.5)));
+        // A run with bf16 activations casts its input and casts the gradient back.
+        all.push(Case::new("cast", format!("{n}"), Kind::Cast, one, |t, v| cast(t, &v[0], DType::F32)));
     }
-    for (rows, c) in [(1, 1), (5, 7), (3, 33)] {
+    for (rows, c) in [(1, 1), (5, 7), (3, 33), (7, 4), (63, 31), (65, 32), (131, 5)] {
         let name = format!("rows {rows}, C {c}");
-        let inputs = vec![input(&[rows, c]), input(&[c])];
+        let inputs = vec![input(&[rows, c]), input(&[c]).wide()];
         all.push(Case::new("scale_channels", name.clone(), Kind::Channels(c), inputs, |t, v| {
             scale_channels(t, &v[0], &v[1])
         }));
         all.push(Case::new("glu", name, Kind::Glu(c), vec![input(&[rows, 2 * c])], |t, v| glu(t, &v[0])));
     }
-    all
+    all.into_iter().map(Case::narrow).collect()
 }

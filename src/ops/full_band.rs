@@ -4,10 +4,12 @@
 //! dw[s, g, f] = sum_n dy[n, g, s] x[n, f, s], db[s, g] = sum_n dy[n, g, s]. Each channel is one dense product
 //! over (F, N) of the transposed frames, so a chunk of several frames reads the weights once.
 
-use super::linear::product;
+use super::matmul::product;
 use crate::check::{Case, Real, Reference, input};
+use crate::device::Device;
+use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// Applies the maps.
 #[track_caller]
@@ -15,31 +17,103 @@ pub fn full_band(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var) -> Var {
     let [n, f, s] = x.tensor().dims("full_band x");
     weight.tensor().expect_shape("full_band weight", &[s, f, f]);
     bias.tensor().expect_shape("full_band bias", &[s, f]);
+    if x.tensor().device() != Device::Host {
+        let y = forward_on_device(x.tensor(), weight.tensor(), bias.tensor());
+        let (xv, wv, bid) = (x.clone(), weight.clone(), bias.id());
+        return tape.record("full_band", &[x, weight, bias], y, move |dy, grads| {
+            let [dx, dw, db] = backward_on_device(xv.tensor(), wv.tensor(), dy);
+            grads.add(xv.id(), dx);
+            grads.add(wv.id(), dw);
+            grads.add(bid, db);
+        });
+    }
     let channels = to_channels(x.data(), n, f, s);
+    let y = forward_on_host(&channels, weight.tensor(), bias.tensor());
+    let (xid, wv, bid) = (x.id(), weight.clone(), bias.id());
+    tape.record("full_band", &[x, weight, bias], y, move |dy, grads| {
+        let [dx, dw, db] = backward_on_host(&channels, wv.tensor(), dy);
+        grads.add(xid, dx);
+        grads.add(wv.id(), dw);
+        grads.add(bid, db);
+    })
+}
+
+/// `channels` is x as [S, N, F].
+fn forward_on_host(channels: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    let [s, n, f] = channels.dims("full_band channels");
     let mut rows = Tensor::uninit(&[s, n, f]);
     for (k, rows) in rows.data_mut().chunks_exact_mut(n * f).enumerate() {
         rows.chunks_exact_mut(f).for_each(|row| row.copy_from_slice(&bias.data()[k * f..(k + 1) * f]));
         let (x, w) = (&channels.data()[k * n * f..], &weight.data()[k * f * f..]);
         product(rows, (n, f, f), (x, f, 1), (w, 1, f), 1.0);
     }
-    let y = from_channels(rows.data(), n, f, s);
-    let (xid, wv, bid) = (x.id(), weight.clone(), bias.id());
-    tape.record("full_band", &[x, weight, bias], y, move |dy, grads| {
-        let dy = to_channels(dy.data(), n, f, s);
-        let (mut dx, mut dw, mut db) = (Tensor::uninit(&[s, n, f]), Tensor::uninit(&[s, f, f]), Tensor::zeros(&[s, f]));
-        for k in 0..s {
-            let (dy, x) = (&dy.data()[k * n * f..(k + 1) * n * f], &channels.data()[k * n * f..]);
-            let w = &wv.data()[k * f * f..];
-            product(&mut dx.data_mut()[k * n * f..(k + 1) * n * f], (n, f, f), (dy, f, 1), (w, f, 1), 0.0);
-            product(&mut dw.data_mut()[k * f * f..(k + 1) * f * f], (f, f, n), (dy, 1, f), (x, f, 1), 0.0);
-            let db = &mut db.data_mut()[k * f..(k + 1) * f];
-            dy.chunks_exact(f).for_each(|row| db.iter_mut().zip(row).for_each(|(b, d)| *b += d));
-        }
-        grads.add(xid, from_channels(dx.data(), n, f, s));
-        grads.add(wv.id(), dw);
-        grads.add(bid, db);
-    })
+    from_channels(rows.data(), n, f, s)
 }
+
+fn backward_on_host(channels: &Tensor, weight: &Tensor, dy: &Tensor) -> [Tensor; 3] {
+    let [s, n, f] = channels.dims("full_band channels");
+    let dy = to_channels(dy.data(), n, f, s);
+    let (mut dx, mut dw, mut db) = (Tensor::uninit(&[s, n, f]), Tensor::uninit(&[s, f, f]), Tensor::zeros(&[s, f]));
+    for k in 0..s {
+        let (dy, x) = (&dy.data()[k * n * f..(k + 1) * n * f], &channels.data()[k * n * f..]);
+        let w = &weight.data()[k * f * f..];
+        product(&mut dx.data_mut()[k * n * f..(k + 1) * n * f], (n, f, f), (dy, f, 1), (w, f, 1), 0.0);
+        product(&mut dw.data_mut()[k * f * f..(k + 1) * f * f], (f, f, n), (dy, 1, f), (x, f, 1), 0.0);
+        let db = &mut db.data_mut()[k * f..(k + 1) * f];
+        dy.chunks_exact(f).for_each(|row| db.iter_mut().zip(row).for_each(|(b, d)| *b += d));
+    }
+    [from_channels(dx.data(), n, f, s), dw, db]
+}
+
+/// Tiles and channels of the kernels (`kernels/full_band.cu`).
+const TILE: [usize; 2] = [32, 24];
+const CHANNELS: usize = 8;
+
+fn sizes(x: &Tensor) -> ([usize; 3], [i32; 3]) {
+    let sizes = x.dims("full_band x");
+    (sizes, sizes.map(|n| n as i32))
+}
+
+fn launch_map([n, f, s]: [usize; 3]) -> Launch {
+    Launch::new([n.div_ceil(TILE[0]), f.div_ceil(TILE[1]), s.div_ceil(CHANNELS)], 32 * CHANNELS)
+}
+
+fn forward_on_device(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    let (extents, [n, f, s]) = sizes(x);
+    let mut y = x.like(x.shape());
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::full_band_fwd_f32,
+        DType::Bf16 => kernels::full_band_fwd_bf16,
+    };
+    kernel(launch_map(extents), &mut y, x, weight, bias, n, f, s);
+    y
+}
+
+fn backward_on_device(x: &Tensor, weight: &Tensor, dy: &Tensor) -> [Tensor; 3] {
+    const SLICES_MAX: usize = 16;
+    let (extents, [n, f, s]) = sizes(x);
+    let mut dx = x.like(x.shape());
+    let (of_x, of_w) = match x.dtype() {
+        DType::F32 => (kernels::full_band_bwd_x_f32 as BackwardX, kernels::full_band_bwd_w_f32 as BackwardW),
+        DType::Bf16 => (kernels::full_band_bwd_x_bf16 as BackwardX, kernels::full_band_bwd_w_bf16 as BackwardW),
+    };
+    of_x(launch_map(extents), &mut dx, dy, weight, n, f, s);
+    let [frames, bands, channels] = extents;
+    let slice = frames.div_ceil(SLICES_MAX).next_multiple_of(TILE[0]).max(TILE[0]);
+    let slices = frames.div_ceil(slice);
+    let (weights, outputs) = (channels * bands * bands, channels * bands);
+    let mut partial = x.like_f32(&[slices, weights + outputs]);
+    let grid = [bands.div_ceil(TILE[0]), bands.div_ceil(TILE[1]), slices * channels.div_ceil(CHANNELS)];
+    of_w(Launch::new(grid, 32 * CHANNELS), &mut partial, x, dy, n, f, s, slice as i32);
+    let [mut dw, mut db] = [x.like_f32(&[channels, bands, bands]), x.like_f32(&[channels, bands])];
+    let launch = Launch::elements(weights + outputs, 128);
+    let [slices, weights, outputs] = [slices, weights, outputs].map(|n| n as i32);
+    kernels::full_band_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, slices, weights, outputs);
+    [dx, dw, db]
+}
+
+type BackwardX = fn(Launch, &mut Tensor, &Tensor, &Tensor, i32, i32, i32);
+type BackwardW = fn(Launch, &mut Tensor, &Tensor, &Tensor, i32, i32, i32, i32);
 
 /// [N, F, S] -> [S, N, F].
 fn to_channels(x: &[f32], n: usize, f: usize, s: usize) -> Tensor {
@@ -65,10 +139,10 @@ fn from_channels(x: &[f32], n: usize, f: usize, s: usize) -> Tensor {
 }
 
 #[derive(Clone)]
-struct Plain {
-    n: usize,
-    f: usize,
-    s: usize,
+pub(super) struct Plain {
+    pub(super) n: usize,
+    pub(super) f: usize,
+    pub(super) s: usize,
 }
 
 impl Reference for Plain {
@@ -99,14 +173,16 @@ impl Reference for Plain {
 
 /// The cases of this op.
 pub fn cases() -> Vec<Case> {
+    const SIZES: [(usize, usize, usize); 6] = [(1, 1, 1), (2, 5, 3), (3, 17, 2), (1, 33, 4), (31, 25, 9), (65, 24, 1)];
     let case = |n: usize, f: usize, s: usize| {
-        let weight = input(&[s, f, f]).scaled((f as f64).powf(-0.5));
-        let inputs = vec![input(&[n, f, s]), weight, input(&[s, f])];
+        let weight = input(&[s, f, f]).scaled((f as f64).powf(-0.5)).wide();
+        let inputs = vec![input(&[n, f, s]), weight, input(&[s, f]).wide()];
         Case::new("full_band", format!("N {n}, F {f}, S {s}"), Plain { n, f, s }, inputs, |tape, v| {
             full_band(tape, &v[0], &v[1], &v[2])
         })
+        .narrow()
     };
-    let mut all: Vec<Case> = [(1, 1, 1), (2, 5, 3), (3, 17, 2), (1, 33, 4)].map(|(n, f, s)| case(n, f, s)).into();
+    let mut all: Vec<Case> = SIZES.map(|(n, f, s)| case(n, f, s)).into();
     all.push(case(8, 129, 8).bench(2.0 * 8.0 * 129.0 * 129.0 * 8.0));
     all
 }

@@ -7,9 +7,11 @@ mod host;
 
 use super::layer_norm::EPS;
 use crate::check::{Case, Real, Reference, input};
+use crate::device::Device;
 use crate::device::simd::dispatch;
+use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// Normalises each group of channels over the whole sequence.
 #[track_caller]
@@ -19,17 +21,58 @@ pub fn group_norm(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var, groups: us
     weight.tensor().expect_shape("group_norm weight", &[c]);
     bias.tensor().expect_shape("group_norm bias", &[c]);
     let sizes = Sizes { n, l, c, groups };
-    let mut y = Tensor::uninit(x.shape());
-    dispatch(host::Forward { sizes, x: x.data(), weight: weight.data(), bias: bias.data(), y: y.data_mut() });
+    let (y, moments) = forward(sizes, x.tensor(), weight.tensor(), bias.tensor());
     let (xv, wv, bid) = (x.clone(), weight.clone(), bias.id());
     tape.record("group_norm", &[x, weight, bias], y, move |dy, grads| {
-        let (mut dx, mut dw, mut db) = (Tensor::uninit(xv.shape()), Tensor::zeros(&[c]), Tensor::zeros(&[c]));
-        let (x, weight, dy) = (xv.data(), wv.data(), dy.data());
-        dispatch(host::Backward { sizes, x, weight, dy, dx: dx.data_mut(), dw: dw.data_mut(), db: db.data_mut() });
+        let [dx, dw, db] = match &moments {
+            Some(moments) => backward_on_device(sizes, xv.tensor(), wv.tensor(), dy, moments),
+            None => backward_on_host(sizes, xv.tensor(), wv.tensor(), dy),
+        };
         grads.add(xv.id(), dx);
         grads.add(wv.id(), dw);
         grads.add(bid, db);
     })
+}
+
+/// y, and on a device mean and 1 / sqrt(var + eps), each [N, groups]; the host recomputes them.
+fn forward(sizes: Sizes, x: &Tensor, weight: &Tensor, bias: &Tensor) -> (Tensor, Option<[Tensor; 2]>) {
+    let mut y = x.like(x.shape());
+    if x.device() == Device::Host {
+        dispatch(host::Forward { sizes, x: x.data(), weight: weight.data(), bias: bias.data(), y: y.data_mut() });
+        return (y, None);
+    }
+    let [mut mean, mut rstd] = [(); 2].map(|()| x.like_f32(&[sizes.n, sizes.groups]));
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::group_norm_fwd_f32,
+        DType::Bf16 => kernels::group_norm_fwd_bf16,
+    };
+    let (launch, [l, c, groups, bundle]) = sizes.launch();
+    kernel(launch, &mut y, &mut mean, &mut rstd, x, weight, bias, l, c, groups, bundle, EPS);
+    (y, Some([mean, rstd]))
+}
+
+fn backward_on_host(sizes: Sizes, x: &Tensor, weight: &Tensor, dy: &Tensor) -> [Tensor; 3] {
+    let c = sizes.c;
+    let (mut dx, mut dw, mut db) = (Tensor::uninit(x.shape()), Tensor::zeros(&[c]), Tensor::zeros(&[c]));
+    let (x, weight, dy) = (x.data(), weight.data(), dy.data());
+    dispatch(host::Backward { sizes, x, weight, dy, dx: dx.data_mut(), dw: dw.data_mut(), db: db.data_mut() });
+    [dx, dw, db]
+}
+
+fn backward_on_device(sizes: Sizes, x: &Tensor, weight: &Tensor, dy: &Tensor, moments: &[Tensor; 2]) -> [Tensor; 3] {
+    let Sizes { n, c, .. } = sizes;
+    let [mean, rstd] = moments;
+    let (mut dx, mut partial) = (x.like(x.shape()), x.like_f32(&[n, 2, c]));
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::group_norm_bwd_f32,
+        DType::Bf16 => kernels::group_norm_bwd_bf16,
+    };
+    let (launch, [l, channels, groups, bundle]) = sizes.launch();
+    kernel(launch, &mut dx, &mut partial, x, weight, dy, mean, rstd, l, channels, groups, bundle);
+    let [mut dw, mut db] = [x.like_f32(&[c]), x.like_f32(&[c])];
+    let launch = Launch::rows((2 * c).div_ceil(32), 1024);
+    kernels::group_norm_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, n as i32, channels);
+    [dx, dw, db]
 }
 
 #[derive(Clone, Copy)]
@@ -38,6 +81,20 @@ struct Sizes {
     l: usize,
     c: usize,
     groups: usize,
+}
+
+impl Sizes {
+    /// Blocks of the kernels and their sizes: L, C, groups, groups per block. About 96 channels lie in one block.
+    #[track_caller]
+    fn launch(&self) -> (Launch, [i32; 4]) {
+        const CHANNELS: usize = 96;
+        const CHANNELS_MAX: usize = 512;
+        let width = self.c / self.groups;
+        assert!(width <= CHANNELS_MAX, "group_norm: {width} channels in a group, at most {CHANNELS_MAX} on a GPU");
+        let bundle = (CHANNELS / width).clamp(1, self.groups);
+        let launch = Launch::rows(self.n * self.groups.div_ceil(bundle), 512);
+        (launch, [self.l, self.c, self.groups, bundle].map(|n| n as i32))
+    }
 }
 
 #[derive(Clone)]
@@ -96,14 +153,17 @@ impl Reference for Plain {
 /// The cases of this op.
 pub fn cases() -> Vec<Case> {
     let case = |n: usize, l: usize, c: usize, groups: usize| {
-        let inputs = vec![input(&[n, l, c]).shifted(0.3), input(&[c]).shifted(1.0), input(&[c])];
+        let inputs = vec![input(&[n, l, c]).shifted(0.3), input(&[c]).shifted(1.0).wide(), input(&[c]).wide()];
         let name = format!("N {n}, L {l}, C {c}, groups {groups}");
         Case::new("group_norm", name, Plain(Sizes { n, l, c, groups }), inputs, move |tape, v| {
             group_norm(tape, &v[0], &v[1], &v[2], groups)
         })
+        .narrow()
     };
-    let checks = [(1, 1, 3, 1), (2, 7, 6, 3), (1, 33, 8, 8), (3, 5, 12, 4)];
-    let mut all: Vec<Case> = checks.map(|(n, l, c, g)| case(n, l, c, g)).into();
+    let mut checks = vec![(1, 1, 3, 1), (2, 7, 6, 3), (1, 33, 8, 8), (3, 5, 12, 4)];
+    // Around the blocks of the kernels: several bundles, the last one smaller; fewer and more rows than fit at once.
+    checks.extend([(2, 22, 120, 5), (33, 3, 98, 98), (2, 129, 20, 1), (1, 5, 259, 1)]);
+    let mut all: Vec<Case> = checks.into_iter().map(|(n, l, c, g)| case(n, l, c, g)).collect();
     all.push(case(1, 626, 192, 8).bench(8.0 * 626.0 * 192.0));
     all
 }

@@ -154,9 +154,9 @@ impl Kernel for Backward<'_> {
 }
 
 #[derive(Clone)]
-struct Plain {
-    rows: usize,
-    c: usize,
+pub(super) struct Plain {
+    pub(super) rows: usize,
+    pub(super) c: usize,
 }
 
 impl Plain {

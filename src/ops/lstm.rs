@@ -5,10 +5,12 @@
 //! attractors (paper 4.2.1) have a zero input, so their `g` is the bias alone. Backward: the same recursion in
 //! reverse, dg_t from (dh_t, dc_t), dW = sum dg_t h_(t-1)^T.
 
-use super::linear::product;
+use super::matmul::product;
 use crate::check::{Case, Real, Reference, input};
+use crate::device::Device;
+use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// Runs the recursion over T steps.
 #[track_caller]
@@ -19,26 +21,73 @@ pub fn lstm(tape: &mut Tape, gates: &Var, weight: &Var, h0: &Var, c0: &Var) -> V
     h0.tensor().expect_shape("lstm h0", &[b, d]);
     c0.tensor().expect_shape("lstm c0", &[b, d]);
     let sizes = Sizes { b, t, d };
-    let inputs = [gates.data(), weight.data(), h0.data(), c0.data()];
-    let mut saved = Tensor::uninit(&[b, t, 4 * d]);
-    let mut y = Tensor::uninit(&[b, t, 2 * d]);
-    sizes.forward(inputs, y.data_mut(), saved.data_mut(), &recurrent_product);
+    let tensors = [gates, weight, h0, c0].map(Var::tensor);
+    let [y, saved] = forward(sizes, tensors);
     let (vars, out) = ([gates, weight, h0, c0].map(Var::clone), y.clone());
     tape.record("lstm", &[gates, weight, h0, c0], y, move |dy, grads| {
-        let inputs = [vars[0].data(), vars[1].data(), vars[2].data(), vars[3].data()];
-        let mut d_gates = Tensor::uninit(&[b, t, 4 * d]);
-        let (mut dh0, mut dc0) = (Tensor::zeros(&[b, d]), Tensor::zeros(&[b, d]));
-        let outputs = (d_gates.data_mut(), dh0.data_mut(), dc0.data_mut());
-        sizes.backward(inputs, out.data(), saved.data(), dy.data(), outputs, &transposed_product);
-        let mut dw = Tensor::zeros(&[4 * d, d]);
-        let previous = sizes.previous_hidden(out.data(), vars[2].data());
-        product(dw.data_mut(), (4 * d, d, b * t), (d_gates.data(), 1, 4 * d), (&previous, d, 1), 0.0);
-        grads.add(vars[0].id(), d_gates);
-        grads.add(vars[1].id(), dw);
-        grads.add(vars[2].id(), dh0);
-        grads.add(vars[3].id(), dc0);
+        let tensors = vars.each_ref().map(Var::tensor);
+        let gradients = backward(sizes, tensors, [&out, &saved, dy]);
+        vars.iter().zip(gradients).for_each(|(var, gradient)| grads.add(var.id(), gradient));
     })
 }
+
+/// The states (h | c) and what the backward pass needs: i f g o of every step, on a device c as well.
+fn forward(sizes: Sizes, inputs: [&Tensor; 4]) -> [Tensor; 2] {
+    let Sizes { b, t, d } = sizes;
+    let [gates, weight, h0, c0] = inputs;
+    let mut y = gates.like(&[b, t, 2 * d]);
+    if gates.device() == Device::Host {
+        let mut saved = Tensor::uninit(&[b, t, 4 * d]);
+        sizes.forward(inputs.map(Tensor::data), y.data_mut(), saved.data_mut(), &recurrent_product);
+        return [y, saved];
+    }
+    let (mut transposed, mut saved) = (gates.like_f32(&[d, 4 * d]), gates.like_f32(&[b, t, 5 * d]));
+    let launch = Launch::new([(4 * d).div_ceil(32), d.div_ceil(32), 1], 256);
+    kernels::lstm_transpose_f32(launch, &mut transposed, weight, 4 * d as i32, d as i32);
+    let kernel = match gates.dtype() {
+        DType::F32 => kernels::lstm_fwd_f32,
+        DType::Bf16 => kernels::lstm_fwd_bf16,
+    };
+    let (launch, fits) = sizes.recursion(6 * d);
+    kernel(launch, &mut y, &mut saved, gates, &transposed, h0, c0, t as i32, d as i32, fits);
+    [y, saved]
+}
+
+/// Gradients of the gates, the weight, h0 and c0.
+fn backward(sizes: Sizes, inputs: [&Tensor; 4], [y, saved, dy]: [&Tensor; 3]) -> [Tensor; 4] {
+    let Sizes { b, t, d } = sizes;
+    let [gates, weight, h0, c0] = inputs;
+    let mut d_gates = gates.like(gates.shape());
+    if gates.device() == Device::Host {
+        let [mut dh0, mut dc0, mut dw] = [Tensor::zeros(&[b, d]), Tensor::zeros(&[b, d]), Tensor::zeros(&[4 * d, d])];
+        let outputs = (d_gates.data_mut(), dh0.data_mut(), dc0.data_mut());
+        sizes.backward(inputs.map(Tensor::data), y.data(), saved.data(), dy.data(), outputs, &transposed_product);
+        let previous = sizes.previous_hidden(y.data(), h0.data());
+        product(dw.data_mut(), (4 * d, d, b * t), (d_gates.data(), 1, 4 * d), (&previous, d, 1), 0.0);
+        return [d_gates, dw, dh0, dc0];
+    }
+    let (mut dh0, mut dc0) = (h0.like(&[b, d]), c0.like(&[b, d]));
+    let (of_gates, of_weight) = match gates.dtype() {
+        DType::F32 => (kernels::lstm_bwd_f32 as BackwardGates, kernels::lstm_bwd_w_f32 as BackwardWeight),
+        DType::Bf16 => (kernels::lstm_bwd_bf16 as BackwardGates, kernels::lstm_bwd_w_bf16 as BackwardWeight),
+    };
+    let (launch, fits) = sizes.recursion(9 * d);
+    let (steps, width) = (t as i32, d as i32);
+    of_gates(launch, &mut d_gates, &mut dh0, &mut dc0, dy, saved, weight, c0, steps, width, fits);
+    // Few slices: each is as large as the weight.
+    let slice = (b * t).div_ceil(8).max(256);
+    let count = (b * t).div_ceil(slice).max(1);
+    let (mut dw, mut partial) = (gates.like_f32(&[4 * d, d]), gates.like_f32(&[count, 4 * d, d]));
+    let launch = Launch::new([(4 * d).div_ceil(64), d.div_ceil(32), count], 256);
+    of_weight(launch, &mut partial, &d_gates, y, h0, (b * t) as i32, steps, width, slice as i32);
+    let launch = Launch::elements(4 * d * d, 256);
+    kernels::lstm_bwd_reduce_f32(launch, &mut dw, &partial, count as i32, (4 * d * d) as i32);
+    [d_gates, dw, dh0, dc0]
+}
+
+type BackwardGates =
+    fn(Launch, &mut Tensor, &mut Tensor, &mut Tensor, &Tensor, &Tensor, &Tensor, &Tensor, i32, i32, i32);
+type BackwardWeight = fn(Launch, &mut Tensor, &Tensor, &Tensor, &Tensor, i32, i32, i32, i32);
 
 /// a += W h
 fn recurrent_product(a: &mut [f32], w: &[f32], h: &[f32]) {
@@ -63,6 +112,18 @@ struct Sizes {
 type Product<R> = dyn Fn(&mut [R], &[R], &[R]);
 
 impl Sizes {
+    /// The launch of a recursion that keeps `state` numbers per sequence in shared memory, and whether the weights fit
+    /// beside them.
+    fn recursion(&self, state: usize) -> (Launch, i32) {
+        const SHARED_FLOATS_MAX: usize = 99 * 1024 / 4;
+        let &Sizes { b, d, .. } = self;
+        assert!(state <= SHARED_FLOATS_MAX, "lstm: the state of {d} cells does not fit into shared memory");
+        let fits = state + 4 * d * d <= SHARED_FLOATS_MAX;
+        let floats = if fits { state + 4 * d * d } else { state };
+        let threads = (4 * d).next_multiple_of(32).min(1024);
+        (Launch::rows(b, threads).shared(4 * floats), fits.into())
+    }
+
     /// Fills y (h | c) and the activated gates of every step.
     fn forward<R: Real>(&self, [g, w, h0, c0]: [&[R]; 4], y: &mut [R], acts: &mut [R], times: &Product<R>) {
         let &Sizes { b, t, d } = self;
@@ -166,13 +227,16 @@ impl Reference for Sizes {
 /// The cases of this op.
 pub fn cases() -> Vec<Case> {
     let case = |b: usize, t: usize, d: usize| {
-        let w = input(&[4 * d, d]).scaled((d as f64).powf(-0.5));
+        let w = input(&[4 * d, d]).scaled((d as f64).powf(-0.5)).wide();
         let inputs = vec![input(&[b, t, 4 * d]), w, input(&[b, d]), input(&[b, d])];
         Case::new("lstm", format!("B {b}, T {t}, D {d}"), Sizes { b, t, d }, inputs, |tape, v| {
             lstm(tape, &v[0], &v[1], &v[2], &v[3])
         })
+        .narrow()
     };
-    let mut all: Vec<Case> = [(1, 1, 1), (2, 5, 3), (1, 4, 17), (3, 2, 8)].map(|(b, t, d)| case(b, t, d)).into();
+    // 78 cells are the most whose weights fit into shared memory with the state; 257 steps make two slices of dW.
+    let sizes = [(1, 1, 1), (2, 5, 3), (1, 4, 17), (3, 2, 8), (257, 1, 2), (1, 2, 33), (1, 2, 77), (1, 2, 79)];
+    let mut all: Vec<Case> = sizes.map(|(b, t, d)| case(b, t, d)).into();
     all.push(case(1, 4, 192).bench(2.0 * 4.0 * 4.0 * 192.0 * 192.0));
     all
 }

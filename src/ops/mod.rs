@@ -12,6 +12,7 @@ pub mod band_pool;
 pub mod bce;
 pub mod conv1d;
 pub mod convolve;
+pub mod cross_band;
 pub mod elementwise;
 pub mod full_band;
 pub mod group_norm;
@@ -20,6 +21,7 @@ pub mod l2_normalize;
 pub mod layer_norm;
 pub mod linear;
 pub mod lstm;
+pub mod matmul;
 pub mod prelu;
 pub mod spatial_loss;
 pub mod stft;
@@ -29,6 +31,7 @@ use crate::check::Case;
 /// Every case of every op.
 pub fn cases() -> Vec<Case> {
     let groups = [
+        matmul::cases(),
         linear::cases(),
         layer_norm::cases(),
         activation::cases(),
@@ -44,6 +47,7 @@ pub fn cases() -> Vec<Case> {
         bce::cases(),
         spatial_loss::cases(),
         conv1d::cases(),
+        cross_band::cases(),
         attention::cases(),
     ];
     groups.into_iter().flatten().collect()

@@ -3,27 +3,66 @@
 //! Backward: dx = dy (x > 0 ? 1 : a), da = sum of dy x where x <= 0. At 0 the slope is a, as in PyTorch.
 
 use crate::check::{Case, Real, Reference, input};
+use crate::device::Device;
 use crate::device::simd::slices::{add_to, each_vector, get, put};
 use crate::device::simd::{Kernel, Simd, dispatch};
+use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// Applies the function to every element.
 #[track_caller]
 pub fn prelu(tape: &mut Tape, x: &Var, slope: &Var) -> Var {
     let c = *x.shape().last().expect("prelu of a scalar");
     slope.tensor().expect_shape("prelu slope", &[c]);
-    let mut y = Tensor::uninit(x.shape());
-    dispatch(Forward { x: x.data(), slope: slope.data(), y: y.data_mut() });
+    let y = forward(x.tensor(), slope.tensor());
     let (xv, av) = (x.clone(), slope.clone());
     tape.record("prelu", &[x, slope], y, move |dy, grads| {
-        let (mut dx, mut da) = (Tensor::uninit(xv.shape()), Tensor::zeros(&[c]));
-        let (x, slope, dy) = (xv.data(), av.data(), dy.data());
-        dispatch(Backward { x, slope, dy, dx: dx.data_mut(), da: da.data_mut() });
+        let [dx, da] = backward(xv.tensor(), av.tensor(), dy);
         grads.add(xv.id(), dx);
         grads.add(av.id(), da);
     })
 }
+
+fn forward(x: &Tensor, slope: &Tensor) -> Tensor {
+    let mut y = x.like(x.shape());
+    if x.device() == Device::Host {
+        dispatch(Forward { x: x.data(), slope: slope.data(), y: y.data_mut() });
+        return y;
+    }
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::prelu_fwd_f32,
+        DType::Bf16 => kernels::prelu_fwd_bf16,
+    };
+    kernel(Launch::quads(x.len()), &mut y, x, slope, slope.len() as i32, x.len() as i64);
+    y
+}
+
+/// Gradients of x and of the slopes.
+fn backward(x: &Tensor, slope: &Tensor, dy: &Tensor) -> [Tensor; 2] {
+    let (c, mut dx) = (slope.len(), x.like(x.shape()));
+    if x.device() == Device::Host {
+        let mut da = Tensor::zeros(&[c]);
+        let (x, slope, dy) = (x.data(), slope.data(), dy.data());
+        dispatch(Backward { x, slope, dy, dx: dx.data_mut(), da: da.data_mut() });
+        return [dx, da];
+    }
+    let n = super::row_count(x.shape());
+    let slices = super::slices(n, 64);
+    let (mut da, mut partial) = (x.like_f32(&[c]), x.like_f32(&[slices.count, c]));
+    let (of_x, of_a) = match x.dtype() {
+        DType::F32 => (kernels::prelu_bwd_x_f32 as BackwardX, kernels::prelu_bwd_a_f32 as BackwardA),
+        DType::Bf16 => (kernels::prelu_bwd_x_bf16 as BackwardX, kernels::prelu_bwd_a_bf16 as BackwardA),
+    };
+    of_x(Launch::quads(x.len()), &mut dx, x, dy, slope, c as i32, x.len() as i64);
+    let launch = Launch::new([c.div_ceil(32), slices.count, 1], 256);
+    of_a(launch, &mut partial, x, dy, n as i32, c as i32, slices.rows as i32);
+    kernels::prelu_bwd_reduce_f32(Launch::elements(c, 128), &mut da, &partial, slices.count as i32, c as i32);
+    [dx, da]
+}
+
+type BackwardX = fn(Launch, &mut Tensor, &Tensor, &Tensor, &Tensor, i32, i64);
+type BackwardA = fn(Launch, &mut Tensor, &Tensor, &Tensor, i32, i32, i32);
 
 struct Forward<'a> {
     x: &'a [f32],
@@ -70,8 +109,8 @@ impl Kernel for Backward<'_> {
 }
 
 #[derive(Clone)]
-struct Plain {
-    c: usize,
+pub(super) struct Plain {
+    pub(super) c: usize,
 }
 
 impl Reference for Plain {
@@ -96,10 +135,12 @@ impl Reference for Plain {
 /// The cases of this op.
 pub fn cases() -> Vec<Case> {
     let case = |rows: usize, c: usize| {
-        let inputs = vec![input(&[rows, c]), input(&[c]).scaled(0.1).shifted(0.25)];
+        let inputs = vec![input(&[rows, c]), input(&[c]).scaled(0.1).shifted(0.25).wide()];
         Case::new("prelu", format!("rows {rows}, C {c}"), Plain { c }, inputs, |tape, v| prelu(tape, &v[0], &v[1]))
+            .narrow()
     };
-    let mut all: Vec<Case> = [(1, 1), (5, 13), (9, 31), (3, 33)].map(|(r, c)| case(r, c)).into();
+    let sizes = [(1, 1), (5, 13), (9, 31), (3, 33), (63, 4), (65, 7), (131, 5)];
+    let mut all: Vec<Case> = sizes.map(|(r, c)| case(r, c)).into();
     all.push(case(4 * 129, 96).bench(2.0 * 4.0 * 129.0 * 96.0));
     all
 }

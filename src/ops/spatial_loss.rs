@@ -4,9 +4,11 @@
 //! cheapest permutation of the first S slots over the sources of the mean over sources of
 //! w_dir (1 - cos) + w_dist smoothL1(ln(1+d), ln(1+d*)) + w_class CE; and w_room (smoothL1(ln S) + smoothL1(a)).
 //! Class and room terms carry masks. Clips are averaged. Forward and gradients are one pass; the gradients of
-//! the chosen assignment are saved, the choice itself is not differentiated.
+//! the chosen assignment are saved, the choice itself is not differentiated. Predictions are f32 on every device.
 
 use crate::check::{Case, Real, Reference, input};
+use crate::device::Device;
+use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -85,17 +87,25 @@ pub fn spatial_loss(tape: &mut Tape, out: &Predictions, labels: &[Label], weight
     out.log_surface.tensor().expect_shape("spatial_loss log_surface", &[b]);
     out.absorption.tensor().expect_shape("spatial_loss absorption", &[b]);
     let vars = [out.exist_logit, out.direction, out.distance_m, out.class_logits, out.log_surface, out.absorption];
-    let data = vars.map(|v| v.data());
     let plain = Plain { k, c, labels: labels.to_vec(), weights };
-    let (loss, gradients) = plain.evaluate(&data);
-    let shapes = vars.map(|v| (v.id(), v.shape().to_vec()));
-    tape.record("spatial_loss", &vars, Tensor::scalar(loss), move |dy, grads| {
-        for ((id, shape), gradient) in shapes.iter().zip(&gradients) {
-            let mut d = Tensor::from_slice(shape, gradient);
-            d.data_mut().iter_mut().for_each(|v| *v *= dy.item());
-            grads.add(*id, d);
+    let (loss, saved) = plain.evaluate_on_device(vars.map(Var::tensor));
+    let ids = vars.map(Var::id);
+    tape.record("spatial_loss", &vars, loss, move |dy, grads| {
+        for (id, gradient) in ids.into_iter().zip(saved).filter(|(id, _)| id.is_some()) {
+            grads.add(id, times(gradient, dy));
         }
     })
+}
+
+/// A saved gradient times the gradient of the loss, which is read where it lies.
+fn times(mut saved: Tensor, dy: &Tensor) -> Tensor {
+    if saved.device() == Device::Host {
+        saved.data_mut().iter_mut().for_each(|v| *v *= dy.item());
+        return saved;
+    }
+    let (mut d, n) = (saved.like(saved.shape()), saved.len());
+    kernels::spatial_loss_bwd_f32(Launch::elements(n, 256), &mut d, &saved, dy, n as i32);
+    d
 }
 
 #[derive(Clone)]
@@ -134,7 +144,54 @@ fn log_sum_exp<R: Real>(x: &[R]) -> R {
     top + x.iter().map(|&v| (v - top).exp()).sum::<R>().ln()
 }
 
+/// Numbers per clip that the kernel is told about the truth.
+const TRUTH: usize = 4 + 5 * SOURCES_MAX;
+
 impl Plain {
+    /// Loss and the gradient of every prediction, where the predictions lie.
+    fn evaluate_on_device(&self, x: [&Tensor; 6]) -> (Tensor, [Tensor; 6]) {
+        let mut d = x.map(|x| x.like_f32(x.shape()));
+        if x[0].device() == Device::Host {
+            let (loss, gradients) = self.evaluate(&x.map(Tensor::data));
+            d.iter_mut().zip(gradients).for_each(|(d, gradient)| d.data_mut().copy_from_slice(&gradient));
+            return (Tensor::scalar(loss), d);
+        }
+        let b = self.labels.len();
+        let truth = Tensor::from_slice(&[b, TRUTH], &self.truth()).to(x[0].device());
+        let (mut loss, mut losses) = (x[0].like_f32(&[]), x[0].like_f32(&[b]));
+        let [exist, direction, distance, classes, surface, absorption] = x;
+        let [d0, d1, d2, d3, d4, d5] = &mut d;
+        let w = &self.weights;
+        let [w0, w1, w2, w3, w4] = [w.exist, w.direction, w.distance, w.class, w.room].map(|w| w as f32);
+        let [clips, steps, labels] = [b, self.k, self.c].map(|extent| extent as i32);
+        #[rustfmt::skip]
+        kernels::spatial_loss_fwd_f32(
+            Launch::rows(b, 32), &mut losses, d0, d1, d2, d3, d4, d5,
+            exist, direction, distance, classes, surface, absorption, &truth,
+            clips, steps, labels, w0, w1, w2, w3, w4,
+        );
+        kernels::spatial_loss_fwd_reduce_f32(Launch::rows(1, 256), &mut loss, &losses, clips);
+        (loss, d)
+    }
+
+    /// What the kernel is told, [B, TRUTH]: the number of sources, the room, then three sources (zeros beyond).
+    fn truth(&self) -> Vec<f32> {
+        let mut all = vec![0.0f32; self.labels.len() * TRUTH];
+        for (row, label) in all.chunks_exact_mut(TRUTH).zip(&self.labels) {
+            let count = label.sources.len();
+            assert!(count <= SOURCES_MAX && count <= self.k, "a clip has at most {SOURCES_MAX} sources");
+            let room = [count as f64, label.log_surface, label.absorption, if label.has_room { 1.0 } else { 0.0 }];
+            row.iter_mut().zip(room).for_each(|(to, value)| *to = value as f32);
+            for (to, source) in row[4..].chunks_exact_mut(5).zip(&label.sources) {
+                let [x, y, z] = source.direction;
+                let class = source.class.map_or(-1.0, |class| class as f64);
+                let values = [x, y, z, source.distance_m.ln_1p(), class];
+                to.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
+            }
+        }
+        all
+    }
+
     /// Weighted terms of one slot against one source.
     fn pair_cost<R: Real>(&self, x: &[&[R]], at: usize, source: &SourceLabel) -> R {
         let w = &self.weights;
@@ -233,8 +290,8 @@ pub fn cases() -> Vec<Case> {
         absorption: 0.3,
         has_room,
     };
-    let case = |name: &str, labels: Vec<Label>, c: usize| {
-        let (b, k) = (labels.len(), SOURCES_MAX + 1);
+    let case = |name: &str, labels: Vec<Label>, k: usize, c: usize| {
+        let b = labels.len();
         // Directions need not be unit vectors for the check of the gradient; distances are positive.
         let inputs = vec![
             input(&[b, k]),
@@ -257,8 +314,12 @@ pub fn cases() -> Vec<Case> {
             spatial_loss(tape, &out, &labels, Weights::default())
         })
     };
+    let steps = SOURCES_MAX + 1;
+    let mixed = vec![label(0, true), label(1, true), label(2, false), label(3, true)];
     vec![
-        case("one clip, one source", vec![label(1, true)], 3),
-        case("0 to 3 sources", vec![label(0, true), label(1, true), label(2, false), label(3, true)], 7),
+        case("one clip, one source", vec![label(1, true)], steps, 3),
+        case("0 to 3 sources", mixed.clone(), steps, 7),
+        case("as many steps as sources", vec![label(3, false); 3], SOURCES_MAX, 33),
+        case("more steps than lanes", mixed, 35, 31),
     ]
 }

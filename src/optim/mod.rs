@@ -1,7 +1,9 @@
 //! The optimizer of all stages: AdamW over the flat buffer of a model, with warm-up and cosine.
 
+use crate::device::Device;
 use crate::nn::Params;
-use crate::ops::adamw::{AdamW, Slice, clip_factor, global_norm};
+use crate::ops::adamw::{AdamW, Flat, Slice, clip_factor, global_norm};
+use crate::tensor::{DType, Tensor};
 
 /// lr(step) = peak step / warm for step < warm, else peak (1 + cos(pi (step - warm) / (total - warm))) / 2, with
 /// warm = ceil(ratio total) (the Hugging Face cosine schedule).
@@ -36,26 +38,39 @@ pub struct Optimizer {
     pub weight_decay: f64,
     /// Largest global norm of the gradient; larger ones are scaled down.
     pub clip_norm: f64,
-    /// First moments, in the layout of the flat parameter buffer.
-    pub m: Vec<f32>,
+    /// First moments, in the layout of the flat parameter buffer and on its device.
+    pub m: Tensor,
     /// Second moments, likewise.
-    pub v: Vec<f32>,
+    pub v: Tensor,
     /// Updates done.
     pub updates: u64,
+    /// 1 where weight decay applies, on a device that updates everything at once.
+    decays: Option<Tensor>,
 }
 
 impl Optimizer {
-    /// A fresh optimizer for `params`.
+    /// A fresh optimizer for `params`, on their device.
     pub fn new(params: &Params, adamw: AdamW, weight_decay: f64, clip_norm: f64) -> Optimizer {
-        let n = params.flat().len();
-        Optimizer { adamw, weight_decay, clip_norm, m: vec![0.0; n], v: vec![0.0; n], updates: 0 }
+        let (n, device) = (params.flat_len(), params.device());
+        let zeros = || Tensor::zeros_on(device, DType::F32, &[n]);
+        let decays = (device != Device::Host).then(|| Tensor::from_slice(&[n], &params.decay_mask()).to(device));
+        Optimizer { adamw, weight_decay, clip_norm, m: zeros(), v: zeros(), updates: 0, decays }
     }
 
     /// One update with the gradient in the flat layout. Returns the gradient's norm before clipping; a norm that is
     /// not finite leaves everything as it was.
     #[track_caller]
-    pub fn step(&mut self, params: &mut Params, gradient: &[f32], rate: f64) -> f64 {
-        let norm = global_norm(gradient);
+    pub fn step(&mut self, params: &mut Params, gradient: &Tensor, rate: f64) -> f64 {
+        if let Some(decays) = &self.decays {
+            let (p, step) = (params.flat_tensor_mut(), self.updates + 1);
+            let (m, v) = (&mut self.m, &mut self.v);
+            let flat = Flat { p, g: gradient, m, v, decays, narrow: None };
+            let norm = self.adamw.update_flat(flat, step, rate, self.weight_decay, self.clip_norm);
+            let norm = f64::from(norm.item());
+            self.updates += u64::from(norm.is_finite());
+            return norm;
+        }
+        let norm = global_norm(gradient.data());
         if !norm.is_finite() {
             return norm;
         }
@@ -63,14 +78,14 @@ impl Optimizer {
         let factor = clip_factor(norm, self.clip_norm);
         let places: Vec<(usize, usize, bool)> =
             params.infos().iter().map(|p| (p.offset, p.shape.len(), p.decays)).collect();
-        let flat = params.flat_mut();
+        let (flat, m, v) = (params.flat_mut(), self.m.data_mut(), self.v.data_mut());
         for (offset, len, decays) in places {
             let at = offset..offset + len;
             let slice = Slice {
                 p: &mut flat[at.clone()],
-                g: &gradient[at.clone()],
-                m: &mut self.m[at.clone()],
-                v: &mut self.v[at],
+                g: &gradient.data()[at.clone()],
+                m: &mut m[at.clone()],
+                v: &mut v[at],
             };
             let decay = if decays { self.weight_decay } else { 0.0 };
             self.adamw.update(slice, self.updates, rate, decay, factor);

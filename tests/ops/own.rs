@@ -1,5 +1,9 @@
 //! Trials beside the case table: what must be caught.
 
+#[path = "own/optimizer.rs"]
+mod optimizer;
+#[path = "own/pointwise.rs"]
+mod pointwise;
 #[path = "own/rooms.rs"]
 mod rooms;
 
@@ -7,6 +11,8 @@ use super::Coverage;
 use libtest_mimic::{Failed, Trial};
 use std::sync::Arc;
 use twnm::check::{Case, GRADCHECK_LIMIT, Real, Reference, gradcheck, input, parity};
+use twnm::device::{Device, emu};
+use twnm::kernels;
 use twnm::tensor::Tensor;
 
 /// Ops that launch no kernel of their own.
@@ -15,8 +21,22 @@ pub const WITHOUT_KERNELS: &[&str] = &[];
 /// All of them.
 pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
     let mut all = vec![Trial::test("a backward with a missing factor is caught", missing_factor)];
+    all.extend(optimizer::trials(coverage));
+    all.extend(pointwise::trials(coverage));
     all.extend(rooms::trials(coverage));
     all
+}
+
+/// The numbers that `run` leaves in a tensor of the emulator: the same bits under every schedule.
+fn on_every_schedule(coverage: &Coverage, run: impl Fn() -> Tensor) -> Vec<f32> {
+    let (results, launched) = kernels::watched(|| emu::SCHEDULES.map(|schedule| emu::with_schedule(schedule, &run)));
+    coverage.add(&launched);
+    let [first, others @ ..] = results.map(|tensor| tensor.to(Device::Host).data().to_vec());
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
+    for (other, schedule) in others.iter().zip(&emu::SCHEDULES[1..]) {
+        assert_eq!(bits(other), bits(&first), "{schedule:?}: other bits than under the first schedule");
+    }
+    first
 }
 
 /// y = x^2 with a gradient that lacks `missing` (1: right).

@@ -1,9 +1,15 @@
 //! What every tool does first and last: logging and exit codes.
 
 use std::io::IsTerminal;
+use twnm::error::{Error, Kind};
 
-/// Ends the process with the documented exit code of `error`, after printing it.
-pub fn exit_with(result: twnm::error::Result<()>) -> std::process::ExitCode {
+/// Runs a tool and ends the process with the documented exit code, after printing the error. Errors that came up in
+/// the depth of a computation (a GPU out of memory) unwind with themselves; any other panic is a defect: 70.
+pub fn exit_with(run: impl FnOnce() -> twnm::error::Result<()>) -> std::process::ExitCode {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|payload| {
+        let of_defect = |_| Error::new(Kind::Internal, "a defect of the program ended it; its message stands above");
+        Err(payload.downcast::<Error>().map_or_else(of_defect, |error| *error))
+    });
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {

@@ -1,6 +1,7 @@
 //! Running an encoder over a set of scenes.
 
 use super::{ClipScore, Constant, Prediction, Score, Truth, truth};
+use crate::device::Device;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::shard::{CHANNELS, ShardSet};
@@ -89,7 +90,11 @@ pub fn score_clips(
         done();
         Ok(ClipScore::of(&prediction, &truths[i]))
     };
-    (0..n).into_par_iter().map(clip).collect()
+    match encoder.device() {
+        Device::Host => (0..n).into_par_iter().map(clip).collect(),
+        // Every clip fills the device by itself.
+        _ => (0..n).map(clip).collect(),
+    }
 }
 
 /// The truth of the first `n` scenes in the model's classes.

@@ -8,11 +8,13 @@ use self::recipe::EncoderRecipe;
 use self::step::Losses;
 use super::run::{Card, Resume, Run, RunOptions, Table};
 use crate::checkpoint::Checkpoint;
+use crate::device::Device;
 use crate::encoder::{Encoder, store};
 use crate::error::{Context, Error, Kind, Result};
 use crate::ops::adamw::AdamW;
 use crate::optim::{Cosine, Optimizer};
 use crate::shard::{Order, ShardSet};
+use crate::tensor::{DType, Tensor};
 use crate::weights::Entry;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -78,11 +80,16 @@ pub struct Training {
 }
 
 impl Training {
-    /// Reads the data and builds the model of `recipe`.
+    /// Reads the data and builds the model of `recipe` on `device`.
     ///
     /// # Errors
     /// `Usage` naming the setting, or what opening the shards says.
-    pub fn new(recipe: EncoderRecipe) -> Result<Training> {
+    pub fn new(recipe: EncoderRecipe, device: Device) -> Result<Training> {
+        let precision = if recipe.train.precision == "bf16" { DType::Bf16 } else { DType::F32 };
+        if precision == DType::Bf16 && device == Device::Host {
+            return Err(Error::usage("train.precision = \"bf16\": the host computes in f32")
+                .hint("train with --device cuda, or --set train.precision=f32"));
+        }
         let Some(train) = open_shards(&recipe.data.train).context_with(|| "data.train")? else {
             return Err(Error::usage("data.train: no folder of shards is named")
                 .hint("make one with twnm simulate --split train, then --set data.train='[\"DIR\"]'"));
@@ -95,6 +102,8 @@ impl Training {
         let (dev, test) = (open_shards(&recipe.data.dev), open_shards(&recipe.data.test));
         let (dev, test) = (dev.context_with(|| "data.dev")?, test.context_with(|| "data.test")?);
         let encoder = Encoder::new(recipe.model.clone(), train.classes().to_vec(), recipe.train.seed)?;
+        let mut encoder = encoder.to(device);
+        encoder.precision = precision;
         let o = &recipe.optimizer;
         let adamw = AdamW { beta1: o.beta1 as f32, beta2: o.beta2 as f32, eps: o.eps as f32 };
         let optimizer = Optimizer::new(&encoder.params, adamw, o.weight_decay, o.clip_norm);
@@ -217,11 +226,13 @@ impl Training {
     }
 
     fn save(&self, run: &mut Run, done: u64) -> Result<()> {
-        let n = [self.optimizer.m.len()];
-        let moments = [Entry::f32("m", &n, &self.optimizer.m), Entry::f32("v", &n, &self.optimizer.v)];
+        let params = self.encoder.params.to(Device::Host);
+        let [m, v] = [&self.optimizer.m, &self.optimizer.v].map(|t| t.to(Device::Host));
+        let n = [m.len()];
+        let moments = [Entry::f32("m", &n, m.data()), Entry::f32("v", &n, v.data())];
         let state = serde_json::to_value(self.progress).expect("plain data");
         let config = self.encoder.config_json();
-        run.save(done, &self.encoder.entries(), &moments, state, &[(store::CONFIG_FILE, config.as_bytes())])?;
+        run.save(done, &params.entries(), &moments, state, &[(store::CONFIG_FILE, config.as_bytes())])?;
         Ok(())
     }
 
@@ -230,9 +241,9 @@ impl Training {
         let Some(optimizer) = &checkpoint.optimizer else {
             return Err(Error::data("optimizer.safetensors is missing: a run continues only with its optimizer"));
         };
-        let n = [self.optimizer.m.len()];
-        self.optimizer.m.copy_from_slice(&optimizer.parameter("m", &n)?);
-        self.optimizer.v.copy_from_slice(&optimizer.parameter("v", &n)?);
+        let (n, device) = ([self.optimizer.m.len()], self.encoder.device());
+        let moments = |name: &str| Ok::<_, Error>(Tensor::from_slice(&n, &optimizer.parameter(name, &n)?).to(device));
+        (self.optimizer.m, self.optimizer.v) = (moments("m")?, moments("v")?);
         self.progress =
             serde_json::from_value(checkpoint.state.clone()).map_err(|e| Error::data(format!("state.json: {e}")))?;
         self.optimizer.updates = self.progress.updates;

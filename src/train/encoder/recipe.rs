@@ -91,6 +91,8 @@ pub struct Train {
     pub accumulate: usize,
     /// Seed of parameters, order, crops and rotations.
     pub seed: u64,
+    /// How the trunk stores activations: `f32`, or `bf16` on a GPU.
+    pub precision: String,
     /// Steps between checkpoints.
     pub save_every: u64,
     /// Checkpoints kept.
@@ -146,6 +148,7 @@ impl Default for Train {
             batch: 8,
             accumulate: 1,
             seed: 0,
+            precision: "f32".into(),
             save_every: 1000,
             keep: 3,
             score_every: 1000,
@@ -229,6 +232,7 @@ fn train_settings() -> Vec<Setting> {
         Setting::integer("batch", "clips", 1, 4096, "Clips per micro-batch."),
         Setting::integer("accumulate", "", 1, 4096, "Micro-batches per optimizer step."),
         Setting::integer("seed", "", 0, i64::MAX, "Seed of parameters, order, crops and rotations."),
+        Setting::choice("precision", &["f32", "bf16"], "How the trunk stores activations; bf16 needs a GPU."),
         Setting::integer("save_every", "steps", 1, MANY, "Steps between checkpoints."),
         Setting::integer("keep", "", 1, 1000, "Checkpoints kept."),
         Setting::integer("score_every", "steps", 1, MANY, "Steps between scores on the dev scenes."),

@@ -2,6 +2,7 @@
 
 use super::batch::Clip;
 use super::recipe::Loss;
+use crate::device::Device;
 use crate::encoder::readout::MAP_DIRECTIONS;
 use crate::encoder::{Encoder, Features};
 use crate::error::Result;
@@ -9,7 +10,7 @@ use crate::nn::Context;
 use crate::ops::spatial_loss::{Label, spatial_loss};
 use crate::ops::{bce, elementwise};
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
@@ -51,54 +52,79 @@ fn map_target(label: &Label) -> Tensor {
     target
 }
 
-/// Loss of one clip and its gradients, added to `flat` with weight `share`.
-fn clip_gradients(encoder: &Encoder, clip: &Clip, loss: &Loss, share: f32, flat: &mut [f32]) -> Result<Losses> {
+/// Losses of one clip, on the device where they were computed: reading them there would wait for it.
+struct ClipLosses {
+    matched: Tensor,
+    direction_map: Option<Tensor>,
+}
+
+impl ClipLosses {
+    fn read(&self) -> Losses {
+        let number = |t: &Tensor| f64::from(t.item());
+        Losses { matched: number(&self.matched), direction_map: self.direction_map.as_ref().map_or(0.0, number) }
+    }
+}
+
+/// Losses of one clip, and their gradients with weight `share`, added to `flat`.
+fn clip_gradients(encoder: &Encoder, clip: &Clip, loss: &Loss, share: f32, flat: &mut Tensor) -> Result<ClipLosses> {
     let gains = clip.gains(encoder.config.n_fft);
     let features: Features = encoder.features_equalized(&clip.audio, gains.as_deref());
     let mut c = Context::new(Tape::new(), &encoder.params);
     let out = encoder.forward(&mut c, &features);
     let matched = spatial_loss(&mut c.tape, &out.predictions(), std::slice::from_ref(&clip.label), loss.weights());
-    let mut losses = Losses { matched: matched.tensor().item() as f64, direction_map: 0.0 };
+    let mut losses = ClipLosses { matched: matched.tensor().clone(), direction_map: None };
     let mut total = elementwise::scale(&mut c.tape, &matched, share);
     if let Some(map) = &out.direction_map {
-        let target = Var::constant(map_target(&clip.label));
+        let target = Var::constant(map_target(&clip.label).to(encoder.device()));
         let map_loss = bce::bce_with_logits(&mut c.tape, map, &target);
-        losses.direction_map = map_loss.tensor().item() as f64;
+        losses.direction_map = Some(map_loss.tensor().clone());
         let weighted = elementwise::scale(&mut c.tape, &map_loss, share * loss.direction_map as f32);
         total = elementwise::add(&mut c.tape, &total, &weighted);
     }
+    drop(out);
     c.gradients(&encoder.params, &total, flat)?;
     Ok(losses)
 }
 
-/// Gradients of the mean loss over `count` clips made by `make`, in the layout of the flat parameters. Each clip is
-/// computed by itself and added in order: the same bytes for any number of threads.
+/// Gradients of the mean loss over `count` clips made by `make`, in the layout of the flat parameters. On the host each
+/// clip is computed by itself and added in order: the same bytes for any number of threads. On a device clips follow
+/// one another, each filling it.
 pub fn gradients(
     encoder: &Encoder,
     loss: &Loss,
     count: usize,
     make: impl Fn(usize) -> Clip + Sync,
-) -> Result<(Vec<f32>, Losses)> {
-    let n = encoder.params.flat().len();
+) -> Result<(Tensor, Losses)> {
+    let n = encoder.params.flat_len();
     let share = 1.0 / count as f32;
+    let zeros = || Tensor::zeros_on(encoder.device(), DType::F32, &[n]);
+    let mut sum = zeros();
+    let mut losses = Losses::default();
+    let mut add = |l: Losses| {
+        losses.matched += l.matched / count as f64;
+        losses.direction_map += l.direction_map / count as f64;
+    };
+    if encoder.device() != Device::Host {
+        let clip = |i: usize| clip_gradients(encoder, &make(i), loss, share, &mut sum);
+        let parts: Vec<ClipLosses> = (0..count).map(clip).collect::<Result<_>>()?;
+        parts.iter().for_each(|part| add(part.read()));
+        return Ok((sum, losses));
+    }
     // A bounded number of gradients is held at a time, whatever the batch.
     let wave = rayon::current_num_threads().max(1) * 4;
-    let mut sum = vec![0.0f32; n];
-    let mut losses = Losses::default();
     for start in (0..count).step_by(wave) {
-        let parts: Vec<Result<(Vec<f32>, Losses)>> = (start..count.min(start + wave))
+        let parts: Vec<Result<(Tensor, Losses)>> = (start..count.min(start + wave))
             .into_par_iter()
             .map(|i| {
-                let mut flat = vec![0.0f32; n];
-                let losses = clip_gradients(encoder, &make(i), loss, share, &mut flat)?;
+                let mut flat = zeros();
+                let losses = clip_gradients(encoder, &make(i), loss, share, &mut flat)?.read();
                 Ok((flat, losses))
             })
             .collect();
         for part in parts {
             let (flat, l) = part?;
-            sum.iter_mut().zip(&flat).for_each(|(s, g)| *s += g);
-            losses.matched += l.matched / count as f64;
-            losses.direction_map += l.direction_map / count as f64;
+            elementwise::accumulate_at(&mut sum, &flat, 0);
+            add(l);
         }
     }
     Ok((sum, losses))

@@ -32,11 +32,11 @@ pub(super) fn adamw(check: &mut Checker, names: &Names) -> Result<()> {
     let rule = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8 };
     let mut optimizer = Optimizer::new(&params, rule, DECAY, CLIP);
     for step in 0..steps {
-        let mut gradient = vec![0.0; params.flat().len()];
+        let mut gradient = Tensor::zeros(&[params.flat_len()]);
         for info in params.infos() {
             let name = names.of(&format!("g{}.{step}", &info.name[1..]));
             let values = check.input_shaped(&name, info.shape.as_slice())?;
-            gradient[info.offset..info.offset + values.len()].copy_from_slice(values.data());
+            gradient.data_mut()[info.offset..info.offset + values.len()].copy_from_slice(values.data());
         }
         optimizer.step(&mut params, &gradient, schedule.rate(step as u64));
         for (info, id) in params.infos().iter().zip(params.ids()) {

@@ -1,12 +1,10 @@
 //! Rooms and scenes made by the kernels against the goldens and against the host.
 
-use super::Coverage;
+use super::{Coverage, on_every_schedule};
 use libtest_mimic::{Failed, Trial};
 use std::path::Path;
 use std::sync::Arc;
 use twnm::device::Device;
-use twnm::device::emu::{SCHEDULES, with_schedule};
-use twnm::kernels;
 use twnm::ops::convolve::convolve;
 use twnm::rng::Rng;
 use twnm::shard::simulate::{labels, scene_on};
@@ -35,19 +33,6 @@ pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
     .into()
 }
 
-/// What `run` computes in the emulator; every schedule gives the same bits.
-fn emulated(coverage: &Coverage, run: impl Fn() -> Vec<f32>) -> Result<Vec<f32>, Failed> {
-    let (mut results, launched) = kernels::watched(|| SCHEDULES.map(|s| with_schedule(s, &run)).to_vec());
-    coverage.add(&launched);
-    let bits = |values: &Vec<f32>| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
-    for (schedule, result) in SCHEDULES.iter().zip(&results).skip(1) {
-        if bits(result) != bits(&results[0]) {
-            return Err(format!("{schedule:?}: other bits than under the first schedule").into());
-        }
-    }
-    Ok(results.swap_remove(0))
-}
-
 /// Relative L2 distance.
 fn distance(found: &[f32], expected: &[f32]) -> f64 {
     assert_eq!(found.len(), expected.len());
@@ -68,8 +53,8 @@ fn npy(path: &Path) -> Vec<f32> {
     bytes[start..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
 }
 
-fn responses(rooms: &[&Room]) -> Vec<f32> {
-    impulse_responses_on(Device::Emu, rooms).unwrap().to(Device::Host).data().to_vec()
+fn responses(rooms: &[&Room]) -> Tensor {
+    impulse_responses_on(Device::Emu, rooms).unwrap()
 }
 
 /// The contract allows 1e-4, and 1e-5 where another implementation's arithmetic is followed.
@@ -88,7 +73,7 @@ fn goldens(coverage: &Coverage) -> Result<(), Failed> {
         for (key, filter, high_pass_hz) in filters {
             let mut room = Room::from_json(&golden["room"].to_string()).unwrap();
             (room.filter, room.high_pass_hz) = (filter, high_pass_hz);
-            let found = emulated(coverage, || responses(&[&room]))?;
+            let found = on_every_schedule(coverage, || responses(&[&room]));
             let expected = npy(&folder.join(golden[key].as_str().unwrap()));
             let what = format!("{} {key}", golden["name"]);
             expect_close(&what, &found, &expected, 2e-6)?;
@@ -153,7 +138,7 @@ fn against_host(coverage: &Coverage) -> Result<(), Failed> {
     for (name, room) in rooms {
         for filter in [Filter::Moving, Filter::Fixed, Filter::Lut] {
             let room = Room { filter, ..room.clone() };
-            let found = emulated(coverage, || responses(&[&room]))?;
+            let found = on_every_schedule(coverage, || responses(&[&room]));
             let expected = impulse_responses_on(Device::Host, &[&room]).unwrap();
             // The lut follows single precision, where a last bit may turn over.
             let tolerance = if filter == Filter::Lut { 1e-5 } else { 5e-6 };
@@ -170,13 +155,13 @@ fn batch(coverage: &Coverage) -> Result<(), Failed> {
     for (i, room) in rooms.iter_mut().enumerate() {
         room.sources_m = (0..1 + i).map(|_| room.dimensions_m.map(|d| rng.range(0.2, d - 0.2))).collect();
     }
-    let together = emulated(coverage, || responses(&rooms.each_ref()))?;
+    let together = on_every_schedule(coverage, || responses(&rooms.each_ref()));
     let length = together.len() / 24;
     let mut rows = together.chunks(length);
     for room in &rooms {
         for source in &room.sources_m {
-            let alone = responses(&[&Room { sources_m: vec![*source], ..room.clone() }]);
-            for channel in alone.chunks(alone.len() / 4) {
+            let alone = responses(&[&Room { sources_m: vec![*source], ..room.clone() }]).to(Device::Host);
+            for channel in alone.data().chunks(alone.len() / 4) {
                 let (heard, rest) = rows.next().unwrap().split_at(channel.len());
                 if heard != channel || rest.iter().any(|x| *x != 0.0) {
                     return Err("a response depends on the others of its batch".into());
@@ -194,11 +179,11 @@ fn convolved(coverage: &Coverage) -> Result<(), Failed> {
         [(1, 1, 1), (2, 2047, 2048), (1, 2048, 2049), (3, 2049, 7), (1, 4097, 1), (2, 6500, 4500), (1, 30, 5000)];
     for (voices, samples, taps) in sizes {
         let (dry, responses) = (noise(voices * samples), noise(voices * 4 * taps));
-        let found = emulated(coverage, || {
+        let found = on_every_schedule(coverage, || {
             let dry = Tensor::from_slice(&[voices, samples], &dry).to(Device::Emu);
             let responses = Tensor::from_slice(&[voices, 4, taps], &responses).to(Device::Emu);
-            convolve(&dry, &responses).to(Device::Host).data().to_vec()
-        })?;
+            convolve(&dry, &responses)
+        });
         for v in 0..voices {
             let (dry, response) = (&dry[v * samples..][..samples], &responses[v * 4 * taps..][..4 * taps]);
             let expected = Spectra::new(&[Voice { dry, response }], samples).mix(&[1.0]);
@@ -225,9 +210,7 @@ fn scenes(coverage: &Coverage) -> Result<(), Failed> {
         for index in 0..3 {
             let scene = sampler.scene(index).unwrap();
             let expected = render_with_truth(&scene, &sources).unwrap();
-            let found = emulated(coverage, || {
-                render_on(Device::Emu, &scene, &sources).unwrap().audio.to(Device::Host).data().to_vec()
-            })?;
+            let found = on_every_schedule(coverage, || render_on(Device::Emu, &scene, &sources).unwrap().audio);
             expect_close(&format!("{level}, scene {index}"), &found, &expected.audio.samples, 5e-6)?;
             let (audio, found_labels) = scene_on(Device::Host, &sampler, &sources, index).unwrap();
             assert_eq!(audio.data(), expected.audio.samples);

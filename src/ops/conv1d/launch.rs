@@ -1,0 +1,156 @@
+//! The convolution on a device: how `kernels/conv1d.cu` is launched.
+
+use super::Sizes;
+use crate::kernels::{self, Launch};
+use crate::tensor::{DType, Tensor};
+
+/// Channels of a bundle of groups: a few lines of memory, and shared memory for several blocks at a time.
+const CHANNELS: usize = 48;
+/// A warp's tile (`kernels/tile.cuh`).
+const TILE: [usize; 2] = [32, 24];
+/// Warps of a block, at most.
+const WARPS: [usize; 2] = [10, 20];
+/// What every supported GPU has per block.
+const SHARED_BYTES_MAX: usize = 99 * 1024;
+/// Blocks that keep a large GPU busy; each walks over its share of the tiles.
+const BLOCKS: usize = 1024;
+/// Partial sums of dw.
+const SLICES_MAX: usize = 128;
+
+/// A convolution in pieces.
+struct Cut {
+    sizes: Sizes,
+    steps: usize,
+    bundle: usize,
+    columns: usize,
+    pitch: usize,
+}
+
+impl Sizes {
+    /// The same convolution as dx sees it.
+    fn exchanged(self) -> Sizes {
+        Sizes { inputs: self.outputs, outputs: self.inputs, ..self }
+    }
+    /// Steps per tile: the multiple of `unit` that wastes the least at the end of a sequence, the largest of those.
+    fn steps(&self, unit: usize) -> usize {
+        let wasteful = |steps: &usize| (self.len.next_multiple_of(*steps), usize::MAX - steps);
+        (1..=5).map(|k| k * unit).min_by_key(wasteful).expect("not empty")
+    }
+    fn bundle(&self) -> usize {
+        (CHANNELS / self.inputs.max(self.outputs)).clamp(1, self.groups)
+    }
+}
+
+impl Cut {
+    fn tiles(&self) -> usize {
+        self.sizes.batch * self.sizes.len.div_ceil(self.steps)
+    }
+    /// Blocks that share a tile.
+    fn slices(&self) -> usize {
+        self.sizes.groups.div_ceil(self.bundle) * self.sizes.outputs.div_ceil(self.columns)
+    }
+    /// The sizes in the order of the kernels' arguments.
+    fn arguments(&self) -> [i32; 10] {
+        let Sizes { batch, len, groups, inputs, outputs, taps } = self.sizes;
+        [batch, len, groups, inputs, outputs, taps, self.steps, self.bundle, self.columns, self.pitch].map(|n| n as i32)
+    }
+    /// For y and dx: what the kernel lays out in shared memory.
+    fn windows_bytes(&self, dtype: DType) -> usize {
+        let Sizes { taps, .. } = self.sizes;
+        let run = taps * self.pitch;
+        let (window, gap) = if dtype == DType::Bf16 { (run.next_multiple_of(16), 8) } else { (run, 1) };
+        let tile = ((self.steps + taps - 1) * self.pitch + window - run).next_multiple_of(8);
+        dtype.bytes() * self.bundle * (tile + self.columns.next_multiple_of(8) * (window + gap))
+    }
+    /// For dw.
+    fn products_bytes(&self, dtype: DType) -> usize {
+        let run = self.sizes.taps * self.pitch;
+        let tile = ((self.steps - 1) * self.pitch + run.next_multiple_of(TILE[0])).next_multiple_of(8);
+        dtype.bytes() * self.bundle * (tile + self.steps * self.columns.next_multiple_of(8))
+    }
+    /// The first of several that fits.
+    #[track_caller]
+    fn fitting(cuts: impl IntoIterator<Item = Cut>, bytes: impl Fn(&Cut) -> usize, sizes: Sizes) -> Cut {
+        let fitting = cuts.into_iter().find(|cut| bytes(cut) <= SHARED_BYTES_MAX);
+        fitting.unwrap_or_else(|| panic!("conv1d: {sizes:?} does not fit the shared memory of a GPU; use more groups"))
+    }
+    /// For y, and with exchanged sizes for dx.
+    #[track_caller]
+    fn into_windows(sizes: Sizes, dtype: DType) -> Cut {
+        let pitch = if dtype == DType::Bf16 { sizes.inputs.next_multiple_of(2) } else { sizes.inputs };
+        let (steps, bundle) = (sizes.steps(TILE[0]), sizes.bundle());
+        let smaller = [(steps, bundle, 48), (steps, 1, 24), (TILE[0], 1, 24), (TILE[0], 1, 8)];
+        let cuts = smaller.map(|(steps, bundle, columns)| {
+            let columns = if bundle > 1 { sizes.outputs } else { sizes.outputs.min(columns) };
+            Cut { sizes, steps, bundle, columns, pitch }
+        });
+        Cut::fitting(cuts, |cut| cut.windows_bytes(dtype), sizes)
+    }
+    /// For dw.
+    #[track_caller]
+    fn into_products(sizes: Sizes, dtype: DType) -> Cut {
+        let pitch = if dtype == DType::Bf16 { sizes.inputs.next_multiple_of(8) } else { sizes.inputs };
+        let (steps, columns) = (sizes.steps(16), sizes.outputs.min(TILE[1]));
+        let most = if columns < sizes.outputs { 1 } else { WARPS[1] / (sizes.taps * pitch).div_ceil(TILE[0]) };
+        let bundle = sizes.bundle().min(most).max(1);
+        let cuts =
+            [(steps, bundle), (steps, 1), (16, 1)].map(|(steps, bundle)| Cut { sizes, steps, bundle, columns, pitch });
+        Cut::fitting(cuts, |cut| cut.products_bytes(dtype), sizes)
+    }
+    fn launch_windows(&self, dtype: DType) -> Launch {
+        let items = self.bundle * self.columns.div_ceil(TILE[1]) * (self.steps / TILE[0]);
+        let warps = items.div_ceil(items.div_ceil(WARPS[0]));
+        let walking = self.tiles().min((BLOCKS / self.slices()).max(1));
+        Launch::new([walking, self.slices(), 1], 32 * warps).shared(self.windows_bytes(dtype))
+    }
+}
+
+/// y = conv(x) + bias.
+pub(super) fn forward(sizes: Sizes, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    let mut y = x.like(&[sizes.batch, sizes.len, sizes.cout()]);
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::conv1d_fwd_f32,
+        DType::Bf16 => kernels::conv1d_fwd_bf16,
+    };
+    let cut = Cut::into_windows(sizes, x.dtype());
+    let [n, l, g, i, o, k, steps, bundle, columns, pitch] = cut.arguments();
+    let launch = cut.launch_windows(x.dtype());
+    kernel(launch, &mut y, x, weight, bias, n, l, g, i, o, k, steps, bundle, columns, pitch);
+    y
+}
+
+/// dx.
+pub(super) fn backward_x(sizes: Sizes, dy: &Tensor, weight: &Tensor) -> Tensor {
+    let mut dx = dy.like(&[sizes.batch, sizes.len, sizes.cin()]);
+    let kernel = match dy.dtype() {
+        DType::F32 => kernels::conv1d_bwd_x_f32,
+        DType::Bf16 => kernels::conv1d_bwd_x_bf16,
+    };
+    let cut = Cut::into_windows(sizes.exchanged(), dy.dtype());
+    let [n, l, g, i, o, k, steps, bundle, columns, pitch] = cut.arguments();
+    let launch = cut.launch_windows(dy.dtype());
+    kernel(launch, &mut dx, dy, weight, n, l, g, i, o, k, steps, bundle, columns, pitch);
+    dx
+}
+
+/// dw and db.
+pub(super) fn backward_w(sizes: Sizes, x: &Tensor, dy: &Tensor) -> [Tensor; 2] {
+    let (cout, weights) = (sizes.cout(), sizes.cout() * sizes.inputs * sizes.taps);
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::conv1d_bwd_w_f32,
+        DType::Bf16 => kernels::conv1d_bwd_w_bf16,
+    };
+    let cut = Cut::into_products(sizes, x.dtype());
+    let slices = cut.tiles().min(SLICES_MAX);
+    let mut partial = x.like_f32(&[slices, weights + cout]);
+    let entries = (sizes.taps * cut.pitch).div_ceil(TILE[0]);
+    let warps = entries.min(WARPS[1] / cut.bundle);
+    let grid = [slices, cut.slices(), entries.div_ceil(warps)];
+    let launch = Launch::new(grid, 32 * warps * cut.bundle).shared(cut.products_bytes(x.dtype()));
+    let [n, l, g, i, o, k, steps, bundle, columns, pitch] = cut.arguments();
+    kernel(launch, &mut partial, x, dy, n, l, g, i, o, k, steps, bundle, columns, pitch);
+    let [mut dw, mut db] = [x.like_f32(&[cout, sizes.inputs, sizes.taps]), x.like_f32(&[cout])];
+    let launch = Launch::elements(weights + cout, 128);
+    kernels::conv1d_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, slices as i32, weights as i32, cout as i32);
+    [dw, db]
+}

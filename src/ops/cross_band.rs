@@ -1,0 +1,298 @@
+//! The frame-local half of an encoder block: convolution, map, convolution, all across frequency.   x [N, F, H] -> same
+//!
+//! x += prelu(conv1(norm(x)));  x += silu(unsqueeze(full_band(silu(squeeze(norm(x))))));  x += prelu(conv2(norm(x))).
+//!
+//! On the host this is the ops it consists of, one after the other. On a device the forward pass is one kernel that
+//! reads and writes x once; the backward pass runs the ops again from x, all that was kept, and differentiates them.
+
+use super::activation::{self, Activation, activation};
+use super::layer_norm::{self, EPS, layer_norm};
+use super::{conv1d, elementwise, full_band, linear::linear, prelu};
+use crate::check::{Case, Real, Reference, input};
+use crate::device::Device;
+use crate::kernels::{self, Launch};
+use crate::tape::{Tape, Var};
+use crate::tensor::{DType, Tensor};
+
+/// A frequency convolution: norm weight and bias [H], weight [H, H/G, k], bias [H], slope [H]. Then the map: norm
+/// weight and bias [H], squeeze weight [S, H] and bias [S], unsqueeze weight [H, S] and bias [H], map weight [S, F, F]
+/// and bias [S, F]. Then the second convolution.
+pub type Parameters = [Var; 18];
+
+/// Applies the three parts.
+#[track_caller]
+pub fn cross_band(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usize) -> Var {
+    let sizes = Sizes::of(x.tensor(), parameters, groups);
+    let cut = if x.tensor().device() == Device::Host { None } else { Cut::fitting(sizes, x.tensor().dtype()) };
+    let Some(cut) = cut else { return composed(tape, x, parameters, groups) };
+    let y = forward(&cut, x.tensor(), parameters);
+    let all: Vec<&Var> = std::iter::once(x).chain(parameters).collect();
+    let inputs: Vec<Var> = all.iter().copied().cloned().collect();
+    tape.record("cross_band", &all, y, move |dy, grads| {
+        let mut again = Tape::new();
+        let leaf = |v: &Var| match v.id() {
+            Some(_) => again.leaf(v.tensor().clone()),
+            None => v.clone(),
+        };
+        let leaves: Vec<Var> = inputs.iter().map(leaf).collect();
+        let parameters: &Parameters = leaves[1..].try_into().expect("as many as before");
+        let y = composed(&mut again, &leaves[0], parameters, groups);
+        let mut inner = again.backward(&y, dy.clone()).unwrap_or_else(|e| panic!("cross_band: {e}"));
+        for (outside, inside) in inputs.iter().zip(&leaves).filter(|(v, _)| v.id().is_some()) {
+            grads.add(outside.id(), inner.take(inside));
+        }
+    })
+}
+
+/// The parts as separate ops.
+fn composed(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usize) -> Var {
+    let x = freq_conv(tape, x, &parameters[..5], groups);
+    let [norm_weight, norm_bias, squeeze, squeeze_bias, unsqueeze, unsqueeze_bias, weight, bias] = &parameters[5..13]
+    else {
+        unreachable!("eight parameters")
+    };
+    let y = layer_norm(tape, &x, norm_weight, norm_bias);
+    let y = linear(tape, &y, squeeze, Some(squeeze_bias));
+    let y = activation(tape, Activation::Silu, &y);
+    let y = full_band::full_band(tape, &y, weight, bias);
+    let y = linear(tape, &y, unsqueeze, Some(unsqueeze_bias));
+    let y = activation(tape, Activation::Silu, &y);
+    let x = elementwise::add(tape, &x, &y);
+    freq_conv(tape, &x, &parameters[13..], groups)
+}
+
+fn freq_conv(tape: &mut Tape, x: &Var, parameters: &[Var], groups: usize) -> Var {
+    let y = layer_norm(tape, x, &parameters[0], &parameters[1]);
+    let y = conv1d::conv1d(tape, &y, &parameters[2], &parameters[3], groups);
+    let y = prelu::prelu(tape, &y, &parameters[4]);
+    elementwise::add(tape, x, &y)
+}
+
+/// Extents of x, groups, taps, squeezed channels.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    n: usize,
+    f: usize,
+    h: usize,
+    groups: usize,
+    taps: usize,
+    s: usize,
+}
+
+impl Sizes {
+    #[track_caller]
+    fn of(x: &Tensor, parameters: &Parameters, groups: usize) -> Sizes {
+        let [n, f, h] = x.dims("cross_band x");
+        let [_, _, taps] = parameters[2].tensor().dims("cross_band convolution weight");
+        let [s, _] = parameters[7].tensor().dims("cross_band squeeze weight");
+        assert!(groups > 0 && h.is_multiple_of(groups), "cross_band: {h} channels do not split into {groups} groups");
+        assert!(taps % 2 == 1, "cross_band: {taps} taps; \"same\" padding needs an odd number");
+        let sizes = Sizes { n, f, h, groups, taps, s };
+        for (parameter, shape) in parameters.iter().zip(sizes.shapes()) {
+            parameter.tensor().expect_shape("cross_band parameter", &shape);
+        }
+        sizes
+    }
+    fn shapes(&self) -> [Vec<usize>; 18] {
+        let &Sizes { f, h, groups, taps, s, .. } = self;
+        let conv = || [vec![h], vec![h], vec![h, h / groups, taps], vec![h], vec![h]];
+        let full = [vec![h], vec![h], vec![s, h], vec![s], vec![h, s], vec![h], vec![s, f, f], vec![s, f]];
+        let all: Vec<Vec<usize>> = conv().into_iter().chain(full).chain(conv()).collect();
+        all.try_into().expect("eighteen")
+    }
+}
+
+/// How the kernel cuts its work: frames per block, groups per tile.
+struct Cut {
+    sizes: Sizes,
+    frames: usize,
+    bundle: usize,
+    bytes: usize,
+}
+
+impl Cut {
+    /// As many frames as fit the shared memory of a GPU, up to three, then as many groups; `None` where not one fits.
+    fn fitting(sizes: Sizes, dtype: DType) -> Option<Cut> {
+        const SHARED_BYTES_MAX: usize = 99 * 1024;
+        if dtype == DType::Bf16 && sizes.h % 2 == 1 {
+            return None;
+        }
+        let cuts =
+            (1..=3.min(sizes.n.max(1))).rev().flat_map(|frames| (1..=sizes.groups).rev().map(move |b| (frames, b)));
+        cuts.map(|(frames, bundle)| Cut { sizes, frames, bundle, bytes: shared_bytes(&sizes, frames, bundle, dtype) })
+            .find(|cut| cut.bytes <= SHARED_BYTES_MAX)
+    }
+}
+
+/// What `kernels/cross_band.cu` lays out.
+fn shared_bytes(sizes: &Sizes, frames: usize, bundle: usize, dtype: DType) -> usize {
+    const TILE_ROWS: usize = 32;
+    let &Sizes { f, h, groups, taps, s, .. } = sizes;
+    let narrow = dtype == DType::Bf16;
+    let inner = |n: usize| if narrow { n.next_multiple_of(16) } else { n };
+    let row = |n: usize| inner(n) + if narrow { 8 } else { 1 };
+    let even = |n: usize| if narrow { n.next_multiple_of(2) } else { n };
+    let up = |n: usize| n.next_multiple_of(8);
+    let pitch = even(h / groups);
+    let tile = up(bundle * frames * (f + taps - 1) * pitch + TILE_ROWS * pitch);
+    let conv = dtype.bytes() * (tile + bundle * up(h / groups) * row(taps * pitch));
+    let (u, z) = (up((frames * f + TILE_ROWS) * even(s) + 16), up((s * frames + 8) * row(f)));
+    let map = dtype.bytes() * (u + z + up(up(s) * row(h)) + up(up(h) * row(s))) + 4 * s;
+    let moments = 8 * up(frames * f + TILE_ROWS);
+    // Products read whole tiles of rows, also behind the last frame.
+    let read = dtype.bytes() * ((frames * f + TILE_ROWS) * h + 16);
+    (dtype.bytes() * up(frames * f * h + 16) + moments + conv.max(map)).max(read)
+}
+
+fn forward(cut: &Cut, x: &Tensor, parameters: &Parameters) -> Tensor {
+    let Sizes { n, f, h, groups, taps, s } = cut.sizes;
+    let of = |i: usize| parameters[i].tensor();
+    let rows = f.next_multiple_of(32);
+    let columns = if x.dtype() == DType::Bf16 { f.next_multiple_of(16) } else { f };
+    let (mut packed, mut y) = (x.like(&[s, rows, columns]), x.like(x.shape()));
+    let (pack, kernel) = match x.dtype() {
+        DType::F32 => (kernels::cross_band_pack_f32 as Pack, kernels::cross_band_fwd_f32 as Forward),
+        DType::Bf16 => (kernels::cross_band_pack_bf16 as Pack, kernels::cross_band_fwd_bf16 as Forward),
+    };
+    let launch = Launch::elements(packed.len(), 256);
+    pack(launch, &mut packed, of(11), s as i32, f as i32, rows as i32, columns as i32);
+    let launch = Launch::rows(n.div_ceil(cut.frames), 512).shared(cut.bytes);
+    let [n, f, h, groups, taps, s, frames, bundle] =
+        [n, f, h, groups, taps, s, cut.frames, cut.bundle].map(|n| n as i32);
+    #[rustfmt::skip]
+    kernel(
+        launch, &mut y, x, &packed,
+        of(0), of(1), of(2), of(3), of(4),
+        of(5), of(6), of(7), of(8), of(12), of(9), of(10),
+        of(13), of(14), of(15), of(16), of(17),
+        n, f, h, groups, taps, s, frames, bundle, EPS,
+    );
+    y
+}
+
+type Pack = fn(Launch, &mut Tensor, &Tensor, i32, i32, i32, i32);
+#[rustfmt::skip]
+type Forward = fn(
+    Launch, &mut Tensor, &Tensor, &Tensor,
+    &Tensor, &Tensor, &Tensor, &Tensor, &Tensor,
+    &Tensor, &Tensor, &Tensor, &Tensor, &Tensor, &Tensor, &Tensor,
+    &Tensor, &Tensor, &Tensor, &Tensor, &Tensor,
+    i32, i32, i32, i32, i32, i32, i32, i32, f32,
+);
+
+/// The references of the parts, chained.
+#[derive(Clone)]
+struct Plain(Sizes);
+
+impl Plain {
+    fn norm(&self) -> layer_norm::Plain {
+        layer_norm::Plain { rows: self.0.n * self.0.f, c: self.0.h }
+    }
+    fn conv(&self) -> conv1d::Plain {
+        let Sizes { n, f, h, groups, taps, .. } = self.0;
+        conv1d::Plain(conv1d::Sizes { batch: n, len: f, groups, inputs: h / groups, outputs: h / groups, taps })
+    }
+    /// A linear layer on every row: a convolution with one tap.
+    fn linear(&self, inputs: usize, outputs: usize) -> conv1d::Plain {
+        let (batch, len) = (self.0.n, self.0.f);
+        conv1d::Plain(conv1d::Sizes { batch, len, groups: 1, inputs, outputs, taps: 1 })
+    }
+    fn map(&self) -> full_band::Plain {
+        full_band::Plain { n: self.0.n, f: self.0.f, s: self.0.s }
+    }
+
+    fn freq_conv<R: Real>(&self, x: &[R], p: &[&[R]]) -> Vec<R> {
+        let y = self.norm().forward(&[x, p[0], p[1]]);
+        let y = self.conv().forward(&[&y, p[2], p[3]]);
+        sum(x, &prelu::Plain { c: self.0.h }.forward(&[&y, p[4]]))
+    }
+    /// dx and the gradients of the five parameters.
+    fn freq_conv_backward<R: Real>(&self, x: &[R], p: &[&[R]], dy: &[R]) -> (Vec<R>, Vec<Vec<R>>) {
+        let a = self.norm().forward(&[x, p[0], p[1]]);
+        let b = self.conv().forward(&[&a, p[2], p[3]]);
+        let of_act = prelu::Plain { c: self.0.h }.backward(&[&b, p[4]], dy);
+        let of_conv = self.conv().backward(&[&a, p[2], p[3]], &of_act[0]);
+        let of_norm = self.norm().backward(&[x, p[0], p[1]], &of_conv[0]);
+        let parameters = [&of_norm[1..], &of_conv[1..], &of_act[1..]].concat();
+        (sum(dy, &of_norm[0]), parameters)
+    }
+
+    /// Normalised, squeezed, activated, mapped, unsqueezed.
+    fn full_steps<R: Real>(&self, x: &[R], p: &[&[R]]) -> [Vec<R>; 5] {
+        let Sizes { h, s, .. } = self.0;
+        let a = self.norm().forward(&[x, p[0], p[1]]);
+        let b = self.linear(h, s).forward(&[&a, p[2], p[3]]);
+        let c = activation::Plain(Activation::Silu).forward(&[&b]);
+        let d = self.map().forward(&[&c, p[6], p[7]]);
+        let e = self.linear(s, h).forward(&[&d, p[4], p[5]]);
+        [a, b, c, d, e]
+    }
+    fn full<R: Real>(&self, x: &[R], p: &[&[R]]) -> Vec<R> {
+        let [.., e] = self.full_steps(x, p);
+        sum(x, &activation::Plain(Activation::Silu).forward(&[&e]))
+    }
+    fn full_backward<R: Real>(&self, x: &[R], p: &[&[R]], dy: &[R]) -> (Vec<R>, Vec<Vec<R>>) {
+        let Sizes { h, s, .. } = self.0;
+        let [a, b, c, d, e] = self.full_steps(x, p);
+        let silu = activation::Plain(Activation::Silu);
+        let of_unsqueeze = self.linear(s, h).backward(&[&d, p[4], p[5]], &silu.backward(&[&e], dy)[0]);
+        let of_map = self.map().backward(&[&c, p[6], p[7]], &of_unsqueeze[0]);
+        let of_squeeze = self.linear(h, s).backward(&[&a, p[2], p[3]], &silu.backward(&[&b], &of_map[0])[0]);
+        let of_norm = self.norm().backward(&[x, p[0], p[1]], &of_squeeze[0]);
+        let parameters = [&of_norm[1..], &of_squeeze[1..], &of_unsqueeze[1..], &of_map[1..]].concat();
+        (sum(dy, &of_norm[0]), parameters)
+    }
+}
+
+fn sum<R: Real>(a: &[R], b: &[R]) -> Vec<R> {
+    a.iter().zip(b).map(|(&a, &b)| a + b).collect()
+}
+
+impl Reference for Plain {
+    fn forward<R: Real>(&self, inputs: &[&[R]]) -> Vec<R> {
+        let x = self.freq_conv(inputs[0], &inputs[1..6]);
+        let x = self.full(&x, &inputs[6..14]);
+        self.freq_conv(&x, &inputs[14..])
+    }
+    fn backward<R: Real>(&self, inputs: &[&[R]], dy: &[R]) -> Vec<Vec<R>> {
+        let x1 = self.freq_conv(inputs[0], &inputs[1..6]);
+        let x2 = self.full(&x1, &inputs[6..14]);
+        let (dx2, second) = self.freq_conv_backward(&x2, &inputs[14..], dy);
+        let (dx1, full) = self.full_backward(&x1, &inputs[6..14], &dx2);
+        let (dx, first) = self.freq_conv_backward(inputs[0], &inputs[1..6], &dx1);
+        [vec![dx], first, full, second].concat()
+    }
+}
+
+/// The cases of this op. What bf16 does to gradients is up to the ops they come from: those cases are forward only.
+pub fn cases() -> Vec<Case> {
+    let case = |[n, f, h, groups, taps, s]: [usize; 6], differentiable: bool| {
+        let sizes = Sizes { n, f, h, groups, taps, s };
+        let parameter = |(i, shape): (usize, Vec<usize>)| {
+            let fan_in: usize = shape[1..].iter().product();
+            let is_norm_weight = [0, 5, 13].contains(&i);
+            input(&shape)
+                .scaled((fan_in as f64).powf(-0.5) * 0.5)
+                .shifted(if is_norm_weight { 1.0 } else { 0.1 })
+                .wide()
+        };
+        let parameters = sizes.shapes().into_iter().enumerate().map(parameter);
+        let mut inputs: Vec<_> = std::iter::once(input(&[n, f, h]).shifted(0.3)).chain(parameters).collect();
+        if !differentiable {
+            inputs = inputs.into_iter().map(|input| input.fixed()).collect();
+        }
+        let name = format!("N {n}, F {f}, H {h}, G {groups}, k {taps}, S {s}");
+        let case = Case::new("cross_band", name, Plain(sizes), inputs, move |tape, v| {
+            cross_band(tape, &v[0], v[1..].try_into().expect("eighteen parameters"), groups)
+        });
+        if differentiable { case } else { case.narrow() }
+    };
+    // Central differences of many PReLUs meet a kink somewhere: gradients are checked on the small ones.
+    let small = [[1, 1, 2, 1, 1, 1], [4, 5, 6, 3, 3, 2]];
+    let large = [[2, 33, 32, 2, 5, 9], [3, 31, 10, 5, 3, 3], [5, 18, 30, 1, 3, 4]];
+    let mut all: Vec<Case> = small.map(|sizes| case(sizes, true)).into();
+    all.extend(small.into_iter().chain(large).map(|sizes| case(sizes, false)));
+    let flops = 2.0 * 8.0 * 129.0 * (2.0 * 96.0 * 12.0 * 5.0 + 2.0 * 96.0 * 8.0 + 8.0 * 129.0);
+    all.push(case([8, 129, 96, 8, 5, 8], true).bench(flops));
+    all
+}

@@ -1,0 +1,192 @@
+//! Products on a device: which kernel of `kernels/matmul.cu` takes which product, and how it is launched.
+
+use crate::device::cublaslt::{self, Matmul, Storage};
+use crate::device::{Device, raise};
+use crate::kernels::{self, Launch};
+use crate::tensor::{DType, Tensor};
+use std::sync::OnceLock;
+
+/// A factor of a product: element (i, j) of batch b is number `b batch + i row + j column` of the tensor.
+#[derive(Clone, Copy)]
+pub(crate) struct Factor<'a> {
+    pub tensor: &'a Tensor,
+    pub row: usize,
+    pub column: usize,
+    pub batch: usize,
+}
+
+impl<'a> Factor<'a> {
+    /// For a single product.
+    pub(crate) fn of(tensor: &'a Tensor, row: usize, column: usize) -> Factor<'a> {
+        Factor { tensor, row, column, batch: 0 }
+    }
+    /// Whether 16-byte pieces along the contiguous direction are aligned and lie wholly inside, given the extents along
+    /// rows and columns.
+    fn is_aligned(&self, rows: usize, columns: usize) -> bool {
+        let (contiguous, length, other) = match (self.row, self.column) {
+            (_, 1) => (true, columns, self.row),
+            (1, _) => (true, rows, self.column),
+            _ => (false, 0, 0),
+        };
+        let is_multiple = |n: usize| n.is_multiple_of(16 / self.tensor.dtype().bytes());
+        contiguous && [length, other, self.batch].map(is_multiple) == [true; 3] && self.tensor.address() % 16 == 0
+    }
+}
+
+type Kernel =
+    fn(Launch, &mut Tensor, &Tensor, &Tensor, &Tensor, i32, i32, i32, i64, i64, i64, i64, i64, i64, i64, i32, i32, i32);
+
+/// A kernel and the tiles that it cuts C into.
+struct Shape {
+    kernel: Kernel,
+    tile: [usize; 2],
+    threads: usize,
+    shared_bytes: usize,
+}
+
+impl Shape {
+    /// The kernel for C of type `to` and these factors.
+    #[track_caller]
+    fn of(to: DType, (m, n, k): (usize, usize, usize), a: Factor, b: Factor) -> Shape {
+        let from = a.tensor.dtype();
+        assert_eq!(b.tensor.dtype(), from, "a product of two types");
+        // Below this a large tile would be mostly empty.
+        let is_large = m >= 64 && n >= 64;
+        let is_both_transposed = a.row == 1 && b.row == 1;
+        let is_streamable = !is_both_transposed && a.is_aligned(m, k) && b.is_aligned(k, n);
+        let large = |kernel| Shape { kernel, tile: [128, 128], threads: 256, shared_bytes: 49_152 };
+        let small = |kernel| Shape { kernel, tile: [32, 32], threads: 128, shared_bytes: 12_288 };
+        match (from, to, is_large) {
+            (DType::F32, DType::F32, true) => {
+                Shape { kernel: kernels::matmul_f32, tile: [128, 96], threads: 256, shared_bytes: 0 }
+            }
+            (DType::F32, DType::F32, false) => {
+                Shape { kernel: kernels::matmul_small_f32, tile: [32, 32], threads: 64, shared_bytes: 0 }
+            }
+            (DType::Bf16, DType::Bf16, true) if is_streamable => large(kernels::matmul_bf16),
+            (DType::Bf16, DType::Bf16, _) => small(kernels::matmul_small_bf16),
+            (DType::Bf16, DType::F32, true) if is_streamable => large(kernels::matmul_bf16_f32),
+            (DType::Bf16, DType::F32, _) => small(kernels::matmul_small_bf16_f32),
+            (DType::F32, DType::Bf16, _) => panic!("a product of f32 numbers is f32"),
+        }
+    }
+}
+
+/// Blocks that keep a GPU busy: with fewer tiles than that, a long K is split.
+const BLOCKS: usize = 128;
+/// K of one split, at least.
+const SPLIT_MIN: usize = 256;
+/// K that a split is a multiple of: the kernels' stages.
+const STAGE: usize = 32;
+
+/// C [batch, M, N] = A [M, K] B [K, N] (+ bias [N], the same for each batch) (+ C).
+#[track_caller]
+pub(crate) fn product_on_device(
+    c: &mut Tensor,
+    batch: usize,
+    (m, n, k): (usize, usize, usize),
+    a: Factor,
+    b: Factor,
+    bias: Option<&Tensor>,
+    accumulate: bool,
+) {
+    assert_eq!(c.len(), batch * m * n, "a product of {batch} x {m} x {n} numbers");
+    if c.is_empty() {
+        return;
+    }
+    if bias.is_none() && by_library(c, batch, (m, n, k), a, b, accumulate) {
+        return;
+    }
+    let tiles_of = |shape: &Shape| m.div_ceil(shape.tile[0]) * n.div_ceil(shape.tile[1]);
+    let whole = Shape::of(c.dtype(), (m, n, k), a, b);
+    let splits = (BLOCKS / (tiles_of(&whole) * batch)).min(k / SPLIT_MIN).max(1);
+    let k_split = k.div_ceil(splits).next_multiple_of(STAGE);
+    let splits = k.div_ceil(k_split).max(1);
+    let none = a.tensor.like_f32(&[1]);
+    let (has_bias, bias) = (bias.is_some().into(), bias.unwrap_or(&none));
+    let run = |shape: &Shape, to: &mut Tensor, splits: usize, has_bias: i32, accumulate: i32| {
+        let launch = Launch::new([tiles_of(shape), splits, batch], shape.threads).shared(shape.shared_bytes);
+        let [m, n, k, k_split] = [m, n, k, k_split].map(|v| v as i32);
+        let [a_row, a_column, a_batch] = [a.row, a.column, a.batch].map(|v| v as i64);
+        let [b_row, b_column, b_batch] = [b.row, b.column, b.batch].map(|v| v as i64);
+        (shape.kernel)(
+            launch, to, a.tensor, b.tensor, bias, m, n, k, a_row, a_column, a_batch, b_row, b_column, b_batch, 0,
+            k_split, has_bias, accumulate,
+        );
+    };
+    if splits == 1 {
+        return run(&whole, c, 1, has_bias, accumulate.into());
+    }
+    let mut partials = c.like_f32(&[batch, splits, m, n]);
+    run(&Shape::of(DType::F32, (m, n, k), a, b), &mut partials, splits, 0, 0);
+    add_partials(c, &partials, [batch, splits, m, n], (has_bias == 1).then_some(bias), accumulate);
+}
+
+/// The product by cuBLASLt, on a GPU where the library is found and for factors without gaps; whether it was done.
+/// Products with a bias stay here, where the bias costs nothing.
+fn by_library(
+    c: &mut Tensor,
+    batch: usize,
+    (m, n, k): (usize, usize, usize),
+    a: Factor,
+    b: Factor,
+    accumulate: bool,
+) -> bool {
+    let is_plain = |f: &Factor, rows: usize, columns: usize| (f.row, f.column) == (columns.max(1), 1) || rows == 0;
+    let is_transposed = |f: &Factor, rows: usize| (f.row, f.column) == (1, rows);
+    let (transpose_a, transpose_b) = (!is_plain(&a, m, k), !is_plain(&b, k, n));
+    let has_gaps = transpose_a && !is_transposed(&a, m) || transpose_b && !is_transposed(&b, k);
+    if has_gaps || k == 0 || !matches!(c.device(), Device::Cuda(_)) || !library_is_there() {
+        return false;
+    }
+    let storage = |t: &Tensor| match t.dtype() {
+        DType::F32 => Storage::F32,
+        DType::Bf16 => Storage::Bf16,
+    };
+    let (inputs, output, strides) = (storage(a.tensor), storage(c), [a.batch, b.batch, m * n]);
+    let beta = if accumulate { 1.0 } else { 0.0 };
+    let matmul = Matmul { m, n, k, batch, transpose_a, transpose_b, strides, inputs, output, alpha: 1.0, beta };
+    matmul.run(a.tensor.place(), b.tensor.place(), c.place()).unwrap_or_else(|error| raise(error));
+    true
+}
+
+/// Whether cuBLASLt is there; looked for once, and said in one line.
+fn library_is_there() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let found = cublaslt::probe();
+        match &found {
+            Ok(()) => tracing::info!("matrix products: cuBLASLt"),
+            Err(error) => tracing::info!("matrix products: own kernels, because {}", error.message()),
+        }
+        found.is_ok()
+    })
+}
+
+/// C [batch, M, N] = sum of partials [batch, splits, M, N] (+ bias [N]) (+ C), in a fixed order.
+pub(crate) fn add_partials(
+    c: &mut Tensor,
+    partials: &Tensor,
+    [batch, splits, m, n]: [usize; 4],
+    bias: Option<&Tensor>,
+    accumulate: bool,
+) {
+    let kernel = match c.dtype() {
+        DType::F32 => kernels::matmul_reduce_f32,
+        DType::Bf16 => kernels::matmul_reduce_bf16,
+    };
+    let launch = Launch::new([(m * n).div_ceil(32), batch, 1], 256);
+    let [splits, m, n] = [splits, m, n].map(|v| v as i32);
+    kernel(launch, c, partials, bias.unwrap_or(partials), splits, m, n, 0, bias.is_some().into(), accumulate.into());
+}
+
+/// A tensor as a factor next to bf16 numbers: rounded, unless it is bf16 already.
+pub(crate) fn narrowed(wide: &Tensor) -> Tensor {
+    if wide.dtype() == DType::Bf16 {
+        return wide.clone();
+    }
+    let mut narrow = Tensor::uninit_on(wide.device(), DType::Bf16, wide.shape());
+    let launch = Launch::new([wide.len().div_ceil(1024), 1, 1], 256);
+    kernels::matmul_narrow_bf16(launch, &mut narrow, wide, wide.len() as i64);
+    narrow
+}
