@@ -4,6 +4,8 @@
 mod optimizer;
 #[path = "own/pointwise.rs"]
 mod pointwise;
+#[path = "own/rooms.rs"]
+mod rooms;
 
 use super::Coverage;
 use libtest_mimic::{Failed, Trial};
@@ -21,6 +23,7 @@ pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
     let mut all = vec![Trial::test("a backward with a missing factor is caught", missing_factor)];
     all.extend(optimizer::trials(coverage));
     all.extend(pointwise::trials(coverage));
+    all.extend(rooms::trials(coverage));
     all
 }
 
