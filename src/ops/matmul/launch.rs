@@ -29,7 +29,9 @@ impl<'a> Factor<'a> {
             _ => (false, 0, 0),
         };
         let is_multiple = |n: usize| n.is_multiple_of(16 / self.tensor.dtype().bytes());
-        contiguous && [length, other, self.batch].map(is_multiple) == [true; 3] && self.tensor.address() % 16 == 0
+        contiguous
+            && [length, other, self.batch].map(is_multiple) == [true; 3]
+            && self.tensor.address().is_multiple_of(16)
     }
 }
 
