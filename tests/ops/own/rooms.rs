@@ -4,7 +4,7 @@ use super::{Coverage, on_every_schedule};
 use libtest_mimic::{Failed, Trial};
 use std::path::Path;
 use std::sync::Arc;
-use twnm::device::Device;
+use twnm::device::{Device, cuda};
 use twnm::ops::convolve::convolve;
 use twnm::rng::Rng;
 use twnm::shard::simulate::{labels, scene_on};
@@ -17,20 +17,48 @@ use twnm::sim::scene::SceneSampler;
 use twnm::sources::{Sources, Split};
 use twnm::tensor::Tensor;
 
-/// All of them.
+/// All of them, in the emulator and on the first GPU.
 pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
-    let all: [(&str, fn(&Coverage) -> Result<(), Failed>); 5] = [
+    let all: [(&str, fn(&At) -> Result<(), Failed>); 5] = [
         ("image_source: goldens", goldens),
         ("image_source: orders and durations", against_host),
         ("image_source: a batch of rooms", batch),
         ("convolve: blocks and partitions", convolved),
         ("convolve: scenes", scenes),
     ];
-    all.map(|(name, run)| {
+    let has_gpu = cuda::choose(None).is_ok();
+    let trial = |(name, run): (&str, fn(&At) -> Result<(), Failed>), place: &'static str| {
         let coverage = coverage.clone();
-        Trial::test(name, move || run(&coverage))
-    })
-    .into()
+        Trial::test(format!("{name}, {place}"), move || {
+            let device = Device::parse(place).map_err(|e| e.to_string())?;
+            run(&At { device, coverage: &coverage })
+        })
+    };
+    let emulated = all.map(|of| trial(of, "emu")).into_iter();
+    emulated.chain(all.map(|of| trial(of, "cuda").with_ignored_flag(!has_gpu))).collect()
+}
+
+/// Where to compute, and who counts it.
+struct At<'a> {
+    device: Device,
+    coverage: &'a Coverage,
+}
+
+impl At<'_> {
+    /// What `run` leaves in a tensor: the same bits under every schedule of the emulator, and twice on a GPU.
+    fn computed(&self, run: impl Fn() -> Tensor) -> Vec<f32> {
+        if self.device == Device::Emu {
+            return on_every_schedule(self.coverage, run);
+        }
+        self.coverage.add_on_gpu();
+        let [first, again] = [run(), run()].map(|tensor| tensor.to(Device::Host).data().to_vec());
+        assert!(first == again, "other bits the second time");
+        first
+    }
+
+    fn responses(&self, rooms: &[&Room]) -> Tensor {
+        impulse_responses_on(self.device, rooms).unwrap()
+    }
 }
 
 /// Relative L2 distance.
@@ -53,12 +81,8 @@ fn npy(path: &Path) -> Vec<f32> {
     bytes[start..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
 }
 
-fn responses(rooms: &[&Room]) -> Tensor {
-    impulse_responses_on(Device::Emu, rooms).unwrap()
-}
-
 /// The contract allows 1e-4, and 1e-5 where another implementation's arithmetic is followed.
-fn goldens(coverage: &Coverage) -> Result<(), Failed> {
+fn goldens(at: &At) -> Result<(), Failed> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rir");
     let text = std::fs::read_to_string(folder.join("rooms.json")).unwrap();
     let all: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
@@ -73,7 +97,7 @@ fn goldens(coverage: &Coverage) -> Result<(), Failed> {
         for (key, filter, high_pass_hz) in filters {
             let mut room = Room::from_json(&golden["room"].to_string()).unwrap();
             (room.filter, room.high_pass_hz) = (filter, high_pass_hz);
-            let found = on_every_schedule(coverage, || responses(&[&room]));
+            let found = at.computed(|| at.responses(&[&room]));
             let expected = npy(&folder.join(golden[key].as_str().unwrap()));
             let what = format!("{} {key}", golden["name"]);
             expect_close(&what, &found, &expected, 2e-6)?;
@@ -99,7 +123,7 @@ fn near(samples: u32) -> Room {
     room
 }
 
-fn against_host(coverage: &Coverage) -> Result<(), Failed> {
+fn against_host(at: &At) -> Result<(), Failed> {
     let mut air = uneven(Extent::DurationS(0.06));
     air.air_absorption_per_m = vec![0.02];
     let mut late = uneven(Extent::DurationS(0.05));
@@ -138,7 +162,7 @@ fn against_host(coverage: &Coverage) -> Result<(), Failed> {
     for (name, room) in rooms {
         for filter in [Filter::Moving, Filter::Fixed, Filter::Lut] {
             let room = Room { filter, ..room.clone() };
-            let found = on_every_schedule(coverage, || responses(&[&room]));
+            let found = at.computed(|| at.responses(&[&room]));
             let expected = impulse_responses_on(Device::Host, &[&room]).unwrap();
             // The lut follows single precision, where a last bit may turn over.
             let tolerance = if filter == Filter::Lut { 1e-5 } else { 5e-6 };
@@ -149,18 +173,18 @@ fn against_host(coverage: &Coverage) -> Result<(), Failed> {
 }
 
 /// Sources of several rooms together are what they are alone, bit for bit, and zeros.
-fn batch(coverage: &Coverage) -> Result<(), Failed> {
+fn batch(at: &At) -> Result<(), Failed> {
     let mut rng = Rng::new(1, "rooms", 0);
     let mut rooms = [Extent::DurationS(0.03), Extent::MaxOrder(3), Extent::DurationS(0.011)].map(uneven);
     for (i, room) in rooms.iter_mut().enumerate() {
         room.sources_m = (0..1 + i).map(|_| room.dimensions_m.map(|d| rng.range(0.2, d - 0.2))).collect();
     }
-    let together = on_every_schedule(coverage, || responses(&rooms.each_ref()));
+    let together = at.computed(|| at.responses(&rooms.each_ref()));
     let length = together.len() / 24;
     let mut rows = together.chunks(length);
     for room in &rooms {
         for source in &room.sources_m {
-            let alone = responses(&[&Room { sources_m: vec![*source], ..room.clone() }]).to(Device::Host);
+            let alone = at.responses(&[&Room { sources_m: vec![*source], ..room.clone() }]).to(Device::Host);
             for channel in alone.data().chunks(alone.len() / 4) {
                 let (heard, rest) = rows.next().unwrap().split_at(channel.len());
                 if heard != channel || rest.iter().any(|x| *x != 0.0) {
@@ -172,16 +196,16 @@ fn batch(coverage: &Coverage) -> Result<(), Failed> {
     Ok(())
 }
 
-fn convolved(coverage: &Coverage) -> Result<(), Failed> {
+fn convolved(at: &At) -> Result<(), Failed> {
     let mut rng = Rng::new(1, "convolve", 0);
     let mut noise = |n: usize| -> Vec<f32> { (0..n).map(|_| rng.normal() as f32).collect() };
     let sizes =
         [(1, 1, 1), (2, 2047, 2048), (1, 2048, 2049), (3, 2049, 7), (1, 4097, 1), (2, 6500, 4500), (1, 30, 5000)];
     for (voices, samples, taps) in sizes {
         let (dry, responses) = (noise(voices * samples), noise(voices * 4 * taps));
-        let found = on_every_schedule(coverage, || {
-            let dry = Tensor::from_slice(&[voices, samples], &dry).to(Device::Emu);
-            let responses = Tensor::from_slice(&[voices, 4, taps], &responses).to(Device::Emu);
+        let found = at.computed(|| {
+            let dry = Tensor::from_slice(&[voices, samples], &dry).to(at.device);
+            let responses = Tensor::from_slice(&[voices, 4, taps], &responses).to(at.device);
             convolve(&dry, &responses)
         });
         for v in 0..voices {
@@ -195,7 +219,7 @@ fn convolved(coverage: &Coverage) -> Result<(), Failed> {
 }
 
 /// Whole scenes: the host's audio, its noise included, and its labels.
-fn scenes(coverage: &Coverage) -> Result<(), Failed> {
+fn scenes(at: &At) -> Result<(), Failed> {
     let sources = Sources::procedural(3);
     for (level, snr_db) in [("equal", 10.0), ("physical", 40.0)] {
         let config = SceneConfig {
@@ -210,14 +234,14 @@ fn scenes(coverage: &Coverage) -> Result<(), Failed> {
         for index in 0..3 {
             let scene = sampler.scene(index).unwrap();
             let expected = render_with_truth(&scene, &sources).unwrap();
-            let found = on_every_schedule(coverage, || render_on(Device::Emu, &scene, &sources).unwrap().audio);
+            let found = at.computed(|| render_on(at.device, &scene, &sources).unwrap().audio);
             expect_close(&format!("{level}, scene {index}"), &found, &expected.audio.samples, 5e-6)?;
             let (audio, found_labels) = scene_on(Device::Host, &sampler, &sources, index).unwrap();
             assert_eq!(audio.data(), expected.audio.samples);
             assert_eq!(found_labels, labels(&scene, &sources, &expected.activity));
         }
-        let (audio, found) = scene_on(Device::Emu, &sampler, &sources, 1).unwrap();
-        assert_eq!((audio.shape(), audio.device()), (&[4, 6400][..], Device::Emu));
+        let (audio, found) = scene_on(at.device, &sampler, &sources, 1).unwrap();
+        assert_eq!((audio.shape(), audio.device()), (&[4, 6400][..], at.device));
         assert_eq!(found, scene_on(Device::Host, &sampler, &sources, 1).unwrap().1);
     }
     Ok(())
