@@ -50,11 +50,6 @@ static __device__ float slope(int kind, float x) {
 }
 
 template <typename T>
-static __device__ bool is_aligned(const T* p) {
-    return reinterpret_cast<unsigned long long>(p) % (4 * sizeof(T)) == 0;
-}
-
-template <typename T>
 static __device__ void forward(T* y, const T* x, int kind, long long n) {
     long long i = 4 * ((long long)blockIdx.x * blockDim.x + threadIdx.x);
     if (i + 4 <= n && is_aligned(x) && is_aligned(y)) {

@@ -14,11 +14,6 @@
 // Bytes: every number is read once and written once; no FLOPs but the mean's additions: all memory-bound.
 #include "common.cuh"
 
-template <typename T>
-static __device__ bool is_aligned(const T* p) {
-    return reinterpret_cast<unsigned long long>(p) % (4 * sizeof(T)) == 0;
-}
-
 // One thread per four numbers of a row (the last four may be fewer).
 template <typename T>
 static __device__ void swap_rows(T* y, const T* x, int A, int M, int N, int C) {

@@ -84,6 +84,34 @@ static __device__ __forceinline__ void store4(bf16* p, const Pack4& a) {
     *reinterpret_cast<uint2*>(p) = make_uint2(h[0] | (h[1] << 16), h[2] | (h[3] << 16));
 }
 
+// Whether packs at multiples of four from p may be moved at once: a view of a buffer may start anywhere.
+template <class T>
+static __device__ __forceinline__ bool is_aligned(const T* p) {
+    return reinterpret_cast<unsigned long long>(p) % (4 * sizeof(T)) == 0;
+}
+
+// The numbers i .. i + 3 of p [n], zeros beyond the end; i is a multiple of 4.
+template <class T>
+static __device__ __forceinline__ Pack4 load_up_to4(const T* p, long long i, long long n) {
+    if (i + 4 <= n && is_aligned(p)) return load4(p + i);
+    Pack4 a;
+#pragma unroll
+    for (int k = 0; k < 4; k++) a.v[k] = i + k < n ? to_float(p[i + k]) : 0.0f;
+    return a;
+}
+
+template <class T>
+static __device__ __forceinline__ void store_up_to4(T* p, long long i, long long n, const Pack4& a) {
+    if (i + 4 <= n && is_aligned(p)) {
+        store4(p + i, a);
+        return;
+    }
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        if (i + k < n) p[i + k] = from_float<T>(a.v[k]);
+    }
+}
+
 // Butterflies: after log2(32) exchanges every lane holds the result. In each exchange both partners add the same two
 // numbers, so all lanes hold the same bits.
 static __device__ __forceinline__ float warp_sum(float v) {

@@ -17,6 +17,8 @@
 //    48 channels. Weights are staged once per block, which then walks over tiles of any sequence.
 // 3. bf16 needs channel pairs for y and 8 channels for ldmatrix in dw: `pitch` is the padded number of channels.
 //    What is padding (channels, the end of a window, columns) is zero from the beginning and never written again.
+//    Behind a window's end lie numbers of the next step, which meet zero weights: an infinite x may make a NaN of the y
+//    one step beside those that see it.
 // 4. dw keeps all sums of a block's tiles in registers. Slices of tiles are added by a second kernel in their order: no
 //    atomics, the same bits at every run. db rides along as the weight of an input that is always 1.
 //

@@ -9,7 +9,8 @@
 //       twice, around the map across frequency:
 //         mean, rstd of every row;  for each bundle of groups:
 //           tile <- normalised channels of the groups, zeros around;  frames += prelu(windows weights^T + bias)
-//       z [s][frame][f] <- silu(normalised rows times squeeze);  u [frame][f][s] <- maps z;  frames += silu(unsqueeze u)
+//       z [s][frame][f] <- silu(normalised rows times squeeze);  u [frame][f][s] <- maps z
+//       frames += silu(unsqueeze u)
 //       y <- frames
 //
 // 1. All of it is local to a frame: 24.8 KB in bf16 for F = 129, H = 96. The separate ops read and write such a tensor
@@ -360,8 +361,8 @@ cross_band_pack_bf16(bf16* packed, const float* w, int S, int F, int rows, int c
     pack(packed, w, S, F, rows, columns);
 }
 
-// x [N, F, H], packed (see cross_band_pack_f32), the parameters of the three parts -> y [N, F, H]. One block per `frames`
-// frames, a tile for `bundle` groups.
+// x [N, F, H], packed (see cross_band_pack_f32), the parameters of the three parts -> y [N, F, H]. One block per
+// `frames` frames, a tile for `bundle` groups.
 extern "C" __global__ void __launch_bounds__(THREADS)
 cross_band_fwd_f32(float* y, const float* x, const float* packed, const float* norm1_weight, const float* norm1_bias,
                    const float* conv1_weight, const float* conv1_bias, const float* slope1, const float* norm_weight,

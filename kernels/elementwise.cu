@@ -16,33 +16,6 @@
 // Bytes: one read per operand and one write per result; at most a dozen FLOPs per number: all memory-bound.
 #include "common.cuh"
 
-template <typename T>
-static __device__ bool is_aligned(const T* p) {
-    return reinterpret_cast<unsigned long long>(p) % (4 * sizeof(T)) == 0;
-}
-
-// The numbers i .. i + 3 of p [n], zeros beyond the end; i is a multiple of 4.
-template <typename T>
-static __device__ Pack4 load_up_to4(const T* p, long long i, long long n) {
-    if (i + 4 <= n && is_aligned(p)) return load4(p + i);
-    Pack4 a;
-#pragma unroll
-    for (int k = 0; k < 4; k++) a.v[k] = i + k < n ? to_float(p[i + k]) : 0.0f;
-    return a;
-}
-
-template <typename T>
-static __device__ void store_up_to4(T* p, long long i, long long n, const Pack4& a) {
-    if (i + 4 <= n && is_aligned(p)) {
-        store4(p + i, a);
-        return;
-    }
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-        if (i + k < n) p[i + k] = from_float<T>(a.v[k]);
-    }
-}
-
 // The first of this thread's four numbers.
 static __device__ long long first_of_four() { return 4 * ((long long)blockIdx.x * blockDim.x + threadIdx.x); }
 

@@ -10,8 +10,8 @@
 //         warp s: sums += x w^T                             warp s: sums += x^T dy
 //       y <- sums + b                                     partial[slice] <- sums; the slices are added in order
 //
-// 1. The channel is the fastest axis of x and the slowest of w. A block reads x as it lies, whole lines, and lets shared
-//    memory turn it: eight channels are eight warps, each with its own product of 32 x 24 (tile.cuh).
+// 1. The channel is the fastest axis of x and the slowest of w. A block reads x as it lies, whole lines, and shared
+//    memory turns it: eight channels are eight warps, each with its own product of 32 x 24 (tile.cuh).
 // 2. bf16 goes through the tensor cores; the weights, float, are rounded to bf16 when they are staged, as x was when it
 //    was stored. float takes multiply-adds.
 // 3. The weights are read N / 32 times, all but the first time from the second-level cache: half a megabyte of them.

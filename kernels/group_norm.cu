@@ -6,8 +6,8 @@
 //       y    = x scale + shift     (per channel)             dx = rstd (g - mean(g) - xhat mean(g xhat)),  g = dy w
 //                                                            dw, db = sums of sx and s over n, in a second kernel
 //
-// 1. A thread keeps its channels (four neighbours where C/G allows) and walks over the steps, so scale and shift stay in
-//    registers. Rows of a bundle, about 96 channels, fill whole sectors of memory, those of one group would not.
+// 1. A thread keeps its channels (four neighbours where C/G allows) and walks over the steps, so scale and shift are
+//    in registers. Rows of a bundle, about 96 channels, fill whole sectors of memory, those of one group would not.
 // 2. The variance takes a second pass over the block's data instead of sums of squares, which would cancel. Between
 //    them the blocks at work hold 30 MB at most: the second and third pass read from the second-level cache.
 // 3. Every sum has a fixed order: threads over their steps, then lanes over the threads of a group, then a warp's

@@ -46,8 +46,8 @@ static __device__ void forward(T* y, const T* x, const float* w, const float* b,
 }
 
 template <typename T>
-static __device__ void backward_x(T* dx, float* mean, float* rstd, const T* x, const float* w, const T* dy, int N, int C,
-                                  float eps) {
+static __device__ void backward_x(T* dx, float* mean, float* rstd, const T* x, const float* w, const T* dy, int N,
+                                  int C, float eps) {
     int lane = threadIdx.x & 31;
     int row = blockIdx.x * (blockDim.x >> 5) + (threadIdx.x >> 5);
     long long at = (long long)min(row, N - 1) * C;
@@ -126,8 +126,8 @@ layer_norm_bwd_x_bf16(bf16* dx, float* mean, float* rstd, const bf16* x, const f
 
 // x dy [N, C], mean rstd [N] -> partial [slices, 2, C], the sums of dw and db over each slice of rows.
 extern "C" __global__ void __launch_bounds__(256)
-layer_norm_bwd_w_f32(float* partial, const float* x, const float* dy, const float* mean, const float* rstd, int N, int C,
-                     int slice) {
+layer_norm_bwd_w_f32(float* partial, const float* x, const float* dy, const float* mean, const float* rstd, int N,
+                     int C, int slice) {
     backward_w(partial, x, dy, mean, rstd, N, C, slice);
 }
 

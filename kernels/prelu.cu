@@ -10,11 +10,6 @@
 // Bytes: 2 n forward, 3 n for dx, 2 n for da with n = N C; at most 4 FLOPs per number: memory-bound.
 #include "common.cuh"
 
-template <typename T>
-static __device__ bool is_aligned(const T* p) {
-    return reinterpret_cast<unsigned long long>(p) % (4 * sizeof(T)) == 0;
-}
-
 // y = x > 0 ? by : a by: the output for by = x, the gradient of x for by = dy.
 template <typename T>
 static __device__ void select(T* y, const T* x, const T* by, const float* a, int C, long long n) {

@@ -26,6 +26,11 @@ impl Rng {
         }
     }
 
+    /// The key, and the counter of the next block of four words: what a kernel needs to draw the same numbers.
+    pub fn address(&self) -> ([u32; 2], [u32; 4]) {
+        (self.key, self.counter)
+    }
+
     /// 32 uniform bits.
     pub fn next_u32(&mut self) -> u32 {
         if self.used == 4 {

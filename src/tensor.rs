@@ -4,7 +4,7 @@
 //! the memory of activations and frozen weights; kernels compute in f32. There are no generics over it: ops pick a
 //! kernel by [`Tensor::dtype`].
 
-use crate::device::{Device, buffer::Buffer};
+use crate::device::{Device, buffer::Buffer, cublaslt::Place};
 use std::fmt;
 use std::sync::Arc;
 
@@ -140,6 +140,14 @@ impl Tensor {
     #[track_caller]
     pub(crate) fn address(&self) -> u64 {
         self.buffer.address() + (self.offset * self.dtype.bytes()) as u64
+    }
+    /// The place on a GPU, as cuBLASLt takes it. Panics elsewhere.
+    #[track_caller]
+    pub(crate) fn place(&self) -> Place<'_> {
+        match &*self.buffer {
+            Buffer::Cuda(block) => Place { block, offset: self.offset * self.dtype.bytes() },
+            other => panic!("a tensor on {:?} has no place on a GPU", other.device()),
+        }
     }
     /// Whether no other tensor shares the numbers: only then may a kernel write to them.
     pub(crate) fn is_unshared(&self) -> bool {

@@ -15,13 +15,15 @@ use std::sync::Arc;
 use twnm::check::{Case, GRADCHECK_LIMIT, Place, gradcheck, parity, parity_at};
 use twnm::device::emu::{SCHEDULES, with_schedule};
 use twnm::device::simd::Isa;
-use twnm::device::{Device, host};
+use twnm::device::{Device, cuda, host};
 use twnm::kernels;
 use twnm::tensor::DType;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let coverage = Arc::new(Coverage::default());
+    let gpu = cuda::choose(None);
+    let reason = gpu.as_ref().err().map(|e| e.message().to_string());
+    let coverage = Arc::new(Coverage::new(reason.clone()));
     let mut trials = own::trials(&coverage);
     for (op, cases) in by_op() {
         let cases = Arc::new(cases);
@@ -35,8 +37,14 @@ fn main() {
         if !own::WITHOUT_KERNELS.contains(&op) {
             trials.push(trial("emu f32", |cases, coverage| on_emulator(cases, DType::F32, coverage)));
         }
+        trials.push(
+            trial("cuda f32", |cases, coverage| on_gpu(cases, DType::F32, coverage))
+                .with_ignored_flag(reason.is_some()),
+        );
         if cases.iter().any(|c| c.has_bf16) {
             trials.push(trial("emu bf16", |cases, coverage| on_emulator(cases, DType::Bf16, coverage)));
+            let on_cuda = trial("cuda bf16", |cases, coverage| on_gpu(cases, DType::Bf16, coverage));
+            trials.push(on_cuda.with_ignored_flag(reason.is_some()));
         }
     }
     let is_whole = arguments.filter.is_none() && !arguments.list && arguments.skip.is_empty();
@@ -92,6 +100,27 @@ fn on_every_instruction_set(cases: &[Case], _: &Coverage) -> Result<(), Failed> 
     };
     assert!(!host::instruction_set().is_empty());
     all_hold(Isa::available().into_iter().flat_map(on).collect())
+}
+
+/// Every case, those that are sized for speed too, on the first GPU; twice, to the same bits.
+fn on_gpu(cases: &[Case], dtype: DType, coverage: &Coverage) -> Result<(), Failed> {
+    let Device::Cuda(ordinal) = Device::parse("cuda").map_err(|e| e.to_string())? else { unreachable!("cuda is cuda") };
+    let place = Place { device: Device::Cuda(ordinal), dtype };
+    let mut failures = Vec::new();
+    for case in cases.iter().filter(|c| dtype == DType::F32 || c.has_bf16) {
+        coverage.add_on_gpu();
+        match [parity_at(case, place), parity_at(case, place)] {
+            [Ok(p), Ok(again)] if p.error <= p.allowed && p.computed == again.computed => {}
+            [Ok(p), Ok(_)] => failures.push(format!(
+                "{} {dtype:?}: error {:.1e}, allowed {:.1e}, or other bits the second time",
+                case.label(),
+                p.error,
+                p.allowed
+            )),
+            [Err(message), _] | [_, Err(message)] => failures.push(message),
+        }
+    }
+    all_hold(failures)
 }
 
 /// Every case that is not sized for speed, under every schedule: bit-equal results, within the derived tolerance.

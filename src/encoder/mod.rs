@@ -288,18 +288,22 @@ impl Encoder {
     /// Features of one clip: audio [4, L] (W, Y, Z, X) at 16 kHz; divided by the RMS of W.
     #[track_caller]
     pub fn features(&self, audio: &[f32]) -> Features {
-        features(&self.config, audio)
+        self.features_equalized(audio, None)
     }
 
     /// [`Encoder::features`] of a clip that went through an equaliser with these gains per bin, the same for all
-    /// channels (augmentation).
+    /// channels (augmentation). The paper's map is made on the device of the network; what the host changes (gains,
+    /// pooling into cells) is made on the host.
     #[track_caller]
     pub fn features_equalized(&self, audio: &[f32], gains: Option<&[f32]>) -> Features {
-        let mut map = stft_map(audio, self.config.n_fft, self.config.hop);
+        let config = &self.config;
+        let on_device = config.input == InputMode::Map && gains.is_none();
+        let device = if on_device { self.device() } else { Device::Host };
+        let mut map = stft_map_on(device, audio, config.n_fft, config.hop);
         if let Some(gains) = gains {
             equalize(&mut map, gains);
         }
-        from_map(&self.config, map)
+        from_map(config, map)
     }
 
     /// The same encoder on another device.
@@ -365,12 +369,18 @@ fn from_map(config: &EncoderConfig, map: Tensor) -> Features {
 /// The 8-channel real map [1, F, T, 8] of a clip [4, L] divided by the RMS of its W channel.
 #[track_caller]
 pub fn stft_map(audio: &[f32], n_fft: usize, hop: usize) -> Tensor {
+    stft_map_on(Device::Host, audio, n_fft, hop)
+}
+
+/// [`stft_map`] made on a device.
+#[track_caller]
+fn stft_map_on(device: Device, audio: &[f32], n_fft: usize, hop: usize) -> Tensor {
     assert!(audio.len().is_multiple_of(4), "FOA audio has four channels");
     let samples = audio.len() / 4;
     let power: f64 = audio[..samples].iter().map(|&v| v as f64 * v as f64).sum::<f64>() / samples as f64;
     let scale = 1.0 / (power.sqrt() as f32 + 1e-8);
     let scaled: Vec<f32> = audio.iter().map(|v| v * scale).collect();
-    let clip = Var::constant(Tensor::from_slice(&[4, samples], &scaled));
+    let clip = Var::constant(Tensor::from_slice(&[4, samples], &scaled).to(device));
     let map = stft::stft(&mut Tape::without_gradients(), &clip, n_fft, hop);
     let [f, t, c] = map.tensor().dims("stft map");
     map.tensor().reshape(&[1, f, t, c])

@@ -2,8 +2,8 @@
 //!
 //! x += prelu(conv1(norm(x)));  x += silu(unsqueeze(full_band(silu(squeeze(norm(x))))));  x += prelu(conv2(norm(x))).
 //!
-//! On the host this is the ops it consists of, one after the other. On a device the forward pass is one kernel that reads
-//! and writes x once; the backward pass runs the ops again from x, which is all that was kept, and differentiates them.
+//! On the host this is the ops it consists of, one after the other. On a device the forward pass is one kernel that
+//! reads and writes x once; the backward pass runs the ops again from x, all that was kept, and differentiates them.
 
 use super::activation::{self, Activation, activation};
 use super::layer_norm::{self, EPS, layer_norm};
@@ -14,9 +14,9 @@ use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
 
-/// A frequency convolution: norm weight and bias [H], weight [H, H/G, k], bias [H], slope [H]. Then the map: norm weight
-/// and bias [H], squeeze weight [S, H] and bias [S], unsqueeze weight [H, S] and bias [H], map weight [S, F, F] and bias
-/// [S, F]. Then the second convolution.
+/// A frequency convolution: norm weight and bias [H], weight [H, H/G, k], bias [H], slope [H]. Then the map: norm
+/// weight and bias [H], squeeze weight [S, H] and bias [S], unsqueeze weight [H, S] and bias [H], map weight [S, F, F]
+/// and bias [S, F]. Then the second convolution.
 pub type Parameters = [Var; 18];
 
 /// Applies the three parts.
@@ -111,7 +111,7 @@ struct Cut {
 }
 
 impl Cut {
-    /// As many frames as fit the shared memory of a GPU, up to three, and then as many groups; `None` where not one fits.
+    /// As many frames as fit the shared memory of a GPU, up to three, then as many groups; `None` where not one fits.
     fn fitting(sizes: Sizes, dtype: DType) -> Option<Cut> {
         const SHARED_BYTES_MAX: usize = 99 * 1024;
         if dtype == DType::Bf16 && sizes.h % 2 == 1 {

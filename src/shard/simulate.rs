@@ -1,12 +1,16 @@
 //! A whole set of simulated scenes: rendered in parallel, written shard by shard, continued after a kill.
 
 use super::{Labels, Manifest, Sample, ShardSpec, ShardWriter};
+use crate::audio::foa::{angles_deg, unit_vector};
 use crate::audio::wav;
+use crate::device::Device;
 use crate::error::{Context, Error, Kind, Result};
+use crate::sim::acoustics::{mean_absorption, surface_m2};
 use crate::sim::config::SceneConfig;
-use crate::sim::render::{Rendered, render_with_truth};
-use crate::sim::scene::SceneSampler;
+use crate::sim::render::{render_on, render_with_truth};
+use crate::sim::scene::{Scene, SceneSampler};
 use crate::sources::{Sources, Split};
+use crate::tensor::Tensor;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
@@ -106,34 +110,60 @@ impl Simulation<'_> {
         if self.wav {
             wav::write(&self.wav_path(index), &rendered.limited(), wav::Format::Pcm16)?;
         }
-        Sample::new(&rendered.audio.samples, labels(&rendered), &rendered.truth)
+        Sample::new(&rendered.audio.samples, labels(&scene, self.sources, &rendered.activity), &rendered.truth)
     }
 }
 
-/// The labels of a rendered scene.
-pub fn labels(rendered: &Rendered) -> Labels {
-    let truth = &rendered.truth;
-    let mut labels = Labels::empty(rendered.audio.frames());
-    labels.count = truth.sources.len();
-    for (slot, source) in truth.sources.iter().enumerate() {
-        let direction = crate::audio::foa::unit_vector(source.azimuth_deg, source.elevation_deg);
-        labels.direction[slot] = direction.map(|x| x as f32);
-        labels.distance_m[slot] = source.distance_m as f32;
-        labels.klass[slot] = source.class_index.map_or(-1, |c| c as i64);
-        labels.class_mask[slot] = if source.class_index.is_some() { 1.0 } else { 0.0 };
-        labels.activity[slot].copy_from_slice(&rendered.activity[slot]);
+/// The labels of a scene whose sources sound as `activity` says.
+pub fn labels(scene: &Scene, sources: &Sources, activity: &[Vec<u8>]) -> Labels {
+    let mut labels = Labels::empty(scene.frames);
+    labels.count = scene.sources.len();
+    for (slot, source) in scene.sources.iter().enumerate() {
+        let position = &scene.room.sources_m[slot];
+        let offset: [f64; 3] = std::array::from_fn(|a| position[a] - scene.room.receiver_m[a]);
+        let (azimuth_deg, elevation_deg) = angles_deg(offset);
+        labels.direction[slot] = unit_vector(azimuth_deg, elevation_deg).map(|x| x as f32);
+        labels.distance_m[slot] = offset.iter().map(|x| x * x).sum::<f64>().sqrt() as f32;
+        let class = sources.recordings()[source.recording].class;
+        labels.klass[slot] = class.map_or(-1, |c| c as i64);
+        labels.class_mask[slot] = if class.is_some() { 1.0 } else { 0.0 };
+        labels.activity[slot].copy_from_slice(&activity[slot]);
     }
-    labels.log_surface = truth.room.surface_m2.ln() as f32;
-    labels.absorption = truth.room.absorption as f32;
-    labels.rt60_s = truth.room.rt60_s as f32;
+    let size = scene.room.dimensions_m;
+    labels.log_surface = surface_m2(size).ln() as f32;
+    labels.absorption = mean_absorption(size, &scene.room.absorption[0]) as f32;
+    labels.rt60_s = scene.rt60_s as f32;
     labels.room_mask = 1.0;
     labels
+}
+
+/// Scene `index` rendered on `device` (audio [4, frames]) with its labels, for training without a set on a disk.
+/// Errors: settings that no room can meet, recordings that cannot be decoded.
+pub fn scene_on(device: Device, sampler: &SceneSampler, sources: &Sources, index: u64) -> Result<(Tensor, Labels)> {
+    let scene = sampler.scene(index)?;
+    let rendered = render_on(device, &scene, sources).context_with(|| format!("scene {index}"))?;
+    let labels = labels(&scene, sources, &rendered.activity);
+    Ok((rendered.audio, labels))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::shard::ShardSet;
+
+    /// The labels are the ground truth's numbers.
+    fn assert_truth(labels: &Labels, truth: &crate::sim::rtsd::Rtsd) {
+        assert_eq!(labels.count, truth.sources.len());
+        for (slot, source) in truth.sources.iter().enumerate() {
+            let direction = unit_vector(source.azimuth_deg, source.elevation_deg);
+            assert_eq!(labels.direction[slot], direction.map(|x| x as f32));
+            assert_eq!(labels.distance_m[slot], source.distance_m as f32);
+            assert_eq!(labels.klass[slot], source.class_index.map_or(-1, |c| c as i64));
+        }
+        assert_eq!(labels.log_surface, truth.room.surface_m2.ln() as f32);
+        assert_eq!(labels.absorption, truth.room.absorption as f32);
+        assert_eq!(labels.rt60_s, truth.room.rt60_s as f32);
+    }
 
     fn config() -> SceneConfig {
         SceneConfig { seconds: 0.7, ..SceneConfig::default() }
@@ -183,7 +213,8 @@ mod tests {
         for i in 0..5 {
             let scene = sampler.scene(i as u64).unwrap();
             let rendered = render_with_truth(&scene, &sources).unwrap();
-            assert_eq!(*set.labels(i), labels(&rendered));
+            assert_eq!(*set.labels(i), labels(&scene, &sources, &rendered.activity));
+            assert_truth(set.labels(i), &rendered.truth);
             assert_eq!(set.rtsd(i).unwrap(), rendered.truth);
             let step = set.scale(i);
             for (stored, x) in set.audio(i).iter().zip(&rendered.audio.samples) {

@@ -1,5 +1,7 @@
 //! Scenes made audible: dry recordings laid on the scene's time, convolved, levelled, summed, with noise.
 
+mod device;
+
 use crate::audio::foa::angles_deg;
 use crate::audio::{Audio, SAMPLE_RATE};
 use crate::error::{Error, Result};
@@ -11,6 +13,7 @@ use crate::sim::room::Extent;
 use crate::sim::rtsd::{Rtsd, RtsdRoom, RtsdSource};
 use crate::sim::scene::{Scene, SceneSource};
 use crate::sources::Sources;
+pub use device::{RenderedOn, render_on};
 
 /// Steps per second in which activity is told.
 const STEPS_PER_SECOND: usize = 10;
@@ -103,9 +106,14 @@ fn lay_out(scene: &Scene, slot: usize, recording: &[f32]) -> Result<Vec<f32>> {
     Ok(dry)
 }
 
+/// The random numbers of a scene's noise.
+fn noise_stream(scene: &Scene) -> Rng {
+    Rng::new(scene.seed, "noise", scene.index)
+}
+
 /// Isotropic noise: four independent channels, the dipoles with a third of the power of W.
 fn add_noise(scene: &Scene, mixture_power: f64, samples: &mut [f32]) {
-    let mut rng = Rng::new(scene.seed, "noise", scene.index);
+    let mut rng = noise_stream(scene);
     let w = (mixture_power * 10f64.powf(-scene.snr_db / 10.0)).sqrt() as f32;
     for (c, channel) in samples.chunks_mut(scene.frames).enumerate() {
         let size = if c == 0 { w } else { w / 3f32.sqrt() };

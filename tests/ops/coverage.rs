@@ -6,16 +6,27 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use twnm::kernels::KERNELS;
 
 /// Counts of cases per kernel.
-#[derive(Default)]
 pub struct Coverage {
     cases: Mutex<BTreeMap<&'static str, usize>>,
-    total: AtomicUsize,
+    emulated: AtomicUsize,
+    on_gpu: AtomicUsize,
+    without_gpu: Option<String>,
 }
 
 impl Coverage {
-    /// Counts one case that launched these kernels.
+    /// No case yet; `without_gpu` says why nothing will run on a GPU.
+    pub fn new(without_gpu: Option<String>) -> Coverage {
+        Coverage { cases: Mutex::default(), emulated: AtomicUsize::new(0), on_gpu: AtomicUsize::new(0), without_gpu }
+    }
+
+    /// Counts one case that launched these kernels on a GPU.
+    pub fn add_on_gpu(&self) {
+        self.on_gpu.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one case that launched these kernels in the emulator.
     pub fn add(&self, launched: &BTreeSet<&'static str>) {
-        self.total.fetch_add(1, Ordering::Relaxed);
+        self.emulated.fetch_add(1, Ordering::Relaxed);
         let mut cases = self.cases.lock().unwrap();
         launched.iter().for_each(|&name| *cases.entry(name).or_default() += 1);
     }
@@ -30,11 +41,20 @@ impl Coverage {
             let count = cases.get(kernel.name).copied().unwrap_or(0);
             println!("{:<40} {storage:<8} {direction:<9} {count}", kernel.name);
         }
+        let (emulated, on_gpu) = (self.emulated.load(Ordering::Relaxed), self.on_gpu.load(Ordering::Relaxed));
         // Without a GPU its trials are left out; they are counted here so that nobody takes them for passed.
-        let skipped = self.total.load(Ordering::Relaxed);
-        println!("cuda: no device in this build of the tests, {skipped} cases skipped there");
+        let skipped = match &self.without_gpu {
+            Some(reason) => {
+                println!("skipped: the same cases on a GPU, because {reason}");
+                emulated
+            }
+            None => {
+                println!("on the GPU: {on_gpu} cases");
+                0
+            }
+        };
         let launched = KERNELS.iter().filter(|k| cases.contains_key(k.name)).count();
-        println!("kernels {} launched {launched} cases {skipped} skipped {skipped}", KERNELS.len());
+        println!("kernels {} launched {launched} cases {emulated} skipped {skipped}", KERNELS.len());
         launched == KERNELS.len()
     }
 }

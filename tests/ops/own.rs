@@ -6,6 +6,8 @@ mod copies;
 mod optimizer;
 #[path = "own/pointwise.rs"]
 mod pointwise;
+#[path = "own/rooms.rs"]
+mod rooms;
 
 use super::Coverage;
 use libtest_mimic::{Failed, Trial};
@@ -24,6 +26,7 @@ pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
     all.extend(copies::trials(coverage));
     all.extend(optimizer::trials(coverage));
     all.extend(pointwise::trials(coverage));
+    all.extend(rooms::trials(coverage));
     all
 }
 

@@ -57,8 +57,10 @@ pub fn run(args: Args) -> Result<()> {
                 let mut samples = Vec::new();
                 for k in 0..SCENES_PER_SHARD as u64 {
                     let index = (job << 32) + shard as u64 * SCENES_PER_SHARD as u64 + k;
-                    let rendered = render_with_truth(&scene(&args, frames, &recordings, index), &sources)?;
-                    samples.push(Sample::new(&rendered.audio.samples, labels(&rendered), &rendered.truth)?);
+                    let scene = scene(&args, frames, &recordings, index);
+                    let rendered = render_with_truth(&scene, &sources)?;
+                    let labels = labels(&scene, &sources, &rendered.activity);
+                    samples.push(Sample::new(&rendered.audio.samples, labels, &rendered.truth)?);
                 }
                 own.write(shard % 4, &samples)?;
                 done.fetch_add(SCENES_PER_SHARD as u64, Ordering::Relaxed);

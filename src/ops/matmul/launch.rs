@@ -1,7 +1,10 @@
 //! Products on a device: which kernel of `kernels/matmul.cu` takes which product, and how it is launched.
 
+use crate::device::cublaslt::{self, Matmul, Storage};
+use crate::device::{Device, raise};
 use crate::kernels::{self, Launch};
 use crate::tensor::{DType, Tensor};
+use std::sync::OnceLock;
 
 /// A factor of a product: element (i, j) of batch b is number `b batch + i row + j column` of the tensor.
 #[derive(Clone, Copy)]
@@ -26,7 +29,9 @@ impl<'a> Factor<'a> {
             _ => (false, 0, 0),
         };
         let is_multiple = |n: usize| n.is_multiple_of(16 / self.tensor.dtype().bytes());
-        contiguous && [length, other, self.batch].map(is_multiple) == [true; 3] && self.tensor.address() % 16 == 0
+        contiguous
+            && [length, other, self.batch].map(is_multiple) == [true; 3]
+            && self.tensor.address().is_multiple_of(16)
     }
 }
 
@@ -91,6 +96,9 @@ pub(crate) fn product_on_device(
     if c.is_empty() {
         return;
     }
+    if bias.is_none() && by_library(c, batch, (m, n, k), a, b, accumulate) {
+        return;
+    }
     let tiles_of = |shape: &Shape| m.div_ceil(shape.tile[0]) * n.div_ceil(shape.tile[1]);
     let whole = Shape::of(c.dtype(), (m, n, k), a, b);
     let splits = (BLOCKS / (tiles_of(&whole) * batch)).min(k / SPLIT_MIN).max(1);
@@ -114,6 +122,47 @@ pub(crate) fn product_on_device(
     let mut partials = c.like_f32(&[batch, splits, m, n]);
     run(&Shape::of(DType::F32, (m, n, k), a, b), &mut partials, splits, 0, 0);
     add_partials(c, &partials, [batch, splits, m, n], (has_bias == 1).then_some(bias), accumulate);
+}
+
+/// The product by cuBLASLt, on a GPU where the library is found and for factors without gaps; whether it was done.
+/// Products with a bias stay here, where the bias costs nothing.
+fn by_library(
+    c: &mut Tensor,
+    batch: usize,
+    (m, n, k): (usize, usize, usize),
+    a: Factor,
+    b: Factor,
+    accumulate: bool,
+) -> bool {
+    let is_plain = |f: &Factor, rows: usize, columns: usize| (f.row, f.column) == (columns.max(1), 1) || rows == 0;
+    let is_transposed = |f: &Factor, rows: usize| (f.row, f.column) == (1, rows);
+    let (transpose_a, transpose_b) = (!is_plain(&a, m, k), !is_plain(&b, k, n));
+    let has_gaps = transpose_a && !is_transposed(&a, m) || transpose_b && !is_transposed(&b, k);
+    if has_gaps || k == 0 || !matches!(c.device(), Device::Cuda(_)) || !library_is_there() {
+        return false;
+    }
+    let storage = |t: &Tensor| match t.dtype() {
+        DType::F32 => Storage::F32,
+        DType::Bf16 => Storage::Bf16,
+    };
+    let (inputs, output, strides) = (storage(a.tensor), storage(c), [a.batch, b.batch, m * n]);
+    let beta = if accumulate { 1.0 } else { 0.0 };
+    let matmul = Matmul { m, n, k, batch, transpose_a, transpose_b, strides, inputs, output, alpha: 1.0, beta };
+    matmul.run(a.tensor.place(), b.tensor.place(), c.place()).unwrap_or_else(|error| raise(error));
+    true
+}
+
+/// Whether cuBLASLt is there; looked for once, and said in one line.
+fn library_is_there() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let found = cublaslt::probe();
+        match &found {
+            Ok(()) => tracing::info!("matrix products: cuBLASLt"),
+            Err(error) => tracing::info!("matrix products: own kernels, because {}", error.message()),
+        }
+        found.is_ok()
+    })
 }
 
 /// C [batch, M, N] = sum of partials [batch, splits, M, N] (+ bias [N]) (+ C), in a fixed order.

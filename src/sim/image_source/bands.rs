@@ -71,6 +71,23 @@ pub(crate) fn squared_windows(centres: &[f64], sample_rate: u32, n_fft: usize) -
     windows
 }
 
+/// The bank for a response of `samples` as filters, [band, 2 longest - 1] with the middle tap at `longest - 1`: the
+/// zero-phase responses of the squared windows, as far as they reach within the response.
+pub(crate) fn filters(sample_rate: u32, samples: usize, longest: usize) -> Vec<f32> {
+    let n_fft = (2 * samples).next_power_of_two();
+    let inverse = FftPlanner::<f64>::new().plan_fft_inverse(n_fft);
+    let filter = |window: Vec<f64>| {
+        let mut circle: Vec<Complex64> = (0..n_fft).map(|k| window[k.min(n_fft - k)].into()).collect();
+        inverse.process(&mut circle);
+        let tap = |at: usize| {
+            let lag = at.abs_diff(longest - 1);
+            if lag < samples { (circle[lag].re / n_fft as f64) as f32 } else { 0.0 }
+        };
+        (0..2 * longest - 1).map(tap).collect::<Vec<f32>>()
+    };
+    squared_windows(&standard_bands(sample_rate), sample_rate, n_fft).into_iter().flat_map(filter).collect()
+}
+
 thread_local! {
     /// Signal and scratch of [`Bank::add`], kept per thread.
     static WORK: RefCell<[Vec<Complex32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };

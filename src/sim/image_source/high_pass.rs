@@ -20,13 +20,17 @@ struct Blocks {
     before_last: [f64; LANES],
 }
 
+/// Butterworth high-pass of order 2 by the bilinear transform: b = n (1, -2, 1), a = (1, a1, a2), as [n, a1, a2].
+pub(crate) fn coefficients(cutoff_hz: f64, sample_rate: u32) -> [f64; 3] {
+    let k = (std::f64::consts::PI * cutoff_hz / sample_rate as f64).tan();
+    let root = std::f64::consts::SQRT_2 * k;
+    let n = 1.0 / (1.0 + root + k * k);
+    [n, 2.0 * (k * k - 1.0) * n, (1.0 - root + k * k) * n]
+}
+
 impl Blocks {
-    /// Butterworth high-pass of order 2 by the bilinear transform: b = n (1, -2, 1), a = (1, a1, a2).
     fn high_pass(cutoff_hz: f64, sample_rate: u32) -> Blocks {
-        let k = (std::f64::consts::PI * cutoff_hz / sample_rate as f64).tan();
-        let root = std::f64::consts::SQRT_2 * k;
-        let n = 1.0 / (1.0 + root + k * k);
-        let (a1, a2) = (2.0 * (k * k - 1.0) * n, (1.0 - root + k * k) * n);
+        let [n, a1, a2] = coefficients(cutoff_hz, sample_rate);
         // What the recursion makes of its last two outputs, and of an impulse.
         let run = |mut y: [f64; 2], first: f64| -> [f64; LANES] {
             std::array::from_fn(|k| {

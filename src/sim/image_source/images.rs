@@ -104,6 +104,11 @@ impl Images {
         Images { offset_m, reach: walls.reach, radius_squared, order }
     }
 
+    /// Squared distance in m^2 within which images are heard; infinite for an order limit.
+    pub fn radius_squared(&self) -> f64 {
+        self.radius_squared
+    }
+
     /// Calls `visit` for every row, z outermost, in ascending order.
     pub fn rows(&self, visit: impl FnMut(Row)) {
         match self.order {

@@ -34,6 +34,12 @@ impl Table {
     }
 }
 
+/// The taps under the window, [phase, tap], as kernels take them.
+pub(crate) fn windowed_table() -> Vec<f32> {
+    let table = Table::new();
+    table.at.iter().flat_map(|taps| taps.iter().zip(&table.hann).map(|(tap, w)| tap * w)).collect()
+}
+
 /// Responses of source `index` per band, channel-major, with the walls of each band given.
 pub(crate) fn responses(
     room: &Room,
@@ -46,7 +52,8 @@ pub(crate) fn responses(
     let table = Table::new();
     let walls: Vec<[f32; 6]> = bands.iter().map(|b| b.map(|a| (1.0f32 - a as f32).sqrt())).collect();
     let margin = HALF + 1;
-    let stride = samples + 2 * margin;
+    // Behind the end as well: the first taps of images that a delay moves past it.
+    let stride = samples + 3 * margin;
     let mut out = vec![vec![0.0f32; channels * stride]; bands.len()];
     for_each_image(room, index, |p, image| {
         let offset: [f64; 3] = std::array::from_fn(|a| image[a] as f64 - room.receiver_m[a]);

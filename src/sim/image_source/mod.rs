@@ -7,6 +7,7 @@
 
 pub mod bands;
 mod block;
+mod device;
 mod direct;
 mod grid;
 mod high_pass;
@@ -16,6 +17,7 @@ mod simd;
 
 use crate::error::Result;
 use crate::sim::room::{Extent, Filter, Room};
+pub use device::impulse_responses_on;
 use images::{Images, Walls};
 use rayon::prelude::*;
 pub use simd::Simd;
@@ -86,6 +88,22 @@ pub fn heard_images(room: &Room, index: usize) -> Result<usize> {
     Ok(Images::new(room, &walls, index).count_and_farthest().0)
 }
 
+/// Samples of the response of source `index`.
+fn response_samples(room: &Room, images: &Images, index: usize) -> usize {
+    let rate = room.sample_rate as f64;
+    match room.extent {
+        Extent::DurationS(t) => (t * rate).round() as usize,
+        Extent::MaxOrder(_) => {
+            let latest_s = match room.filter {
+                Filter::Lut => lut::latest_s(room, index),
+                _ => images.count_and_farthest().1.sqrt() / room.speed_of_sound,
+            };
+            let latest = (latest_s + room.delay_samples as f64 / rate) * rate;
+            (latest + 41.0).ceil() as usize + 1
+        }
+    }
+}
+
 /// What the sources of a room share.
 struct Prepared<'a> {
     room: &'a Room,
@@ -104,19 +122,8 @@ impl Prepared<'_> {
         let room = self.room;
         let channels = room.microphone.channels();
         let images = Images::new(room, &self.walls, index);
-        let (count, farthest) = images.count_and_farthest();
-        let rate = room.sample_rate as f64;
-        let samples = match room.extent {
-            Extent::DurationS(t) => (t * rate).round() as usize,
-            Extent::MaxOrder(_) => {
-                let latest_s = match room.filter {
-                    Filter::Lut => lut::latest_s(room, index),
-                    _ => farthest.sqrt() / room.speed_of_sound,
-                };
-                let latest = (latest_s + room.delay_samples as f64 / rate) * rate;
-                (latest + 41.0).ceil() as usize + 1
-            }
-        };
+        let count = images.count_and_farthest().0;
+        let samples = response_samples(room, &images, index);
         let mut per_band = match room.filter {
             Filter::Lut => lut::responses(room, &self.bands, &self.walls.air_per_m, index, samples),
             Filter::Fixed => self.direct(&images, samples),

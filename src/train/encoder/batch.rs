@@ -4,10 +4,12 @@
 //! the clips of the uninterrupted one.
 
 use super::recipe::Data;
+use super::supply::Supply;
 use crate::audio::{SAMPLE_RATE, foa::Rotation};
+use crate::error::Result;
 use crate::ops::spatial_loss::{Label, SourceLabel};
 use crate::rng::Rng;
-use crate::shard::{ACTIVITY_STEP_S, Labels, ShardSet};
+use crate::shard::{ACTIVITY_STEP_S, Labels};
 
 /// A clip ready for the encoder.
 pub struct Clip {
@@ -45,16 +47,18 @@ impl Clip {
 /// A source must sound in at least this many steps of 0.1 s of a crop to be in its labels.
 const ACTIVE_STEPS_MIN: usize = 2;
 
-/// The clip at `position` of a run: scene `scene` of the set, cropped and turned as `data` says.
-pub fn clip(set: &ShardSet, data: &Data, seed: u64, position: u64, scene: usize) -> Clip {
+/// The clip at `position` of a run: a scene of the supply, cropped and turned as `data` says.
+///
+/// # Errors
+/// Those of [`Supply::part`].
+pub fn clip(supply: &Supply, data: &Data, seed: u64, position: u64) -> Result<Clip> {
     let mut rng = Rng::new(seed, "clip", position);
-    let frames = set.frames(scene);
-    let wanted = rng.range(data.crop_min_s, data.crop_max_s.max(data.crop_min_s));
-    let n = ((wanted * SAMPLE_RATE as f64) as usize).clamp(1, frames);
-    let begin = rng.below(frames - n + 1);
-    let mut audio = vec![0.0; 4 * n];
-    set.read_f32(scene, begin, &mut audio);
-    let mut label = label(set.labels(scene), begin, n);
+    let (mut audio, labels, begin) = supply.part(position, |frames| {
+        let wanted = rng.range(data.crop_min_s, data.crop_max_s.max(data.crop_min_s));
+        let n = ((wanted * SAMPLE_RATE as f64) as usize).clamp(1, frames);
+        (rng.below(frames - n + 1), n)
+    })?;
+    let mut label = label(&labels, begin, audio.len() / 4);
     if data.rotation == "yaw" {
         let turn = Rotation::yaw(rng.range(-180.0, 180.0));
         let rotation = if rng.below(2) == 0 { turn } else { mirrored(&turn) };
@@ -67,7 +71,7 @@ pub fn clip(set: &ShardSet, data: &Data, seed: u64, position: u64, scene: usize)
         0.0 => [0.0; OCTAVES],
         spread => std::array::from_fn(|_| spread * rng.normal()),
     };
-    Clip { audio, label, equalizer_db }
+    Ok(Clip { audio, label, equalizer_db })
 }
 
 /// The rotation after an exchange of left and right.

@@ -3,9 +3,11 @@
 pub mod batch;
 pub mod recipe;
 pub mod step;
+pub mod supply;
 
 use self::recipe::EncoderRecipe;
 use self::step::Losses;
+use self::supply::Supply;
 use super::run::{Card, Resume, Run, RunOptions, Table};
 use crate::checkpoint::Checkpoint;
 use crate::device::Device;
@@ -13,7 +15,7 @@ use crate::encoder::{Encoder, store};
 use crate::error::{Context, Error, Kind, Result};
 use crate::ops::adamw::AdamW;
 use crate::optim::{Cosine, Optimizer};
-use crate::shard::{Order, ShardSet};
+use crate::shard::ShardSet;
 use crate::tensor::{DType, Tensor};
 use crate::weights::Entry;
 use serde::{Deserialize, Serialize};
@@ -72,8 +74,7 @@ pub struct Training {
     recipe: EncoderRecipe,
     encoder: Encoder,
     optimizer: Optimizer,
-    order: Order,
-    train: ShardSet,
+    train: Supply,
     dev: Option<ShardSet>,
     test: Option<ShardSet>,
     progress: Progress,
@@ -90,13 +91,10 @@ impl Training {
             return Err(Error::usage("train.precision = \"bf16\": the host computes in f32")
                 .hint("train with --device cuda, or --set train.precision=f32"));
         }
-        let Some(train) = open_shards(&recipe.data.train).context_with(|| "data.train")? else {
-            return Err(Error::usage("data.train: no folder of shards is named")
-                .hint("make one with twnm simulate --split train, then --set data.train='[\"DIR\"]'"));
-        };
+        let train = Supply::open(&recipe.data, recipe.train.seed, device)?;
         let needed = recipe.model.samples_min();
-        if let Some(i) = (0..train.len()).find(|&i| train.frames(i) < needed) {
-            let message = format!("data.train: scene {i} has {} samples, the model needs {needed}", train.frames(i));
+        if let Some((i, samples)) = train.too_short(needed) {
+            let message = format!("training scene {i} has {samples} samples, the model needs {needed}");
             return Err(Error::data(message));
         }
         let (dev, test) = (open_shards(&recipe.data.dev), open_shards(&recipe.data.test));
@@ -107,8 +105,7 @@ impl Training {
         let o = &recipe.optimizer;
         let adamw = AdamW { beta1: o.beta1 as f32, beta2: o.beta2 as f32, eps: o.eps as f32 };
         let optimizer = Optimizer::new(&encoder.params, adamw, o.weight_decay, o.clip_norm);
-        let order = Order::new(train.len(), recipe.train.seed, "training order");
-        Ok(Training { recipe, encoder, optimizer, order, train, dev, test, progress: Progress::default() })
+        Ok(Training { recipe, encoder, optimizer, train, dev, test, progress: Progress::default() })
     }
 
     /// One line per fact about what will run.
@@ -116,7 +113,7 @@ impl Training {
         let clips = self.recipe.train.steps * self.clips_per_step();
         vec![
             ("parameters".into(), self.encoder.params.count().to_string()),
-            ("training scenes".into(), self.train.len().to_string()),
+            ("training scenes".into(), self.train.size()),
             ("training data".into(), self.train.fingerprint()),
             ("clips seen".into(), clips.to_string()),
             ("classes".into(), self.encoder.classes.join(", ")),
@@ -137,10 +134,9 @@ impl Training {
     pub fn run(mut self, out: &Path, resume: Resume, scorer: &dyn Scorer) -> Result<Encoder> {
         let config = crate::config::to_toml(&self.recipe);
         let t = self.recipe.train.clone();
-        let sets =
-            [("training data", Some(&self.train)), ("dev data", self.dev.as_ref()), ("test data", self.test.as_ref())];
-        let inputs =
-            sets.iter().filter_map(|(name, set)| Some((name.to_string(), set.as_ref()?.fingerprint()))).collect();
+        let sets = [("dev data", self.dev.as_ref()), ("test data", self.test.as_ref())];
+        let more = sets.iter().filter_map(|(name, set)| Some((name.to_string(), set.as_ref()?.fingerprint())));
+        let inputs = std::iter::once(("training data".to_string(), self.train.fingerprint())).chain(more).collect();
         let options = RunOptions { resume, keep: t.keep as usize, total_steps: t.steps, inputs };
         let (mut run, checkpoint) = Run::open(out, &config, &options)?;
         let first = checkpoint.as_ref().map_or(0, |c| c.step);
@@ -185,14 +181,10 @@ impl Training {
     fn train_step(&mut self, step: u64) -> Result<()> {
         let per_step = self.clips_per_step();
         for ahead in 0..per_step {
-            self.train.prefetch(self.order.item((step + PREFETCH_STEPS) * per_step + ahead));
+            self.train.prefetch((step + PREFETCH_STEPS) * per_step + ahead);
         }
         let (data, seed) = (&self.recipe.data, self.recipe.train.seed);
-        let (set, order) = (&self.train, &self.order);
-        let make = |i: usize| {
-            let position = step * per_step + i as u64;
-            batch::clip(set, data, seed, position, order.item(position))
-        };
+        let make = |i: usize| batch::clip(&self.train, data, seed, step * per_step + i as u64);
         let (gradient, losses) = step::gradients(&self.encoder, &self.recipe.loss, per_step as usize, make)?;
         let o = &self.recipe.optimizer;
         let schedule = Cosine { peak: o.learning_rate, warmup_ratio: o.warmup_ratio, total: self.recipe.train.steps };

@@ -27,6 +27,12 @@ pub struct EncoderRecipe {
 pub struct Data {
     /// Folders of shards to train on.
     pub train: Vec<String>,
+    /// Folders of recordings (`[DOMAIN=]DIR`) to render scenes from during training, instead of shards.
+    pub sources: Vec<String>,
+    /// Render from the procedural bank, without any recording.
+    pub bank: bool,
+    /// How rendered scenes are drawn: a recipe for `twnm simulate`; empty: its defaults.
+    pub scene_recipe: String,
     /// Folders of shards to watch; none: no scores during the run.
     pub dev: Vec<String>,
     /// Folders of shards to report on when the run ends; none: no final scores.
@@ -109,6 +115,9 @@ impl Default for Data {
     fn default() -> Self {
         Data {
             train: Vec::new(),
+            sources: Vec::new(),
+            bank: false,
+            scene_recipe: String::new(),
             dev: Vec::new(),
             test: Vec::new(),
             crop_min_s: 2.0,
@@ -192,6 +201,9 @@ fn model_settings() -> Vec<Setting> {
 fn data_settings() -> Vec<Setting> {
     vec![
         Setting::texts("train", "Folders of shards to train on."),
+        Setting::texts("sources", "Folders of recordings to render scenes from during training, instead of shards."),
+        Setting::flag("bank", "Render scenes from the built-in bank during training."),
+        Setting::text("scene_recipe", "How rendered scenes are drawn (a recipe of twnm simulate); empty: defaults."),
         Setting::texts("dev", "Folders of shards to score during the run; may be empty."),
         Setting::texts("test", "Folders of shards to report on at the end; may be empty."),
         Setting::number("crop_min_s", "s", 0.1, 3600.0, "Shortest random crop."),

@@ -93,7 +93,7 @@ pub fn gradients(
     encoder: &Encoder,
     loss: &Loss,
     count: usize,
-    make: impl Fn(usize) -> Clip + Sync,
+    make: impl Fn(usize) -> Result<Clip> + Sync,
 ) -> Result<(Tensor, Losses)> {
     let n = encoder.params.flat_len();
     let share = 1.0 / count as f32;
@@ -105,8 +105,8 @@ pub fn gradients(
         losses.direction_map += l.direction_map / count as f64;
     };
     if encoder.device() != Device::Host {
-        let clip = |i: usize| clip_gradients(encoder, &make(i), loss, share, &mut sum);
-        let parts: Vec<ClipLosses> = (0..count).map(clip).collect::<Result<_>>()?;
+        let mut clip = |i: usize| clip_gradients(encoder, &make(i)?, loss, share, &mut sum);
+        let parts: Vec<ClipLosses> = (0..count).map(&mut clip).collect::<Result<_>>()?;
         parts.iter().for_each(|part| add(part.read()));
         return Ok((sum, losses));
     }
@@ -117,7 +117,7 @@ pub fn gradients(
             .into_par_iter()
             .map(|i| {
                 let mut flat = zeros();
-                let losses = clip_gradients(encoder, &make(i), loss, share, &mut flat)?.read();
+                let losses = clip_gradients(encoder, &make(i)?, loss, share, &mut flat)?.read();
                 Ok((flat, losses))
             })
             .collect();

@@ -115,7 +115,7 @@ fn gradients_add_up(coverage: &Coverage) {
             // Both operands hand on the same tensor, which must not be added to in place.
             let y = elementwise::add(&mut tape, &x, &x);
             let z = elementwise::add(&mut tape, &y, &x);
-            let seed = on_device(&vec![1.0; 37], dtype);
+            let seed = on_device(&[1.0; 37], dtype);
             let mut grads = tape.backward(&z, seed.clone()).expect("every input gets a gradient");
             assert!(seed.to(Device::Host).data().iter().all(|&v| v == 1.0), "the seed was written to");
             grads.take(&x)

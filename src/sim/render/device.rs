@@ -1,0 +1,43 @@
+//! Scenes rendered by the kernels: responses, convolution, levels and noise without a visit to the host.
+
+use super::{LEVEL, active_steps, lay_out, noise_stream, power_of, render_with_truth};
+use crate::device::Device;
+use crate::error::Result;
+use crate::ops::convolve::{Level, Noise, convolve, mix};
+use crate::sim::image_source::impulse_responses_on;
+use crate::sim::scene::Scene;
+use crate::sources::Sources;
+use crate::tensor::Tensor;
+
+/// The audio of a scene on a device, and what training needs to know about it.
+pub struct RenderedOn {
+    /// [4, frames] at 16 kHz, AmbiX.
+    pub audio: Tensor,
+    /// Per source, 1 for each tenth of a second in which it sounds.
+    pub activity: Vec<Vec<u8>>,
+}
+
+/// Renders a scene on `device`; [`super::render`]'s result within rounding, the same noise. Errors: recordings that
+/// cannot be decoded.
+pub fn render_on(device: Device, scene: &Scene, sources: &Sources) -> Result<RenderedOn> {
+    if device == Device::Host {
+        let rendered = render_with_truth(scene, sources)?;
+        let audio = Tensor::from_slice(&[4, scene.frames], &rendered.audio.samples);
+        return Ok(RenderedOn { audio, activity: rendered.activity });
+    }
+    let responses = impulse_responses_on(device, &[&scene.room])?;
+    let (mut dry, mut activity, mut levels) = (Vec::new(), Vec::new(), Vec::new());
+    for (slot, source) in scene.sources.iter().enumerate() {
+        let sound = lay_out(scene, slot, &sources.audio(source.recording)?)?;
+        levels.push(Level {
+            amplitude: 10f64.powf(source.gain_db / 20.0) * LEVEL,
+            reference: (!scene.equal_level).then(|| power_of(&sound)),
+        });
+        activity.push(active_steps(&sound));
+        dry.extend(sound);
+    }
+    let dry = Tensor::from_slice(&[levels.len(), scene.frames], &dry).to(device);
+    let (key, [_, word1, word2, word3]) = noise_stream(scene).address();
+    let noise = Noise { ratio: 10f64.powf(-scene.snr_db / 10.0), key, counter: [word1, word2, word3] };
+    Ok(RenderedOn { audio: mix(&convolve(&dry, &responses), &levels, &noise), activity })
+}
