@@ -1,16 +1,17 @@
-//! Speed of every op's Host code on one core, at the paper's sizes.
+//! Speed of every op at the paper's sizes, where there is a GPU on it, else in the Host code on one core.
 //!
 //! `cargo bench --bench ops [-- FILTER]` walks the bench cases of `twnm::ops::cases()`, forward alone and forward
-//! with backward, through criterion, and then prints one line per case: GFLOP/s, the share of the FMA peak of
+//! with backward, through criterion. On the host it then prints one line per case: GFLOP/s, the share of the FMA peak of
 //! this core (measured here by a loop that touches registers only) and a hash of output and gradients, so that
-//! two builds can be compared. A pass with backward counts three times the forward's operations, attention
-//! three and a half times (it forms the probabilities again).
+//! two builds can be compared; on a GPU `twnm bench kernels` is for that, with the GPU's own clock. A pass with backward
+//! counts three times the forward's operations, attention three and a half times (it forms the probabilities again).
 
 use criterion::{Criterion, Throughput};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use twnm::check::{Case, parity};
+use twnm::check::{Case, Place, Prepared, parity};
 use twnm::device::simd::{Isa, Kernel, Simd, dispatch};
+use twnm::device::{Device, cuda};
 
 /// Fused multiply-adds in registers: 12 independent chains hide the latency.
 struct Multiplications(usize);
@@ -52,18 +53,64 @@ fn peak_flops() -> f64 {
     })
 }
 
-/// Operations of a forward and a backward pass.
-fn with_backward(case: &Case) -> f64 {
-    case.flops * if case.op.contains("attention") { 3.5 } else { 3.0 }
+/// The GPU if one can be used, in f32.
+fn place() -> Place {
+    let (gpu, reason) = cuda::auto();
+    println!("{reason}");
+    let device = gpu.and_then(|gpu| Device::parse(&format!("cuda:{}", gpu.ordinal)).ok()).unwrap_or(Device::Host);
+    Place { device, ..Place::HOST }
 }
 
-fn result_hash(case: &Case) -> String {
-    let computed = parity(case).unwrap_or_else(|e| panic!("{e}")).computed;
-    let mut hasher = blake3::Hasher::new();
-    for value in computed.iter().flat_map(|c| &c.values) {
-        hasher.update(&(*value as f32).to_le_bytes());
+fn wait(place: Place) {
+    place.device.synchronize().unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn through_criterion(criterion: &mut Criterion, case: &Case, place: Place) {
+    let prepared = case.prepare(place, 0);
+    let mut group = criterion.benchmark_group(case.label());
+    group.throughput(rate(case.flops, prepared.bytes()[0]));
+    group.bench_function("forward", |b| {
+        b.iter(|| {
+            black_box(prepared.forward());
+            wait(place);
+        });
+    });
+    if case.is_differentiable() {
+        group.throughput(rate(case.flops_with_backward(), prepared.bytes()[1]));
+        group.bench_function("forward and backward", |b| {
+            b.iter(|| {
+                black_box(prepared.forward_backward());
+                wait(place);
+            });
+        });
     }
-    hasher.finalize().to_hex()[..12].to_string()
+    group.finish();
+}
+
+/// Operations where they are the limit, bytes where memory is: fewer than ten operations per byte are few everywhere.
+fn rate(flops: f64, bytes: f64) -> Throughput {
+    if flops < 10.0 * bytes { Throughput::Bytes(bytes as u64) } else { Throughput::Elements(flops as u64) }
+}
+
+/// Rates and a hash beside the peak of one core.
+fn print_host(cases: &[Case]) {
+    let peak = peak_flops();
+    println!("\n{:?}, FMA peak of one core {:.1} GFLOP/s", Isa::current(), peak / 1e9);
+    println!("{:58} {:>9} {:>6} {:>9} {:>6}  hash", "case", "forward", "peak", "+backward", "peak");
+    for case in cases {
+        let prepared = case.prepare(Place::HOST, 0);
+        let ahead = best_rate(case.flops, 30, || drop(black_box(Prepared::forward(&prepared))));
+        let all = best_rate(case.flops_with_backward(), 30, || drop(black_box(Prepared::forward_backward(&prepared))));
+        println!(
+            "{:58} {:>9.1} {:>5.0}% {:>9.1} {:>5.0}%  {}",
+            case.label(),
+            ahead / 1e9,
+            100.0 * ahead / peak,
+            all / 1e9,
+            100.0 * all / peak,
+            parity(case).unwrap_or_else(|e| panic!("{e}")).hash()
+        );
+    }
 }
 
 fn main() {
@@ -72,36 +119,13 @@ fn main() {
         .measurement_time(Duration::from_secs(1))
         .sample_size(20)
         .configure_from_args();
-    let cases: Vec<Case> = twnm::ops::cases().into_iter().filter(|c| c.is_bench).collect();
-    for case in &cases {
-        let mut group = criterion.benchmark_group(case.label());
-        let (forward, both) = (case.prepared_forward(), case.prepared());
-        group.throughput(Throughput::Elements(case.flops as u64));
-        group.bench_function("forward", |b| b.iter(|| black_box(forward())));
-        group.throughput(Throughput::Elements(with_backward(case) as u64));
-        group.bench_function("forward and backward", |b| b.iter(|| black_box(both())));
-        group.finish();
-    }
-    let peak = peak_flops();
-    println!("\n{:?}, FMA peak of one core {:.1} GFLOP/s", Isa::current(), peak / 1e9);
-    println!("{:58} {:>9} {:>6} {:>9} {:>6}  hash", "case", "forward", "peak", "+backward", "peak");
-    for case in &cases {
-        let (forward, both) = (case.prepared_forward(), case.prepared());
-        let ahead = best_rate(case.flops, 30, || {
-            black_box(forward());
-        });
-        let all = best_rate(with_backward(case), 30, || {
-            black_box(both());
-        });
-        println!(
-            "{:58} {:>9.1} {:>5.0}% {:>9.1} {:>5.0}%  {}",
-            case.label(),
-            ahead / 1e9,
-            100.0 * ahead / peak,
-            all / 1e9,
-            100.0 * all / peak,
-            result_hash(case)
-        );
+    let place = place();
+    let is_host = place.device == Device::Host;
+    let cases = twnm::ops::cases().into_iter().filter(|c| c.is_bench && !(is_host && c.is_for_gpus()));
+    let cases: Vec<Case> = cases.collect();
+    cases.iter().for_each(|case| through_criterion(&mut criterion, case, place));
+    if is_host {
+        print_host(&cases);
     }
     criterion.final_summary();
 }

@@ -2,7 +2,10 @@
 //! not spill, stays within shared memory, and uses tensor cores where it should. Without NVRTC this is skipped, with
 //! the reason. `TWNM_WRITE_RESOURCES=1` writes `kernels/RESOURCES.md`; it must be up to date for the compiler it names.
 
-use std::collections::BTreeMap;
+#[path = "kernels_compile/predicted.rs"]
+mod predicted;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -43,6 +46,13 @@ const TENSOR_CORES: &[&str] = &[
     "attention_fwd_d128_bf16",
     "attention_fwd_d24_bf16",
     "attention_fwd_d64_bf16",
+    "conv1d_bwd_w_bf16",
+    "conv1d_bwd_x_bf16",
+    "conv1d_fwd_bf16",
+    "cross_band_fwd_bf16",
+    "full_band_bwd_w_bf16",
+    "full_band_bwd_x_bf16",
+    "full_band_fwd_bf16",
     "matmul_bf16",
     "matmul_bf16_f32",
     "matmul_small_bf16",
@@ -115,12 +125,16 @@ fn compiler() -> Option<&'static Nvrtc> {
 fn kernels_compile_without_spills_and_as_their_report_says() {
     let Some(nvrtc) = compiler() else { return };
     let (mut complaints, mut rows) = (Vec::new(), BTreeMap::<(String, String), Vec<String>>::new());
+    let mut tensor = BTreeSet::new();
     for (stem, source) in &SOURCES {
         let (file, declared) = (format!("{stem}.cu"), KERNELS.iter().filter(|kernel| kernel.file == *stem).count());
         for limits in &LIMITS {
             let kernels = compile(nvrtc, &file, source, limits.arch);
             assert_eq!(kernels.len(), declared, "{file}: kernels found and declared");
             for kernel in kernels {
+                if kernel.uses_tensor_cores {
+                    tensor.insert(kernel.resources.kernel.clone());
+                }
                 complaints.extend(complaint(&kernel, limits.arch).map(|text| format!("{file}: {text}")));
                 let Resources { kernel: name, registers, shared_bytes, .. } = &kernel.resources;
                 let row = rows.entry((file.clone(), name.clone())).or_insert_with(|| vec![kernel.threads.to_string()]);
@@ -131,8 +145,25 @@ fn kernels_compile_without_spills_and_as_their_report_says() {
     let names: Vec<&str> = rows.keys().map(|(_, name)| name.as_str()).collect();
     let listed = MAY_SPILL.iter().map(|(name, ..)| *name).chain(TENSOR_CORES.iter().copied());
     complaints.extend(listed.filter(|name| !names.contains(name)).map(|name| format!("{name}: listed, but no kernel")));
+    let unlisted = tensor.iter().filter(|name| !TENSOR_CORES.contains(&name.as_str()));
+    complaints.extend(unlisted.map(|name| format!("{name} uses tensor cores: list it in TENSOR_CORES")));
+    predict(&mut rows, &tensor);
     assert!(complaints.is_empty() && MAY_SPILL.len() <= 3, "{}", complaints.join("\n"));
     compare_report(nvrtc.version(), &rows);
+}
+
+/// Appends the predicted times and what they are of.
+fn predict(rows: &mut BTreeMap<(String, String), Vec<String>>, tensor: &BTreeSet<String>) {
+    let works = predicted::works(tensor);
+    for ((_, name), cells) in rows {
+        let Some(work) = works.get(name.as_str()) else {
+            cells.push("- | - | ".into());
+            continue;
+        };
+        let [slow, fast] = predicted::microseconds(work, tensor.contains(name));
+        let (mib, gflop) = (work.bytes / (1 << 20) as f64, work.flops / 1e9);
+        cells.push(format!("{slow:.1} | {fast:.1} | {}: {mib:.1} MiB, {gflop:.2} GFLOP", work.case));
+    }
 }
 
 /// Writes the report, or holds it against the committed one when that is of the same compiler.
@@ -141,11 +172,13 @@ fn compare_report(version: (u32, u32), rows: &BTreeMap<(String, String), Vec<Str
     let mut text = format!(
         "# Resources of the kernels\n\nCompiled by {compiler}. Per architecture: registers per thread, bytes of static \
          shared memory, share of the\nmultiprocessor's threads that can be resident (before dynamic shared memory). \
-         Written by\n\
+         Then the time in\nmicroseconds that a launch takes at least on two GPUs, **predicted, not measured**: bytes of all its \
+         tensors over the memory's\nbandwidth or operations over the peak (tensor cores for kernels that use them), whichever is \
+         longer, for the largest bench\ncase that launches it; no case of that size: no prediction. Written by\n\
          `TWNM_WRITE_RESOURCES=1 cargo test --release --test kernels_compile`.\n\n| file | kernel | threads |"
     );
     LIMITS.iter().for_each(|limits| write!(text, " {} |", limits.arch).unwrap());
-    text.push_str("\n|---|---|---|---|---|---|---|\n");
+    text.push_str(" RTX 5090 predicted | H200 predicted | of |\n|---|---|---|---|---|---|---|---|---|---|\n");
     for ((file, name), cells) in rows {
         writeln!(text, "| {file} | {name} | {} |", cells.join(" | ")).unwrap();
     }

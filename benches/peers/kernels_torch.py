@@ -155,18 +155,17 @@ def stft(dtype):
 def works():
     K, H = 1032, 96
     root = lambda n: n ** -0.5
-    attend = "attention [B 1, 1024 x 1024, heads"
     yield attention_work("self_attention [B 1, N 501, heads 4, D 24, 1032 copies]", [(K, 501, 3 * H)], self_attention(4), (0,))
-    yield attention_work(f"{attend} 7/1, D 128, causal, 16 copies]", [(16, 1024, 896)] + 2 * [(16, 1024, 128)], attention(7, 1, True), (0, 1, 2))
-    yield attention_work(f"{attend} 4/4, D 64, 16 copies]", 3 * [(16, 1024, 256)], attention(4, 4, False), (0, 1, 2))
+    yield attention_work("attention [B 1, 1024 x 1024, heads 7/1, D 128, causal, 16 copies]", [(16, 1024, 896)] + 2 * [(16, 1024, 128)], attention(7, 1, True), (0, 1, 2))
+    yield attention_work("attention [B 1, 1024 x 1024, heads 4/4, D 64, 16 copies]", 3 * [(16, 1024, 256)], attention(4, 4, False), (0, 1, 2))
     for name, dtype in [("f32", torch.float32), ("bf16", torch.bfloat16)]:
         yield Work("stft [C 4, L 160000, n 256, hop 128, 16 copies]", stft(dtype), [(64, 160000)], wide=(0,), data=(0,), dtypes=(name,))
     yield Work("conv1d [B 1, L 501, G 8, 24 -> 24, k 3, 1032 copies]", lambda x, w, b: F.conv1d(x, w, b, padding=1, groups=8), [(K, 192, 501), (192, 24, 3), (192,)], scale={1: root(72)})
     yield Work("conv1d [B 8, L 129, G 8, 12 -> 12, k 5, 501 copies]", lambda x, w, b: F.conv1d(x, w, b, padding=2, groups=8), [(4008, H, 129), (H, 12, 5), (H,)], scale={1: root(60)})
     yield Work("group_norm [N 1, L 501, C 192, groups 8, 1032 copies]", lambda x, w, b: F.group_norm(x, 8, w, b), [(K, 192, 501), (192,), (192,)])
     yield Work("layer_norm [rows 501, C 96, 1032 copies]", lambda x, w, b: F.layer_norm(x, (H,), w, b), [(K * 501, H), (H,), (H,)])
-    for n, k in [(288, 96), (192, 96), (96, 192)]:
-        yield Work(f"linear [rows 501, {k} -> {n}, 1032 copies]", F.linear, [(K * 501, k), (n, k), (n,)], scale={1: root(k)})
+    for twnm, n, k in [("linear [rows 501, 96 -> 288, 1032 copies]", 288, 96), ("linear [rows 501, 96 -> 192, 1032 copies]", 192, 96), ("linear [rows 501, 192 -> 96, 1032 copies]", 96, 192)]:
+        yield Work(twnm, F.linear, [(K * 501, k), (n, k), (n,)], scale={1: root(k)})
     yield Work("full_band [N 8, F 129, S 8, 501 copies]", lambda x, w, b: torch.einsum("nfs,sgf->ngs", x, w) + b.t(), [(4008, 129, 8), (8, 129, 129), (8, 129)], scale={1: root(129)})
     yield Work("activation [silu 96192, 1032 copies]", F.silu, [(K, 96192)])
     yield Work("prelu [rows 501, C 96, 1032 copies]", F.prelu, [(K * 501, H), (H,)])
@@ -213,7 +212,7 @@ def cross_band(args):
 def optimizer(args, n=57_200_000):
     """Clipping and AdamW over one flat parameter, as PyTorch's documentation does it; no graph."""
     for peer, options in [("fused", dict(fused=True)), ("foreach", dict(foreach=True))]:
-        name = dict(twnm=f"adamw [{n}, clipped]", dtype="f32", peer=f"{peer} + clip_grad_norm_", **{"pass": "step"})
+        name = dict(twnm="adamw [57200000, clipped]", dtype="f32", peer=f"{peer} + clip_grad_norm_", **{"pass": "step"})
         if args.left() < 5: say(**name, skipped="no time left"); continue
         try:
             torch.manual_seed(0)

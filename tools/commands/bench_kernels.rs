@@ -1,7 +1,8 @@
 //! `twnm bench kernels`: the bench cases of all ops where they run, timed beside their error against f64.
 
+use super::op_checks::{dtype_name, dtypes};
 use super::optimizer_work::OptimizerWork;
-use super::shared::{self, caught};
+use super::shared::caught;
 use super::stopwatch::Stopwatch;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -124,7 +125,7 @@ fn works(device: Device, filter: &str) -> Vec<Work> {
         Device::Cuda(_) => case.is_bench,
     };
     let mut all: Vec<Work> = Vec::new();
-    for dtype in shared::dtypes(device) {
+    for dtype in dtypes(device) {
         let cases = twnm::ops::cases().into_iter().filter(|case| fits(case) && (*dtype == DType::F32 || case.has_bf16));
         all.extend(cases.map(|case| Work::Op(Box::new(case), *dtype)));
     }
@@ -143,7 +144,7 @@ fn works(device: Device, filter: &str) -> Vec<Work> {
 impl Work {
     fn label(&self) -> String {
         match self {
-            Work::Op(case, dtype) => format!("{} {}", case.label(), shared::dtype_name(*dtype)),
+            Work::Op(case, dtype) => format!("{} {}", case.label(), dtype_name(*dtype)),
             Work::Optimizer { parameters, has_copy } => {
                 format!("adamw [{parameters}, clipped] {}", if *has_copy { "f32 and bf16" } else { "f32" })
             }
@@ -228,14 +229,14 @@ impl Row {
             })
         };
         json!({
-            "op": self.op, "case": self.case, "dtype": shared::dtype_name(self.dtype),
+            "op": self.op, "case": self.case, "dtype": dtype_name(self.dtype),
             "passes": self.passes.iter().map(pass).collect::<Vec<Value>>(),
             "error": self.error, "allowed": self.allowed, "hash": self.hash, "kernels": self.kernels,
         })
     }
 
     fn print(&self, peaks: Option<Peaks>) {
-        let dtype = shared::dtype_name(self.dtype);
+        let dtype = dtype_name(self.dtype);
         let mark = if self.error <= self.allowed { "" } else { "  FAIL" };
         for pass in &self.passes {
             let share = pass.peak_share(self.dtype, peaks).map_or("".into(), |share| format!("{:.0}%", 100.0 * share));

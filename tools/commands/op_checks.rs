@@ -1,7 +1,7 @@
 //! The checks of `twnm doctor --ops`: every case of every op where it runs, op by op.
 
 use super::optimizer_work::OptimizerWork;
-use super::shared::{caught, dtype_name, dtypes};
+use super::shared::caught;
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,19 @@ use twnm::tensor::DType;
 
 /// Parameters of the optimizer's check: more than one slice of its sums, and an odd rest.
 const PARAMETERS: usize = 1_500_007;
+
+/// The types that activations are stored in on a device.
+pub fn dtypes(device: Device) -> &'static [DType] {
+    if device == Device::Host { &[DType::F32] } else { &[DType::F32, DType::Bf16] }
+}
+
+/// `f32` or `bf16`.
+pub fn dtype_name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "f32",
+        DType::Bf16 => "bf16",
+    }
+}
 
 /// The worst case of one op in one precision.
 pub struct OpReport {

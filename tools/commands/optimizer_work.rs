@@ -65,8 +65,12 @@ impl OptimizerWork {
             let (p, m, v) = (self.p.data_mut(), self.m.data_mut(), self.v.data_mut());
             for (i, from) in (0..p.len()).step_by(96).enumerate() {
                 let at = from..(from + 96).min(p.len());
-                let slice =
-                    Slice { p: &mut p[at.clone()], g: &self.g.data()[at.clone()], m: &mut m[at.clone()], v: &mut v[at] };
+                let slice = Slice {
+                    p: &mut p[at.clone()],
+                    g: &self.g.data()[at.clone()],
+                    m: &mut m[at.clone()],
+                    v: &mut v[at],
+                };
                 AdamW::default().update(slice, STEP, RATE, if i % 2 == 1 { DECAY } else { 0.0 }, factor);
             }
             return;
