@@ -50,6 +50,10 @@ const FINISHES: [&str; 3] = ["reflective", "moderate", "absorptive"];
 /// Draws before a choice that cannot be met is reported.
 const ATTEMPTS: usize = 1000;
 
+/// How scenes are drawn, in words: changes whenever the same seed gives other scenes, so that no set is continued with
+/// scenes of another kind.
+pub const DRAWING: &str = "domain, class, group, recording";
+
 /// The recordings of a class by group: one speaker, one piece, takes of one recording.
 type Class = Vec<Vec<usize>>;
 
