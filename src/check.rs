@@ -3,6 +3,10 @@
 //! An op describes itself once, as a [`Reference`] (plain loops, generic over f32 and f64) and a list of
 //! [`Case`]s. The tests, `twnm doctor --ops` and the benches all walk that list; nothing is checked by hand.
 
+mod prepared;
+
+pub use prepared::Prepared;
+
 use crate::device::Device;
 use crate::rng::Rng;
 use crate::tape::{Tape, Var};
@@ -111,11 +115,13 @@ pub struct Input {
     pub differentiable: bool,
     /// Whether it stays f32 where activations are stored as bf16: weights of norms, labels, targets.
     pub is_wide: bool,
+    /// Whether every copy of the case has its own, along the first axis ([`Case::copied`]).
+    pub is_copied: bool,
 }
 
 /// A standard normal, differentiable input.
 pub fn input(shape: &[usize]) -> Input {
-    Input { shape: shape.to_vec(), scale: 1.0, shift: 0.0, differentiable: true, is_wide: false }
+    Input { shape: shape.to_vec(), scale: 1.0, shift: 0.0, differentiable: true, is_wide: false, is_copied: false }
 }
 
 impl Input {
@@ -157,6 +163,10 @@ pub struct Case {
     pub is_bench: bool,
     /// Whether the op has kernels for activations stored as bf16.
     pub has_bf16: bool,
+    /// How many equal parts a run computes at once, of which the references compute one.
+    pub copies: usize,
+    /// Numbers of one copy that lie together in the output (`None`: all).
+    copy_width: Option<usize>,
     forward: Forward,
     backward: Backward,
     forward32: Forward32,
@@ -181,6 +191,8 @@ impl Case {
             flops: 0.0,
             is_bench: false,
             has_bf16: false,
+            copies: 1,
+            copy_width: None,
             forward: Box::new(move |x| a.forward(x)),
             backward: Box::new(move |x, dy| b.backward(x, dy)),
             forward32: Box::new(move |x| c.forward(x)),
@@ -199,14 +211,43 @@ impl Case {
         self.has_bf16 = true;
         self
     }
-    /// `op name`.
+    /// The same work for `count` clips: `inputs` get that many along their first axis, all with the same numbers. It is as
+    /// large as real work and costs the references one clip; for GPUs.
+    pub fn copied(mut self, count: usize, inputs: &[usize]) -> Case {
+        inputs.iter().for_each(|&i| self.inputs[i].is_copied = true);
+        self.name = format!("{}, {count} copies", self.name);
+        (self.copies, self.flops) = (count, self.flops * count as f64);
+        self
+    }
+    /// With copies that lie side by side in the output, `width` numbers each, instead of one after the other.
+    pub fn interleaved(mut self, width: usize) -> Case {
+        self.copy_width = Some(width);
+        self
+    }
+    /// Whether the native path is spared the case: work of the size that only a GPU does in passing.
+    pub fn is_for_gpus(&self) -> bool {
+        self.copies > 1
+    }
+    /// Whether a gradient flows to any input.
+    pub fn is_differentiable(&self) -> bool {
+        self.inputs.iter().any(|input| input.differentiable)
+    }
+    /// Operations of a forward and a backward pass: three times the forward's; attention forms its probabilities again.
+    pub fn flops_with_backward(&self) -> f64 {
+        self.flops * if self.op.contains("attention") { 3.5 } else { 3.0 }
+    }
+    /// `op [name]`.
     pub fn label(&self) -> String {
         format!("{} [{}]", self.op, self.name)
     }
     /// Seeded inputs, rounded to f32 so that both precisions see the same numbers.
     pub fn draw(&self) -> Vec<Vec<f64>> {
+        self.draw_set(0)
+    }
+    /// As [`Case::draw`], for one of several sets of inputs.
+    fn draw_set(&self, set: u64) -> Vec<Vec<f64>> {
         let draw = |(i, input): (usize, &Input)| {
-            let mut rng = Rng::new(7, self.op, i as u64);
+            let mut rng = Rng::new(7, self.op, i as u64 + (set << 32));
             let n: usize = input.shape.iter().product();
             (0..n).map(|_| ((rng.normal() * input.scale + input.shift) as f32) as f64).collect()
         };
@@ -221,39 +262,34 @@ impl Case {
         let mut tape = Tape::new();
         let vars: Vec<Var> = std::iter::zip(&self.inputs, values)
             .map(|(input, v)| {
-                let tensor = place.put(&input.shape, v, input.is_wide);
+                let tensor = self.put(place, input, v);
                 if input.differentiable { tape.leaf(tensor) } else { Var::constant(tensor) }
             })
             .collect();
         let y = (self.run)(&mut tape, &vars);
-        let out = Computed::of(y.tensor());
-        let seed = place.put(y.shape(), dy, y.tensor().dtype() == DType::F32);
+        let out = Computed::of_copies(y.tensor(), self.copies, self.copy_width);
+        let seed = place.put(y.shape(), &self.spread(dy), y.tensor().dtype() == DType::F32);
         let grads = tape.backward(&y, seed);
         let grads = grads.unwrap_or_else(|e| panic!("{}: {e}", self.label()));
-        (out, vars.iter().map(|v| grads.get(v).map(Computed::of)).collect())
+        let gradient = |(input, var): (&Input, &Var)| {
+            let copies = if input.is_copied { self.copies } else { 1 };
+            grads.get(var).map(|tensor| Computed::of_copies(tensor, copies, None))
+        };
+        (out, self.inputs.iter().zip(&vars).map(gradient).collect())
     }
-    /// One forward pass without gradients on inputs made before; for benches.
-    pub fn prepared_forward(&self) -> impl Fn() -> f32 + '_ {
-        let values: Vec<Var> = std::iter::zip(&self.inputs, self.draw())
-            .map(|(input, v)| Var::constant(Tensor::from_slice(&input.shape, &to_f32(&v))))
-            .collect();
-        move || (self.run)(&mut Tape::without_gradients(), &values).data()[0]
-    }
-    /// One forward and backward pass on inputs made before; for benches.
-    pub fn prepared(&self) -> impl Fn() -> f32 + '_ {
-        let values: Vec<Tensor> = std::iter::zip(&self.inputs, self.draw())
-            .map(|(input, v)| Tensor::from_slice(&input.shape, &to_f32(&v)))
-            .collect();
-        move || {
-            let mut tape = Tape::new();
-            let vars: Vec<Var> = std::iter::zip(&self.inputs, &values)
-                .map(|(i, t)| if i.differentiable { tape.leaf(t.clone()) } else { Var::constant(t.clone()) })
-                .collect();
-            let y = (self.run)(&mut tape, &vars);
-            let dy = y.tensor().clone();
-            let grads = tape.backward(&y, dy).unwrap_or_else(|e| panic!("{}: {e}", self.label()));
-            vars.iter().filter_map(|v| grads.get(v)).map(|g| g.data()[0]).sum()
+    /// An input where the op runs, with all its copies.
+    fn put(&self, place: Place, input: &Input, values: &[f64]) -> Tensor {
+        let (mut shape, mut numbers) = (input.shape.clone(), to_f32(values));
+        if input.is_copied {
+            shape[0] *= self.copies;
+            numbers = numbers.repeat(self.copies);
         }
+        place.put(&shape, &numbers, input.is_wide)
+    }
+    /// What belongs to one copy's output, for all copies where they lie.
+    fn spread(&self, dy: &[f64]) -> Vec<f32> {
+        let width = self.copy_width.unwrap_or(dy.len()).max(1);
+        to_f32(dy).chunks(width).flat_map(|part| part.repeat(self.copies)).collect()
     }
 }
 
@@ -336,8 +372,8 @@ impl Place {
     /// Native code in f32.
     pub const HOST: Place = Place { device: Device::Host, dtype: DType::F32 };
 
-    fn put(self, shape: &[usize], values: &[f64], is_wide: bool) -> Tensor {
-        let host = Tensor::from_slice(shape, &to_f32(values));
+    fn put(self, shape: &[usize], values: &[f32], is_wide: bool) -> Tensor {
+        let host = Tensor::from_slice(shape, values);
         if self.dtype == DType::Bf16 && !is_wide { host.to_bf16(self.device) } else { host.to(self.device) }
     }
     /// What `put` keeps of the values.
@@ -360,8 +396,29 @@ pub struct Computed {
 }
 
 impl Computed {
-    fn of(tensor: &Tensor) -> Computed {
-        Computed { values: to_f64(tensor.to(Device::Host).data()), dtype: tensor.dtype() }
+    /// The numbers of one of `copies` parts, `width` of each side by side: the part that lies farthest from the first.
+    fn of_copies(tensor: &Tensor, copies: usize, width: Option<usize>) -> Computed {
+        let (host, dtype) = (tensor.to(Device::Host), tensor.dtype());
+        let data = host.data();
+        if copies == 1 || !data.len().is_multiple_of(copies) {
+            return Computed { values: to_f64(data), dtype };
+        }
+        let len = data.len() / copies;
+        let width = width.unwrap_or(len).max(1);
+        let copy = |k: usize| data.chunks(width).skip(k).step_by(copies).flatten().copied();
+        let distance = |k: usize| {
+            let apart = copy(k).zip(copy(0)).map(|(a, b)| (a - b).abs());
+            // A number that is none is farther away than any.
+            apart.fold(0.0, |most: f32, d| if d.is_nan() { f32::INFINITY } else { most.max(d) })
+        };
+        let mut farthest = (0, 0.0);
+        for k in 1..copies {
+            let this = distance(k);
+            if this > farthest.1 {
+                farthest = (k, this);
+            }
+        }
+        Computed { values: copy(farthest.0).map(f64::from).collect(), dtype }
     }
 }
 
@@ -375,6 +432,21 @@ pub struct Parity {
     pub allowed: f64,
     /// Everything the op computed, in order: the output, then the gradients.
     pub computed: Vec<Computed>,
+}
+
+impl Parity {
+    /// A short hash of everything that was computed, to compare builds and machines.
+    pub fn hash(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for value in self.computed.iter().flat_map(|part| &part.values) {
+            hasher.update(&(*value as f32).to_le_bytes());
+        }
+        hasher.finalize().to_hex()[..12].to_string()
+    }
+    /// Whether the error is within what is allowed.
+    pub fn holds(&self) -> bool {
+        self.error <= self.allowed
+    }
 }
 
 /// The op's Host path against the f64 reference, with a tolerance derived from the plain f32 loops.
@@ -391,9 +463,14 @@ pub fn parity_at(case: &Case, place: Place) -> Result<Parity, String> {
     let narrow_views: Vec<&[f32]> = narrow.iter().map(|v| v.as_slice()).collect();
     let expected = (case.forward)(&wide_views);
     let dy = place.rounded(case.seed_for(expected.len()), false);
-    let expected_grads = (case.backward)(&wide_views, &dy);
+    let mut expected_grads = (case.backward)(&wide_views, &dy);
     let plain = to_f64(&(case.forward32)(&narrow_views));
-    let plain_grads = (case.backward32)(&narrow_views, &to_f32(&dy));
+    let mut plain_grads = (case.backward32)(&narrow_views, &to_f32(&dy));
+    for (k, _) in case.inputs.iter().enumerate().filter(|(_, input)| !input.is_copied) {
+        // What all copies share gets the sum of their gradients; the plain loops add them up in f32.
+        expected_grads[k].iter_mut().for_each(|g| *g *= case.copies as f64);
+        plain_grads[k].iter_mut().for_each(|g| *g = (0..case.copies).fold(0.0, |sum, _| sum + *g));
+    }
     let (fast, fast_grads) = case.run_fast(place, &values, &dy);
     if fast.values.len() != expected.len() {
         return Err(format!("{}: {} numbers instead of {}", case.label(), fast.values.len(), expected.len()));

@@ -32,6 +32,30 @@ pub fn watched<T>(f: impl FnOnce() -> T) -> (T, BTreeSet<&'static str>) {
     (result, names)
 }
 
+/// A launch that was asked for and not done.
+#[cfg(feature = "emu")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The kernel.
+    pub name: &'static str,
+    /// Bytes of all tensors it was given.
+    pub bytes: u64,
+}
+
+#[cfg(feature = "emu")]
+thread_local! {
+    static PLANNED: RefCell<Option<Vec<Planned>>> = const { RefCell::new(None) };
+}
+
+/// Runs `f` without the launches of this thread on the emulator, whose results stay NaN, and says what they would have
+/// been: how much work of real sizes moves is known without doing it.
+#[cfg(feature = "emu")]
+pub fn planned(f: impl FnOnce()) -> Vec<Planned> {
+    let outer = PLANNED.replace(Some(Vec::new()));
+    f();
+    PLANNED.replace(outer).unwrap_or_default()
+}
+
 /// How many blocks of how many threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Launch {
@@ -162,6 +186,11 @@ impl<'a> Call<'a> {
     #[track_caller]
     fn emulate(&self, args: &mut [*mut std::ffi::c_void]) {
         use crate::device::emu;
+        let bytes = || self.tensors.iter().map(|t| (t.len() * t.dtype().bytes()) as u64).sum();
+        let plan = |list: &mut Vec<Planned>| list.push(Planned { name: self.kernel.name, bytes: bytes() });
+        if PLANNED.with_borrow_mut(|list| list.as_mut().map(plan)).is_some() {
+            return;
+        }
         let raw = emu::RawLaunch::new(self.launch.grid, [self.launch.threads, 1, 1], self.launch.shared_bytes);
         // SAFETY: the launcher was generated from the kernel's signature; tensors outlive the launch, which ends here.
         let result = unsafe { emu::launch_raw(self.kernel.entry, &raw, args) };

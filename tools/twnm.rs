@@ -28,6 +28,7 @@ enum Command {
 #[derive(Subcommand)]
 enum Bench {
     EncoderStep(commands::bench_encoder::Args),
+    Kernels(commands::bench_kernels::Args),
     Rir(commands::bench_rir::Args),
     Scenes(commands::bench_scenes::Args),
 }
@@ -43,6 +44,7 @@ fn main() -> std::process::ExitCode {
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Verify(args) => commands::verify::run(args),
         Command::Bench(Bench::EncoderStep(args)) => commands::bench_encoder::run(args),
+        Command::Bench(Bench::Kernels(args)) => commands::bench_kernels::run(args),
         Command::Bench(Bench::Scenes(args)) => commands::bench_scenes::run(args),
         Command::Bench(Bench::Rir(args)) => commands::bench_rir::run(args),
     })

@@ -13,6 +13,7 @@ pub mod host;
 pub mod library;
 pub mod machine;
 pub mod nvrtc;
+pub mod peaks;
 pub mod simd;
 pub mod tile;
 

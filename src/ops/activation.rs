@@ -161,6 +161,7 @@ pub fn cases() -> Vec<Case> {
     };
     let mut all: Vec<Case> = Activation::ALL.iter().flat_map(|&k| [1, 17, 64, 1021].map(|n| case(k, n))).collect();
     all.push(case(Activation::Silu, 626 * 192).bench(4.0 * 626.0 * 192.0));
+    all.push(case(Activation::Silu, 501 * 192).bench(4.0 * 501.0 * 192.0).copied(1032, &[0]));
     all
 }
 

@@ -294,5 +294,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(small.into_iter().chain(large).map(|sizes| case(sizes, false)));
     let flops = 2.0 * 8.0 * 129.0 * (2.0 * 96.0 * 12.0 * 5.0 + 2.0 * 96.0 * 8.0 + 8.0 * 129.0);
     all.push(case([8, 129, 96, 8, 5, 8], true).bench(flops));
+    all.push(case([8, 129, 96, 8, 5, 8], true).bench(flops).copied(501, &[0]));
+    all.push(case([8, 129, 96, 8, 5, 8], false).bench(flops).copied(501, &[0]));
     all
 }

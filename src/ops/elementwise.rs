@@ -267,5 +267,9 @@ pub fn cases() -> Vec<Case> {
         }));
         all.push(Case::new("glu", name, Kind::Glu(c), vec![input(&[rows, 2 * c])], |t, v| glu(t, &v[0])));
     }
+    let n = 501 * 96;
+    let two = vec![input(&[n]), input(&[n])];
+    let sum = Case::new("add", format!("{n}"), Kind::Add, two, |t, v| add(t, &v[0], &v[1]));
+    all.push(sum.bench(n as f64).copied(1032, &[0, 1]));
     all.into_iter().map(Case::narrow).collect()
 }

@@ -184,5 +184,6 @@ pub fn cases() -> Vec<Case> {
     };
     let mut all: Vec<Case> = SIZES.map(|(n, f, s)| case(n, f, s)).into();
     all.push(case(8, 129, 8).bench(2.0 * 8.0 * 129.0 * 129.0 * 8.0));
+    all.push(case(8, 129, 8).bench(2.0 * 8.0 * 129.0 * 129.0 * 8.0).copied(501, &[0]));
     all
 }

@@ -165,5 +165,6 @@ pub fn cases() -> Vec<Case> {
     checks.extend([(2, 22, 120, 5), (33, 3, 98, 98), (2, 129, 20, 1), (1, 5, 259, 1)]);
     let mut all: Vec<Case> = checks.into_iter().map(|(n, l, c, g)| case(n, l, c, g)).collect();
     all.push(case(1, 626, 192, 8).bench(8.0 * 626.0 * 192.0));
+    all.push(case(1, 501, 192, 8).bench(8.0 * 501.0 * 192.0).copied(1032, &[0]));
     all
 }

@@ -208,5 +208,6 @@ pub fn cases() -> Vec<Case> {
     };
     let mut all: Vec<Case> = [(1, 3), (3, 31), (5, 32), (2, 33), (7, 96)].map(|(r, c)| case(r, c)).into();
     all.push(case(626, 96).bench(8.0 * 626.0 * 96.0));
+    all.push(case(501, 96).bench(8.0 * 501.0 * 96.0).copied(1032, &[0]));
     all
 }

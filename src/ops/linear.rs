@@ -195,5 +195,8 @@ pub fn cases() -> Vec<Case> {
     for (r, m, k) in [(626, 288, 96), (626, 96, 192)] {
         all.push(case(r, m, k, true).bench(2.0 * (r * m * k) as f64));
     }
+    for (r, m, k) in [(501, 288, 96), (501, 192, 96), (501, 96, 192)] {
+        all.push(case(r, m, k, true).bench(2.0 * (r * m * k) as f64).copied(1032, &[0]));
+    }
     all
 }

@@ -238,5 +238,7 @@ pub fn cases() -> Vec<Case> {
     let sizes = [(1, 1, 1), (2, 5, 3), (1, 4, 17), (3, 2, 8), (257, 1, 2), (1, 2, 33), (1, 2, 77), (1, 2, 79)];
     let mut all: Vec<Case> = sizes.map(|(b, t, d)| case(b, t, d)).into();
     all.push(case(1, 4, 192).bench(2.0 * 4.0 * 4.0 * 192.0 * 192.0));
+    all.push(case(1, 4, 192).bench(2.0 * 4.0 * 4.0 * 192.0 * 192.0).copied(64, &[0, 2, 3]));
+    all.push(case(1, 1251, 96).bench(2.0 * 1251.0 * 4.0 * 96.0 * 96.0).copied(64, &[0, 2, 3]));
     all
 }

@@ -142,5 +142,6 @@ pub fn cases() -> Vec<Case> {
     let sizes = [(1, 1), (5, 13), (9, 31), (3, 33), (63, 4), (65, 7), (131, 5)];
     let mut all: Vec<Case> = sizes.map(|(r, c)| case(r, c)).into();
     all.push(case(4 * 129, 96).bench(2.0 * 4.0 * 129.0 * 96.0));
+    all.push(case(501, 96).bench(2.0 * 501.0 * 96.0).copied(1032, &[0]));
     all
 }

@@ -1,5 +1,7 @@
 //! Trials beside the case table: what must be caught.
 
+#[path = "own/copies.rs"]
+mod copies;
 #[path = "own/optimizer.rs"]
 mod optimizer;
 #[path = "own/pointwise.rs"]
@@ -21,6 +23,7 @@ pub const WITHOUT_KERNELS: &[&str] = &[];
 /// All of them.
 pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
     let mut all = vec![Trial::test("a backward with a missing factor is caught", missing_factor)];
+    all.extend(copies::trials(coverage));
     all.extend(optimizer::trials(coverage));
     all.extend(pointwise::trials(coverage));
     all.extend(rooms::trials(coverage));

@@ -1,21 +1,30 @@
 //! `twnm doctor`: what this machine offers, and whether every op computes what it should here.
 
-use rayon::prelude::*;
+use super::op_checks::{OpReport, check_ops, print_ops};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use twnm::check::{Case, GRADCHECK_LIMIT, gradcheck, parity};
-use twnm::device::{Device, machine};
+use twnm::device::{Device, cuda, machine};
 use twnm::error::{Error, Kind, Result};
+use twnm::kernels::KERNELS;
 
 /// Show what this machine offers; with --ops, check every op on it
 ///
 /// Exit code 70 when an op fails.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Check every op: gradients against central differences, the fast path against the reference
+    /// Check every op against its f64 reference (on the host also the reference's gradients against central differences)
     #[arg(long)]
     ops: bool,
+    /// Where ops are checked: auto, host, cuda[:N] or emu; on a GPU in f32 and bf16, and at real sizes too
+    #[arg(long, default_value = "host")]
+    device: String,
+    /// Check only ops with this in their name
+    #[arg(long, default_value = "")]
+    filter: String,
+    /// Check only small cases, for tools that slow a GPU down
+    #[arg(long)]
+    small: bool,
     /// Print one JSON object instead of a table
     #[arg(long)]
     json: bool,
@@ -23,47 +32,79 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let facts = Facts::gather()?;
+    let device = Device::parse(&args.device)?;
+    let facts = Facts::gather();
     if !args.json {
         facts.print();
     }
-    let ops = if args.ops { check_ops() } else { BTreeMap::new() };
-    let failed: Vec<&str> = ops.iter().filter(|(_, op)| !op.is_ok()).map(|(name, _)| *name).collect();
+    let ops = if args.ops { check_ops(device, &args.filter, args.small) } else { Vec::new() };
+    if args.ops && ops.is_empty() {
+        return Err(Error::usage(format!("--filter {}: no op has this in its name", args.filter)));
+    }
+    let failed: BTreeSet<&str> = ops.iter().filter(|op| !op.is_ok()).map(|op| op.op).collect();
     if args.json {
         let mut report = facts.to_json();
         report["ok"] = failed.is_empty().into();
         if args.ops {
-            report["ops"] = ops.iter().map(|(name, op)| op.to_json(name)).collect();
+            report["checked_on"] = device.describe().into();
+            report["ops"] = ops.iter().map(OpReport::to_json).collect();
+            report["kernels"] = kernels_json(&ops);
         }
         println!("{report}");
     } else if args.ops {
-        print_ops(&ops);
+        print_ops(device, &ops);
+        print_kernels(&ops);
     }
     if failed.is_empty() {
         return Ok(());
     }
+    let failed: Vec<&str> = failed.into_iter().collect();
     Err(Error::new(Kind::Internal, format!("ops that compute something else here: {}", failed.join(", ")))
         .hint("please report this with the output of twnm doctor --ops --json"))
 }
 
+/// Cases that launched a kernel.
+fn launches(ops: &[OpReport], kernel: &str) -> usize {
+    ops.iter().filter_map(|op| op.kernels.get(kernel)).sum()
+}
+
+fn kernels_json(ops: &[OpReport]) -> Value {
+    let kernel = |kernel: &twnm::kernels::Kernel| json!({"kernel": kernel.name, "cases": launches(ops, kernel.name)});
+    KERNELS.iter().map(kernel).collect()
+}
+
+fn print_kernels(ops: &[OpReport]) {
+    let launched: Vec<(&str, usize)> =
+        KERNELS.iter().map(|k| (k.name, launches(ops, k.name))).filter(|(_, cases)| *cases > 0).collect();
+    if launched.is_empty() {
+        return;
+    }
+    println!("\n{:<40} cases", "kernel");
+    launched.iter().for_each(|(name, cases)| println!("{name:<40} {cases:>5}"));
+    println!("{} of {} kernels launched", launched.len(), KERNELS.len());
+}
+
 struct Facts {
-    device: Device,
+    has_gpu: bool,
+    /// The GPU, or why none is used.
+    cuda: String,
     cache: Option<PathBuf>,
     is_cache_writable: bool,
 }
 
 impl Facts {
-    fn gather() -> Result<Facts> {
+    fn gather() -> Facts {
         let cache = cache_folder();
         let is_cache_writable = cache.as_deref().is_some_and(can_write_below);
-        Ok(Facts { device: Device::parse("auto")?, cache, is_cache_writable })
+        let (gpu, cuda) = cuda::auto();
+        Facts { has_gpu: gpu.is_some(), cuda, cache, is_cache_writable }
     }
 
     fn print(&self) {
         let gib = |bytes: Option<u64>| bytes.map_or("unknown".into(), |b| format!("{:.1} GiB", b as f64 / 1.074e9));
         println!("twnm          {}", env!("CARGO_PKG_VERSION"));
-        println!("device        {}", self.device.describe());
-        println!("cuda          not in this build");
+        println!("host          {}", Device::Host.describe().trim_start_matches("host: "));
+        println!("auto          {}", self.cuda);
         println!(
             "memory        {}, {} available",
             gib(machine::memory_bytes()),
@@ -79,8 +120,9 @@ impl Facts {
     fn to_json(&self) -> Value {
         json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "device": self.device.describe(),
-            "cuda": false,
+            "host": Device::Host.describe(),
+            "auto": self.cuda,
+            "cuda": self.has_gpu,
             "threads": machine::threads(),
             "instruction_set": machine::instruction_set(),
             "memory_bytes": machine::memory_bytes(),
@@ -90,7 +132,7 @@ impl Facts {
     }
 }
 
-/// Where compiled kernels will be kept.
+/// Where compiled kernels are kept.
 fn cache_folder() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
@@ -101,94 +143,4 @@ fn cache_folder() -> Option<PathBuf> {
 fn can_write_below(path: &std::path::Path) -> bool {
     let nearest = path.ancestors().find(|folder| folder.is_dir());
     nearest.is_some_and(|folder| tempfile::tempfile_in(folder).is_ok())
-}
-
-/// The worst case of one op.
-#[derive(Default)]
-struct OpReport {
-    cases: usize,
-    gradcheck_error: f64,
-    parity_error: f64,
-    parity_allowed: f64,
-    failures: Vec<String>,
-}
-
-impl OpReport {
-    fn is_ok(&self) -> bool {
-        self.failures.is_empty()
-    }
-
-    fn add(&mut self, case: &Case, outcome: Result<Outcome, String>) {
-        self.cases += 1;
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(message) => return self.failures.push(message),
-        };
-        self.gradcheck_error = self.gradcheck_error.max(outcome.gradcheck_error);
-        if self.parity_allowed == 0.0
-            || outcome.parity_error * self.parity_allowed > self.parity_error * outcome.parity_allowed
-        {
-            (self.parity_error, self.parity_allowed) = (outcome.parity_error, outcome.parity_allowed);
-        }
-        if outcome.gradcheck_error > GRADCHECK_LIMIT {
-            self.failures.push(format!("{}: gradient off by {:.1e}", case.label(), outcome.gradcheck_error));
-        }
-        if outcome.parity_error > outcome.parity_allowed {
-            let (error, allowed) = (outcome.parity_error, outcome.parity_allowed);
-            self.failures.push(format!("{}: fast path off by {error:.1e}, allowed {allowed:.1e}", case.label()));
-        }
-    }
-
-    fn to_json(&self, name: &str) -> Value {
-        json!({
-            "op": name,
-            "cases": self.cases,
-            "gradcheck_error": self.gradcheck_error,
-            "gradcheck_limit": GRADCHECK_LIMIT,
-            "parity_error": self.parity_error,
-            "parity_allowed": self.parity_allowed,
-            "ok": self.is_ok(),
-            "failures": self.failures,
-        })
-    }
-}
-
-struct Outcome {
-    gradcheck_error: f64,
-    parity_error: f64,
-    parity_allowed: f64,
-}
-
-/// Both checks of one case; cases sized for speed are too large for finite differences and skip them.
-fn check_case(case: &Case) -> Result<Outcome, String> {
-    let run = || {
-        let gradcheck_error = if case.is_bench { 0.0 } else { gradcheck(case)?.0 };
-        let parity = parity(case)?;
-        Ok(Outcome { gradcheck_error, parity_error: parity.error, parity_allowed: parity.allowed })
-    };
-    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-    caught.unwrap_or_else(|_| Err(format!("{}: panicked", case.label())))
-}
-
-fn check_ops() -> BTreeMap<&'static str, OpReport> {
-    let cases = twnm::ops::cases();
-    let outcomes: Vec<Result<Outcome, String>> = cases.par_iter().map(check_case).collect();
-    let mut ops: BTreeMap<&'static str, OpReport> = BTreeMap::new();
-    for (case, outcome) in cases.iter().zip(outcomes) {
-        ops.entry(case.op).or_default().add(case, outcome);
-    }
-    ops
-}
-
-fn print_ops(ops: &BTreeMap<&'static str, OpReport>) {
-    println!("\n{:<20} {:>5}  {:>9}  {:>9} {:>9}", "op", "cases", "gradcheck", "parity", "allowed");
-    for (name, op) in ops {
-        let (gradcheck, parity, allowed) = (op.gradcheck_error, op.parity_error, op.parity_allowed);
-        let mark = if op.is_ok() { "" } else { "  FAIL" };
-        println!("{name:<20} {:>5}  {gradcheck:>9.1e}  {parity:>9.1e} {allowed:>9.1e}{mark}", op.cases);
-        op.failures.iter().for_each(|failure| println!("    {failure}"));
-    }
-    let cases: usize = ops.values().map(|op| op.cases).sum();
-    let passed = ops.values().filter(|op| op.is_ok()).count();
-    println!("{passed} of {} ops pass, {cases} cases; gradients against central differences: limit 1e-6", ops.len());
 }

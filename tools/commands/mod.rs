@@ -1,14 +1,18 @@
 //! One file per subcommand of `twnm`: its flags and the few lines that call the library.
 
 pub mod bench_encoder;
+pub mod bench_kernels;
 pub mod bench_rir;
 pub mod bench_scenes;
 pub mod doctor;
 pub mod listen;
+mod op_checks;
+mod optimizer_work;
 pub mod quickstart;
 pub mod rir;
 mod shared;
 pub mod simulate;
+mod stopwatch;
 pub mod verify;
 
 pub use shared::{exit_with, start_logging};

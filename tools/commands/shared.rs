@@ -1,21 +1,40 @@
 //! What every tool does first and last: logging and exit codes.
 
 use std::io::IsTerminal;
-use twnm::error::{Error, Kind};
+use twnm::device::Device;
+use twnm::error::{Error, Kind, Result};
+use twnm::tensor::DType;
 
 /// Runs a tool and ends the process with the documented exit code, after printing the error. Errors that came up in
 /// the depth of a computation (a GPU out of memory) unwind with themselves; any other panic is a defect: 70.
-pub fn exit_with(run: impl FnOnce() -> twnm::error::Result<()>) -> std::process::ExitCode {
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|payload| {
-        let of_defect = |_| Error::new(Kind::Internal, "a defect of the program ended it; its message stands above");
-        Err(payload.downcast::<Error>().map_or_else(of_defect, |error| *error))
-    });
-    match result {
+pub fn exit_with(run: impl FnOnce() -> Result<()>) -> std::process::ExitCode {
+    match caught(run) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             std::process::ExitCode::from(error.kind().exit_code())
         }
+    }
+}
+
+/// The result of `run`; what unwinds out of it is an error too.
+pub fn caught<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|payload| {
+        let of_defect = |_| Error::new(Kind::Internal, "a defect of the program ended it; its message stands above");
+        Err(payload.downcast::<Error>().map_or_else(of_defect, |error| *error))
+    })
+}
+
+/// The types that activations are stored in on a device.
+pub fn dtypes(device: Device) -> &'static [DType] {
+    if device == Device::Host { &[DType::F32] } else { &[DType::F32, DType::Bf16] }
+}
+
+/// `f32` or `bf16`.
+pub fn dtype_name(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "f32",
+        DType::Bf16 => "bf16",
     }
 }
 
