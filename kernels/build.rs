@@ -11,6 +11,9 @@ const HEAD: &str = "extern \"C\" __global__ void ";
 const INCLUDES: [&str; 6] =
     ["attention_bf16.cuh", "attention_float.cuh", "attention_tiles.cuh", "common.cuh", "ptx.cuh", "tile.cuh"];
 
+/// Set to anything, the emulator is built with the address and undefined-behaviour sanitizers (ARCHITECTURE.md).
+const SANITIZE: &str = "TWNM_EMU_SANITIZE";
+
 enum Param {
     Input(&'static str),
     Output(&'static str),
@@ -26,6 +29,7 @@ struct Kernel {
 fn main() {
     println!("cargo:rerun-if-changed=kernels");
     println!("cargo:rerun-if-env-changed=CXX");
+    println!("cargo:rerun-if-env-changed={SANITIZE}");
     let out = PathBuf::from(std::env::var("OUT_DIR").expect("set by cargo"));
     let mut files: Vec<PathBuf> = std::fs::read_dir("kernels").expect("kernels/").map(|e| e.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|e| e == "cu"));
@@ -213,6 +217,11 @@ fn emulator(out: &Path, units: &[(String, String, Vec<String>)]) {
     let flags = ["-std=c++17", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti", "-fno-strict-aliasing"];
     build.cpp(true).cpp_link_stdlib(None).opt_level(2).debug(false).warnings(false).include(&folder).include("kernels");
     flags.iter().for_each(|flag| _ = build.flag(flag));
+    if std::env::var_os(SANITIZE).is_some() {
+        build.flag("-fsanitize=address,undefined").flag("-fno-sanitize-recover=all").flag("-g1");
+        println!("cargo:rustc-link-lib=dylib=asan");
+        println!("cargo:rustc-link-lib=dylib=ubsan");
+    }
     let mut jobs = vec![("cuemu".to_string(), std::fs::read_to_string(folder.join("cuemu.cpp")).expect("cuemu.cpp"))];
     for (file, text, kernels) in units {
         let entries: String = kernels.iter().map(|k| format!("EMU_ENTRY({k})\n")).collect();

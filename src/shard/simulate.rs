@@ -8,7 +8,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::sim::acoustics::{mean_absorption, surface_m2};
 use crate::sim::config::SceneConfig;
 use crate::sim::render::{render_on, render_with_truth};
-use crate::sim::scene::{Scene, SceneSampler};
+use crate::sim::scene::{DRAWING, Scene, SceneSampler};
 use crate::sources::{Sources, Split};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
@@ -80,6 +80,7 @@ impl Simulation<'_> {
         spec.split = format!("{:?}", self.split).to_lowercase();
         // Which recordings are in the split is part of what a set is made from.
         let mut members = blake3::Hasher::new();
+        members.update(DRAWING.as_bytes()).update(b"\n");
         for i in self.sources.in_split(self.split) {
             members.update(self.sources.recordings()[i].id.as_bytes()).update(b"\n");
         }

@@ -7,6 +7,7 @@ use crate::sim::acoustics::{eyring_s, mean_absorption};
 use crate::sim::config::SceneConfig;
 use crate::sim::room::{Extent, Room};
 use crate::sources::{Domain, Sources, Split};
+use std::collections::BTreeMap;
 
 /// A scene before it is rendered.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,12 +50,19 @@ const FINISHES: [&str; 3] = ["reflective", "moderate", "absorptive"];
 /// Draws before a choice that cannot be met is reported.
 const ATTEMPTS: usize = 1000;
 
+/// How scenes are drawn, in words: changes whenever the same seed gives other scenes, so that no set is continued with
+/// scenes of another kind.
+pub const DRAWING: &str = "domain, class, group, recording";
+
+/// The recordings of a class by group: one speaker, one piece, takes of one recording.
+type Class = Vec<Vec<usize>>;
+
 /// Draws scenes from the recordings of one split.
 pub struct SceneSampler {
     config: SceneConfig,
     seed: u64,
-    /// Per domain and class, the recordings of the split.
-    pools: [Vec<Vec<usize>>; 3],
+    /// Per domain, class and group, the recordings of the split.
+    pools: [Vec<Class>; 3],
     /// Class per recording, for distinct classes.
     class_names: Vec<String>,
 }
@@ -65,17 +73,18 @@ impl SceneSampler {
     pub fn new(config: &SceneConfig, sources: &Sources, split: Split, seed: u64) -> Result<SceneSampler> {
         let recordings = sources.recordings();
         let members = sources.in_split(split);
-        let mut pools: [Vec<Vec<usize>>; 3] = Default::default();
+        let mut pools: [Vec<Class>; 3] = Default::default();
         for (pool, domain) in pools.iter_mut().zip(Domain::ALL) {
-            let mut named = std::collections::BTreeMap::<&str, Vec<usize>>::new();
+            let mut named = BTreeMap::<&str, BTreeMap<String, Vec<usize>>>::new();
             for &i in members.iter().filter(|&&i| recordings[i].domain == domain) {
-                named.entry(&recordings[i].class_name).or_default().push(i);
+                let (class, group) = (&recordings[i].class_name, recordings[i].group_key());
+                named.entry(class).or_default().entry(group).or_default().push(i);
             }
-            *pool = named.into_values().collect();
+            *pool = named.into_values().map(|groups| groups.into_values().collect()).collect();
         }
         let usable: usize = (pools.iter().zip(config.domain_shares))
             .filter(|(_, share)| *share > 0.0)
-            .map(|(pool, _)| pool.iter().map(Vec::len).sum::<usize>())
+            .map(|(pool, _)| pool.iter().flatten().map(Vec::len).sum::<usize>())
             .sum();
         if usable < config.max_sources as usize {
             return Err(Error::usage(format!(
@@ -187,19 +196,20 @@ impl SceneSampler {
         None
     }
 
-    /// `count` different recordings: domain by share, then class, then recording, each uniformly.
+    /// `count` different recordings: domain by share, then class, then group, then recording, each uniformly. Without the
+    /// step by group, a speaker with five hundred short takes would drown one who reads a single long text.
     fn recordings(&self, rng: &mut Rng, count: usize) -> Vec<usize> {
         let mut chosen: Vec<usize> = Vec::new();
         while chosen.len() < count {
             let taken = |i: &usize, classes: bool| {
                 chosen.contains(i) || classes && chosen.iter().any(|c| self.class_names[*c] == self.class_names[*i])
             };
-            let free = |classes: bool| -> Vec<Vec<&Vec<usize>>> {
-                let open = |class: &&Vec<usize>| class.iter().any(|i| !taken(i, classes));
+            let free = |classes: bool| -> Vec<Vec<&Class>> {
+                let open = |class: &&Class| class.iter().flatten().any(|i| !taken(i, classes));
                 self.pools.iter().map(|pool| pool.iter().filter(open).collect()).collect()
             };
-            let weights = |free: &[Vec<&Vec<usize>>]| -> Vec<f64> {
-                let share = |(pool, share): (&Vec<&Vec<usize>>, f64)| if pool.is_empty() { 0.0 } else { share };
+            let weights = |free: &[Vec<&Class>]| -> Vec<f64> {
+                let share = |(pool, share): (&Vec<&Class>, f64)| if pool.is_empty() { 0.0 } else { share };
                 free.iter().zip(self.config.domain_shares).map(share).collect()
             };
             let mut distinct = self.config.distinct_classes;
@@ -210,8 +220,12 @@ impl SceneSampler {
             }
             let domain = rng.weighted(&weights(&pools));
             let class = pools[domain][rng.below(pools[domain].len())];
-            let open: Vec<usize> = class.iter().copied().filter(|i| !taken(i, distinct)).collect();
-            chosen.push(open[rng.below(open.len())]);
+            let free_in =
+                |group: &Vec<usize>| -> Vec<usize> { group.iter().copied().filter(|i| !taken(i, distinct)).collect() };
+            let open: Vec<Vec<usize>> = class.iter().map(free_in).filter(|group| !group.is_empty()).collect();
+            let group = &open[rng.below(open.len())];
+            let recording = group[rng.below(group.len())];
+            chosen.push(recording);
         }
         chosen
     }
@@ -223,6 +237,32 @@ mod tests {
 
     fn sampler(config: &SceneConfig) -> SceneSampler {
         SceneSampler::new(config, &Sources::procedural(1), Split::Train, 5).unwrap()
+    }
+
+    #[test]
+    fn a_long_text_is_heard_as_often_as_a_speaker_with_many_takes() {
+        use crate::audio::{Audio, wav};
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("speech/speech");
+        std::fs::create_dir_all(&folder).unwrap();
+        let takes = (0..20).map(|i| format!("3_anna_{i}")).chain(["5703-47212-0000".into(), "198-209-0000".into()]);
+        for name in takes {
+            let noise = Audio { sample_rate: 16_000, channels: 1, samples: vec![0.1; 8000] };
+            wav::write(&folder.join(format!("{name}.wav")), &noise, wav::Format::Pcm16).unwrap();
+        }
+        let dir = home.path().to_str().unwrap().parse().unwrap();
+        let sources = Sources::open(&[dir], None).unwrap();
+        let config = SceneConfig { max_sources: 1, ..SceneConfig::default() };
+        let sampler = SceneSampler::new(&config, &sources, Split::All, 3).unwrap();
+        let mut rng = Rng::new(1, "groups", 0);
+        let mut counts = BTreeMap::<String, usize>::new();
+        for _ in 0..3000 {
+            let chosen = sampler.recordings(&mut rng, 1)[0];
+            *counts.entry(sources.recordings()[chosen].group_key()).or_default() += 1;
+        }
+        // Three groups of 1000 draws on average; the standard deviation is 26.
+        assert_eq!(counts.len(), 3, "{counts:?}");
+        assert!(counts.values().all(|n| n.abs_diff(1000) < 130), "{counts:?}");
     }
 
     #[test]
