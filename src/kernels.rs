@@ -38,7 +38,7 @@ pub fn watched<T>(f: impl FnOnce() -> T) -> (T, BTreeSet<&'static str>) {
 pub struct Planned {
     /// The kernel.
     pub name: &'static str,
-    /// Bytes of all tensors it was given.
+    /// Bytes of all tensors it was given; what lies in several of them counts once.
     pub bytes: u64,
 }
 
@@ -182,12 +182,26 @@ impl<'a> Call<'a> {
         result.unwrap_or_else(|error| raise(error));
     }
 
+    /// Bytes between the first and the last of every tensor, those of several once.
+    #[cfg(feature = "emu")]
+    fn bytes(&self) -> u64 {
+        let range = |t: &&Tensor| (t.address(), t.address() + (t.len() * t.dtype().bytes()) as u64);
+        let mut ranges: Vec<(u64, u64)> = self.tensors.iter().map(range).collect();
+        ranges.sort_unstable();
+        let mut end = 0;
+        let mut beyond = |(from, to): (u64, u64)| {
+            let bytes = to.saturating_sub(from.max(end));
+            end = end.max(to);
+            bytes
+        };
+        ranges.into_iter().map(&mut beyond).sum()
+    }
+
     #[cfg(feature = "emu")]
     #[track_caller]
     fn emulate(&self, args: &mut [*mut std::ffi::c_void]) {
         use crate::device::emu;
-        let bytes = || self.tensors.iter().map(|t| (t.len() * t.dtype().bytes()) as u64).sum();
-        let plan = |list: &mut Vec<Planned>| list.push(Planned { name: self.kernel.name, bytes: bytes() });
+        let plan = |list: &mut Vec<Planned>| list.push(Planned { name: self.kernel.name, bytes: self.bytes() });
         if PLANNED.with_borrow_mut(|list| list.as_mut().map(plan)).is_some() {
             return;
         }

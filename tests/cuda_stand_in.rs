@@ -268,3 +268,37 @@ fn machines_that_cannot_run_cuda_get_the_reason() {
     }
     choice(empty.path(), &[], unavailable, "the CUDA driver was not found (libcuda.so.1, libcuda.so)");
 }
+
+/// The programs that measure a GPU, on one whose kernels do nothing: they come to their end and tell that results are
+/// wrong. One op is enough for the clock, the graphs and the report.
+#[test]
+fn measuring_programs_run_and_see_wrong_results() {
+    let Some(driver) = new_driver() else { return };
+    let twnm = |args: &[&str]| {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_twnm"));
+        command.args(args).env("LD_LIBRARY_PATH", &driver).env("TWNM_NVRTC", &driver);
+        command.env("TWNM_STANDIN_RECORD", scratch.path().join("record")).env("TWNM_STANDIN_ANY_KERNEL", "1");
+        command.env("XDG_CACHE_HOME", scratch.path()).env_remove("CUDA_VISIBLE_DEVICES");
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let record = std::fs::read_to_string(scratch.path().join("record")).unwrap();
+        assert!(!record.lines().any(|line| line.starts_with('!')), "{args:?}: misused the driver");
+        assert_eq!(output.status.code(), Some(70), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        (serde_json::from_str::<serde_json::Value>(&text).expect("one JSON object"), record)
+    };
+    let (report, record) = twnm(&["bench", "kernels", "--device", "cuda", "--json", "--filter", "prelu [rows 516"]);
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), report["ok"].as_bool()), (2, Some(false)), "{report}");
+    for row in rows {
+        // Memory of the stand-in is NaN until something writes to it.
+        assert!(row["error"].is_null() && row["kernels"].as_array().unwrap().len() >= 4, "{row}");
+        let us = |pass: usize| row["passes"][pass]["us"].as_f64().unwrap();
+        // 1.5 ms around three passes.
+        assert_eq!((us(0), us(1)), (500.0, 500.0), "{row}");
+    }
+    let replays = record.lines().filter(|line| *line == "cuGraphLaunch").count();
+    assert_eq!(replays, 4 * 51, "four passes, a warm-up and fifty replays each");
+    let (report, _) = twnm(&["doctor", "--ops", "--device", "cuda:0", "--json", "--filter", "adamw"]);
+    assert_eq!((report["ok"].as_bool(), report["ops"][0]["dtype"].as_str()), (Some(false), Some("bf16")));
+}

@@ -129,3 +129,28 @@ fn a_device_that_is_not_there_is_an_error_and_auto_says_what_it_chose() {
     let output = run(env!("CARGO_BIN_EXE_twnm-train"), home.path(), &bf16);
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// The checks of the doctor on the emulator: both precisions, what was launched, and a filter that finds nothing.
+#[test]
+fn the_doctor_checks_kernels_on_a_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let twnm = |args: &[&str]| run(env!("CARGO_BIN_EXE_twnm"), folder.path(), args);
+    let json = |output: &Output| -> serde_json::Value {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("one JSON object")
+    };
+    let report = json(&twnm(&["doctor", "--ops", "--device", "emu", "--filter", "layer_norm", "--json"]));
+    let ops = report["ops"].as_array().unwrap();
+    assert_eq!((report["ok"].as_bool(), ops.len()), (Some(true), 2));
+    assert!(ops.iter().all(|op| op["gradcheck_error"].is_null() && op["parity_error"].as_f64() > Some(0.0)));
+    let kernels = report["kernels"].as_array().unwrap();
+    let launched = kernels.iter().filter(|kernel| kernel["cases"].as_u64() > Some(0)).count();
+    assert!(launched >= 7 && launched < kernels.len(), "{launched} kernels launched");
+    let measured = json(&twnm(&["bench", "kernels", "--device", "emu", "--filter", "adamw", "--json"]));
+    assert_eq!((measured["rows"].as_array().unwrap().len(), measured["ok"].as_bool()), (2, Some(true)));
+    for args in
+        [&["doctor", "--ops", "--filter", "no such op"][..], &["bench", "kernels", "--device", "host", "--filter", "?"]]
+    {
+        assert_eq!(twnm(args).status.code(), Some(2), "{args:?}");
+    }
+}

@@ -251,5 +251,12 @@ pub fn cases() -> Vec<Case> {
         let name = format!("rows {rows}, {c1} + {c2}");
         all.push(Case::new("concat", name, Kind::Concat(c1, c2), two, |t, v| concat(t, &[&v[0], &v[1]])));
     }
+    // What the encoder moves; nothing is computed.
+    let d = [1, 129, 501, 96];
+    let swap = Case::new("swap_axes", format!("{d:?}"), Kind::Swap(d), vec![input(&d)], |t, v| swap_axes(t, &v[0]));
+    let mean = Kind::Mean([1, 501, 192]);
+    let mean = Case::new("mean_axis1", "[1, 501, 192]", mean, vec![input(&[1, 501, 192])], |t, v| mean_axis1(t, &v[0]));
+    all.push(swap.bench(0.0).copied(8, &[0]));
+    all.push(mean.bench(501.0 * 192.0).copied(1032, &[0]));
     all.into_iter().map(Case::narrow).collect()
 }

@@ -170,5 +170,7 @@ pub fn cases() -> Vec<Case> {
             .narrow()
     };
     let sizes = [(1, 2, 1, 1), (2, 5, 3, 4), (1, 17, 2, 7), (1, 9, 67, 2), (1, 8, 2, 33), (2, 259, 1, 31)];
-    sizes.map(|(b, f, t, h)| case(b, f, t, h)).into()
+    let mut all: Vec<Case> = sizes.map(|(b, f, t, h)| case(b, f, t, h)).into();
+    all.push(case(1, 129, 501, 96).bench(6.0 * 129.0 * 501.0 * 96.0).copied(8, &[0]));
+    all
 }

@@ -271,5 +271,9 @@ pub fn cases() -> Vec<Case> {
     let two = vec![input(&[n]), input(&[n])];
     let sum = Case::new("add", format!("{n}"), Kind::Add, two, |t, v| add(t, &v[0], &v[1]));
     all.push(sum.bench(n as f64).copied(1032, &[0, 1]));
+    let one = vec![input(&[n])];
+    let half = Case::new("scale", format!("{n}"), Kind::Scale(0.5), one.clone(), |t, v| scale(t, &v[0], 0.5));
+    let stored = Case::new("cast", format!("{n}"), Kind::Cast, one, |t, v| cast(t, &v[0], DType::F32));
+    all.extend([half, stored].map(|case| case.bench(n as f64).copied(1032, &[0])));
     all.into_iter().map(Case::narrow).collect()
 }

@@ -239,10 +239,12 @@ int cuModuleLoadData(void **module, const char *image) {
     return OK;
 }
 int cuModuleUnload(void *module) { BEGIN("cuModuleUnload"); return drop("module", module); }
+// Where this is set every kernel is there and does nothing.
+static int any_kernel(void) { return getenv("TWNM_STANDIN_ANY_KERNEL") != NULL; }
 int cuModuleGetFunction(void **function, void *module, const char *name) {
     BEGIN("cuModuleGetFunction", " %s", name);
     *function = module;
-    return strcmp(name, "add") == 0 && find("module", module) ? OK : NOT_FOUND;
+    return (strcmp(name, "add") == 0 || any_kernel()) && find("module", module) ? OK : NOT_FOUND;
 }
 int cuFuncSetAttribute(void *function, int which, int value) {
     BEGIN("cuFuncSetAttribute", " %d %d", which, value);
@@ -254,6 +256,7 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
     BEGIN("cuLaunchKernel", " %u %u %u %u %u %u %u", gx, gy, gz, bx, by, bz, shared);
     if (!find("module", function) || !gx || !gy || !gz || gy > 65535 || gz > 65535 || bx * by * bz > 1024 || extra)
         return INVALID_VALUE;
+    if (any_kernel()) return OK;
     Step step = {.kind = 5, .n = *(int *)arguments[2]};
     step.y = *(float **)arguments[0];
     step.x = *(const float **)arguments[1];
