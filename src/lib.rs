@@ -25,6 +25,7 @@ pub mod sim;
 pub mod sources;
 pub mod tape;
 pub mod tensor;
+pub mod text;
 pub mod train;
 pub mod verify;
 pub mod weights;

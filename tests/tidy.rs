@@ -21,6 +21,7 @@ const ORDER: &[&str] = &[
     "sources",
     "sim",
     "shard",
+    "text",
     "nn",
     "encoder",
     "optim",

@@ -68,6 +68,11 @@ pub struct SceneConfig {
     pub snr_db: [f64; 2],
     /// Pause before a short recording is repeated.
     pub pause_s: [f64; 2],
+    /// Speed at which recordings are played in scenes of the train split.
+    pub train_speed: [f64; 2],
+    /// Share of the sources in scenes of the train split in which a second recording of the class sounds from the same
+    /// place, so that music or a chorus is not taken for several sources.
+    pub train_layered_share: f64,
 }
 
 impl Default for SceneConfig {
@@ -102,6 +107,8 @@ impl Default for SceneConfig {
             gain_db: [-5.0, 5.0],
             snr_db: [25.0, 45.0],
             pause_s: [0.1, 0.5],
+            train_speed: [0.85, 1.15],
+            train_layered_share: 0.25,
         }
     }
 }
@@ -147,6 +154,14 @@ impl Recipe for SceneConfig {
             pair("gain_db", "dB", -60.0, 60.0, "Gain of each source."),
             pair("snr_db", "dB", -20.0, 200.0, "Noise below the mixture."),
             pair("pause_s", "s", 0.0, 60.0, "Pause before a short recording is repeated."),
+            pair("train_speed", "", 0.5, 2.0, "Speed of recordings in training scenes; as recorded in others."),
+            Setting::number(
+                "train_layered_share",
+                "",
+                0.0,
+                1.0,
+                "Training sources in which two recordings of a class sound from one place.",
+            ),
         ]
     }
 
@@ -167,6 +182,7 @@ impl Recipe for SceneConfig {
             ("gain_db", self.gain_db),
             ("snr_db", self.snr_db),
             ("pause_s", self.pause_s),
+            ("train_speed", self.train_speed),
         ];
         for (key, [low, high]) in ranges {
             if low > high {

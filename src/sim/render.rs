@@ -1,10 +1,11 @@
 //! Scenes made audible: dry recordings laid on the scene's time, convolved, levelled, summed, with noise.
 
 mod device;
+mod dry;
 
 use crate::audio::foa::angles_deg;
 use crate::audio::{Audio, SAMPLE_RATE};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::rng::Rng;
 use crate::sim::acoustics::{decay_time_s, mean_absorption, surface_m2};
 use crate::sim::convolve::{Spectra, Voice};
@@ -14,6 +15,7 @@ use crate::sim::rtsd::{Rtsd, RtsdRoom, RtsdSource};
 use crate::sim::scene::{Scene, SceneSource};
 use crate::sources::Sources;
 pub use device::{RenderedOn, render_on};
+use dry::dry;
 
 /// Steps per second in which activity is told.
 const STEPS_PER_SECOND: usize = 10;
@@ -50,24 +52,22 @@ pub fn render(scene: &Scene, sources: &Sources) -> Result<Audio> {
 /// Renders a scene and its ground truth. Errors: recordings that cannot be decoded.
 pub fn render_with_truth(scene: &Scene, sources: &Sources) -> Result<Rendered> {
     let rir = impulse_responses(&scene.room)?;
-    let mut dry = Vec::new();
-    for (slot, source) in scene.sources.iter().enumerate() {
-        dry.push(lay_out(scene, slot, &sources.audio(source.recording)?)?);
-    }
-    let voices: Vec<Voice> = dry.iter().zip(&rir.responses).map(|(dry, response)| Voice { dry, response }).collect();
+    let slots = 0..scene.sources.len();
+    let sounds = slots.map(|slot| dry(scene, slot, sources)).collect::<Result<Vec<_>>>()?;
+    let voices: Vec<Voice> = sounds.iter().zip(&rir.responses).map(|(dry, response)| Voice { dry, response }).collect();
     let spectra = Spectra::new(&voices, scene.frames);
     let frames = scene.frames as f64;
     let powers: Vec<f64> = (0..voices.len()).map(|v| spectra.energy(v) / frames).collect();
-    let gains: Vec<f64> = (scene.sources.iter().zip(&powers).zip(&dry))
-        .map(|((source, power), dry)| {
-            let reference = if scene.equal_level { *power } else { power_of(dry) };
+    let gains: Vec<f64> = (scene.sources.iter().zip(&powers).zip(&sounds))
+        .map(|((source, power), sound)| {
+            let reference = if scene.equal_level { *power } else { power_of(sound) };
             10f64.powf(source.gain_db / 20.0) * LEVEL / reference.max(1e-20).sqrt()
         })
         .collect();
     let mut samples = spectra.mix(&gains.iter().map(|g| *g as f32).collect::<Vec<_>>());
     let heard: Vec<f64> = powers.iter().zip(&gains).map(|(p, g)| p * g * g).collect();
     add_noise(scene, heard.iter().sum(), &mut samples);
-    let activity: Vec<Vec<u8>> = dry.iter().map(|d| active_steps(d)).collect();
+    let activity: Vec<Vec<u8>> = sounds.iter().map(|sound| active_steps(sound)).collect();
     let truth = truth(scene, sources, &rir, &heard, &activity);
     Ok(Rendered { audio: Audio { sample_rate: SAMPLE_RATE, channels: 4, samples }, truth, activity })
 }
@@ -77,33 +77,6 @@ const LEVEL: f64 = 0.05;
 
 fn power_of(signal: &[f32]) -> f64 {
     signal.iter().map(|x| (*x as f64).powi(2)).sum::<f64>() / signal.len().max(1) as f64
-}
-
-/// The recording on the scene's time: a longer one from a random offset, a shorter one repeated with pauses.
-fn lay_out(scene: &Scene, slot: usize, recording: &[f32]) -> Result<Vec<f32>> {
-    let mut rng = Rng::new(scene.seed, "layout", scene.index * 4 + slot as u64);
-    let mut dry = vec![0.0; scene.frames];
-    if recording.is_empty() {
-        return Err(Error::data(format!(
-            "recording {} of scene {} is empty",
-            scene.sources[slot].recording, scene.index
-        )));
-    }
-    if recording.len() >= scene.frames {
-        let from = rng.below(recording.len() - scene.frames + 1);
-        dry.copy_from_slice(&recording[from..from + scene.frames]);
-        return Ok(dry);
-    }
-    let [shortest, longest] = scene.pause_s;
-    let mut pause = || (rng.range(shortest, longest) * SAMPLE_RATE as f64) as usize;
-    // The first repetition starts within a pause's length, so that onsets do not give the scene's start away.
-    let mut at = pause().min(scene.frames - recording.len()) / 2;
-    while at < scene.frames {
-        let n = recording.len().min(scene.frames - at);
-        dry[at..at + n].copy_from_slice(&recording[..n]);
-        at += n + pause().max(1);
-    }
-    Ok(dry)
 }
 
 /// The random numbers of a scene's noise.
@@ -174,15 +147,18 @@ fn truth(scene: &Scene, sources: &Sources, rir: &Rir, heard: &[f64], activity: &
         let offset: [f64; 3] = std::array::from_fn(|a| position_m[a] - scene.room.receiver_m[a]);
         let distance_m = offset.iter().map(|x| x * x).sum::<f64>().sqrt();
         let (azimuth_deg, elevation_deg) = angles_deg(offset);
+        let alone = source.layer.is_none();
         let direct = distance_m / scene.room.speed_of_sound * rir.sample_rate as f64;
         RtsdSource {
             recording: recording.id.clone(),
             class: recording.class_name.clone(),
             class_index: recording.class,
             domain: recording.domain,
-            transcript: recording.transcript.clone(),
-            caption: recording.caption.clone(),
+            transcript: alone.then(|| recording.transcript.clone()).flatten(),
+            caption: alone.then(|| recording.caption.clone()).flatten(),
             licence: recording.licence.clone(),
+            speed: source.speed,
+            layered_with: source.layer.as_ref().map(|l| sources.recordings()[l.recording].id.clone()),
             azimuth_deg,
             elevation_deg,
             distance_m,
@@ -265,12 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn short_recordings_are_repeated_and_activity_is_told_in_stretches() {
-        let sources = Sources::procedural(3);
-        let scene = SceneSampler::new(&SceneConfig::default(), &sources, Split::All, 9).unwrap().scene(1).unwrap();
-        let dry = lay_out(&scene, 0, &[1.0; 4000]).unwrap();
-        let gaps = dry.chunks(12_000).filter(|c| !c.contains(&1.0)).count();
-        assert_eq!(gaps, 0, "no three quarters of a second without sound");
+    fn activity_is_told_in_stretches() {
         assert_eq!(stretches(&[1, 1, 0, 1], 0.35), vec![[0.0, 0.2], [0.3, 0.35]]);
     }
 }

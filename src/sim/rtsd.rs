@@ -38,12 +38,18 @@ pub struct RtsdSource {
     pub class_index: Option<usize>,
     /// Environment, speech or music.
     pub domain: Domain,
-    /// What is said, when known.
+    /// What is said, when known and nothing is layered over it.
     pub transcript: Option<String>,
-    /// A sentence about the sound, when known.
+    /// A sentence about the sound, when known and nothing is layered over it.
     pub caption: Option<String>,
     /// Licence of the recording.
     pub licence: Option<String>,
+    /// How fast the recording is played; other than 1 only in training scenes.
+    #[serde(default = "as_recorded")]
+    pub speed: f64,
+    /// Id of a second recording of the class at the same place; only in training scenes.
+    #[serde(default)]
+    pub layered_with: Option<String>,
     /// From the front counter-clockwise, (-180, 180].
     pub azimuth_deg: f64,
     /// Up from the horizon.
@@ -60,6 +66,10 @@ pub struct RtsdSource {
     pub drr_db: f64,
     /// Stretches in seconds during which the source sounds, in steps of 0.1 s.
     pub active_s: Vec<[f64; 2]>,
+}
+
+fn as_recorded() -> f64 {
+    1.0
 }
 
 /// The room of a scene.

@@ -43,6 +43,21 @@ pub struct SceneSource {
     pub recording: usize,
     /// Gain.
     pub gain_db: f64,
+    /// How fast the recording is played: 1.1 is a tenth faster and higher.
+    pub speed: f64,
+    /// A second recording of the class that sounds from the same place.
+    pub layer: Option<Layer>,
+}
+
+/// A second recording in one source: two dogs at one spot, a duet. It teaches that many voices are not many places.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// Index into [`Sources::recordings`].
+    pub recording: usize,
+    /// Power relative to the first recording's.
+    pub level_db: f64,
+    /// How fast it is played.
+    pub speed: f64,
 }
 
 const SIZES: [&str; 3] = ["small", "medium", "large"];
@@ -50,9 +65,12 @@ const FINISHES: [&str; 3] = ["reflective", "moderate", "absorptive"];
 /// Draws before a choice that cannot be met is reported.
 const ATTEMPTS: usize = 1000;
 
+/// Power of a second recording relative to the first.
+const LAYER_LEVEL_DB: [f64; 2] = [-9.0, 0.0];
+
 /// How scenes are drawn, in words: changes whenever the same seed gives other scenes, so that no set is continued with
 /// scenes of another kind.
-pub const DRAWING: &str = "domain, class, group, recording";
+pub const DRAWING: &str = "domain, class, group, recording; layers and speeds in training";
 
 /// The recordings of a class by group: one speaker, one piece, takes of one recording.
 type Class = Vec<Vec<usize>>;
@@ -65,6 +83,8 @@ pub struct SceneSampler {
     pools: [Vec<Class>; 3],
     /// Class per recording, for distinct classes.
     class_names: Vec<String>,
+    /// Whether speeds and layers vary: in training scenes alone.
+    varies: bool,
 }
 
 impl SceneSampler {
@@ -94,7 +114,8 @@ impl SceneSampler {
             )));
         }
         let class_names = recordings.iter().map(|r| r.class_name.clone()).collect();
-        Ok(SceneSampler { config: config.clone(), seed, pools, class_names })
+        let varies = split == Split::Train;
+        Ok(SceneSampler { config: config.clone(), seed, pools, class_names, varies })
     }
 
     /// Scene `index`. Errors: settings that no room can meet ([`crate::error::Kind::Usage`]).
@@ -108,6 +129,11 @@ impl SceneSampler {
             room.sources_m = positions;
             let sources = self.recordings(&mut rng, count);
             let gain = |rng: &mut Rng| rng.range(config.gain_db[0], config.gain_db[1]);
+            let mut variation = Rng::new(self.seed, "variation", index);
+            let mut source = |recording| {
+                let (speed, layer) = self.variation(&mut variation, recording);
+                SceneSource { recording, gain_db: gain(&mut rng), speed, layer }
+            };
             return Ok(Scene {
                 index,
                 seed: self.seed,
@@ -116,7 +142,7 @@ impl SceneSampler {
                 finish,
                 room,
                 rt60_s,
-                sources: sources.into_iter().map(|r| SceneSource { recording: r, gain_db: gain(&mut rng) }).collect(),
+                sources: sources.into_iter().map(&mut source).collect(),
                 equal_level: config.level == "equal",
                 snr_db: rng.range(config.snr_db[0], config.snr_db[1]),
                 pause_s: config.pause_s,
@@ -229,6 +255,32 @@ impl SceneSampler {
         }
         chosen
     }
+
+    /// Speed and layer of a source in a training scene; as recorded in any other.
+    fn variation(&self, rng: &mut Rng, recording: usize) -> (f64, Option<Layer>) {
+        if !self.varies {
+            return (1.0, None);
+        }
+        let [slowest, fastest] = self.config.train_speed;
+        let speed = rng.range(slowest, fastest);
+        let layered = rng.uniform() < self.config.train_layered_share;
+        let groups = self.pools.iter().flatten().find(|class| class.iter().flatten().any(|&r| r == recording));
+        let others = groups.map_or(0, |groups| groups.iter().flatten().count() - 1);
+        let layer = (layered && others > 0).then(|| {
+            let groups = groups.expect("a recording of a scene is in a pool");
+            let free = |group: &&Vec<usize>| group.iter().any(|&r| r != recording);
+            let open: Vec<&Vec<usize>> = groups.iter().filter(free).collect();
+            let group = open[rng.below(open.len())];
+            let members: Vec<usize> = group.iter().copied().filter(|&r| r != recording).collect();
+            let [quietest, loudest] = LAYER_LEVEL_DB;
+            Layer {
+                recording: members[rng.below(members.len())],
+                level_db: rng.range(quietest, loudest),
+                speed: rng.range(slowest, fastest),
+            }
+        });
+        (speed, layer)
+    }
 }
 
 #[cfg(test)]
@@ -300,6 +352,29 @@ mod tests {
         let config = SceneConfig { rt60_s: [90.0, 95.0], ..SceneConfig::default() };
         let error = sampler(&config).scene(0).unwrap_err();
         assert!(error.to_string().contains("rt60_s"), "{error}");
+    }
+
+    #[test]
+    fn speeds_and_layers_vary_in_training_scenes_alone() {
+        let (config, sources) = (SceneConfig::default(), Sources::procedural(1));
+        let all = |split| {
+            let sampler = SceneSampler::new(&config, &sources, split, 5).unwrap();
+            (0..400).flat_map(|i| sampler.scene(i).unwrap().sources).collect::<Vec<_>>()
+        };
+        for split in [Split::All, Split::Dev, Split::Test] {
+            assert!(all(split).iter().all(|s| s.speed == 1.0 && s.layer.is_none()));
+        }
+        let train = all(Split::Train);
+        let class = |i: usize| &sources.recordings()[i].class_name;
+        let layered: Vec<_> = train.iter().filter_map(|s| Some((s.recording, s.layer.as_ref()?))).collect();
+        assert!(layered.iter().all(|(r, l)| l.recording != *r && class(l.recording) == class(*r)));
+        assert!(layered.iter().all(|(_, l)| sources.split_of(l.recording) == Split::Train));
+        let share = layered.len() as f64 / train.len() as f64;
+        assert!((share - 0.25).abs() < 0.06, "{share}");
+        assert!(train.iter().any(|s| s.speed < 0.9) && train.iter().any(|s| s.speed > 1.1));
+        let plain = SceneConfig { train_speed: [1.0, 1.0], train_layered_share: 0.0, ..config.clone() };
+        let sampler = SceneSampler::new(&plain, &sources, Split::Train, 5).unwrap();
+        assert!((0..100).flat_map(|i| sampler.scene(i).unwrap().sources).all(|s| s.speed == 1.0 && s.layer.is_none()));
     }
 
     #[test]

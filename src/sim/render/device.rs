@@ -1,6 +1,6 @@
 //! Scenes rendered by the kernels: responses, convolution, levels and noise without a visit to the host.
 
-use super::{LEVEL, active_steps, lay_out, noise_stream, power_of, render_with_truth};
+use super::{LEVEL, active_steps, dry, noise_stream, power_of, render_with_truth};
 use crate::device::Device;
 use crate::error::Result;
 use crate::ops::convolve::{Level, Noise, convolve, mix};
@@ -26,18 +26,18 @@ pub fn render_on(device: Device, scene: &Scene, sources: &Sources) -> Result<Ren
         return Ok(RenderedOn { audio, activity: rendered.activity });
     }
     let responses = impulse_responses_on(device, &[&scene.room])?;
-    let (mut dry, mut activity, mut levels) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut sounds, mut activity, mut levels) = (Vec::new(), Vec::new(), Vec::new());
     for (slot, source) in scene.sources.iter().enumerate() {
-        let sound = lay_out(scene, slot, &sources.audio(source.recording)?)?;
+        let sound = dry(scene, slot, sources)?;
         levels.push(Level {
             amplitude: 10f64.powf(source.gain_db / 20.0) * LEVEL,
             reference: (!scene.equal_level).then(|| power_of(&sound)),
         });
         activity.push(active_steps(&sound));
-        dry.extend(sound);
+        sounds.extend(sound);
     }
-    let dry = Tensor::from_slice(&[levels.len(), scene.frames], &dry).to(device);
+    let sounds = Tensor::from_slice(&[levels.len(), scene.frames], &sounds).to(device);
     let (key, [_, word1, word2, word3]) = noise_stream(scene).address();
     let noise = Noise { ratio: 10f64.powf(-scene.snr_db / 10.0), key, counter: [word1, word2, word3] };
-    Ok(RenderedOn { audio: mix(&convolve(&dry, &responses), &levels, &noise), activity })
+    Ok(RenderedOn { audio: mix(&convolve(&sounds, &responses), &levels, &noise), activity })
 }

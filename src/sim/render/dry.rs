@@ -1,0 +1,119 @@
+//! What a source plays during a scene: its recording at its speed, laid on the scene's time, with a layer over it.
+
+use super::power_of;
+use crate::audio::{Audio, SAMPLE_RATE, resample::resample};
+use crate::error::{Error, Result};
+use crate::rng::Rng;
+use crate::sim::scene::Scene;
+use crate::sources::Sources;
+use std::borrow::Cow;
+
+/// The dry sound of source `slot`, `scene.frames` samples. Errors: recordings that cannot be decoded or are empty.
+pub(super) fn dry(scene: &Scene, slot: usize, sources: &Sources) -> Result<Vec<f32>> {
+    let source = &scene.sources[slot];
+    let place = scene.index * 4 + slot as u64;
+    let play = |recording: usize, speed: f64, stream: &str| {
+        let audio = sources.audio(recording)?;
+        lay_out(scene, &audio, speed, Rng::new(scene.seed, stream, place))
+            .ok_or_else(|| Error::data(format!("recording {recording} of scene {} is empty", scene.index)))?
+    };
+    let mut sound = play(source.recording, source.speed, "layout")?;
+    if let Some(layer) = &source.layer {
+        let second = play(layer.recording, layer.speed, "layer layout")?;
+        let ratio = power_of(&sound) / power_of(&second).max(1e-20) * 10f64.powf(layer.level_db / 10.0);
+        let gain = ratio.sqrt() as f32;
+        sound.iter_mut().zip(&second).for_each(|(x, y)| *x += gain * y);
+    }
+    Ok(sound)
+}
+
+/// The recording on the scene's time: a longer one from a random offset, a shorter one repeated with pauses. `None` for
+/// an empty one.
+fn lay_out(scene: &Scene, recording: &[f32], speed: f64, mut rng: Rng) -> Option<Result<Vec<f32>>> {
+    // Whole hundredths keep the ratio of the two clocks simple, and with it the resampler's blocks short.
+    let rate = SAMPLE_RATE / 100 * (speed * 100.0).round() as u32;
+    let needed = (scene.frames as u64 * u64::from(rate)).div_ceil(u64::from(SAMPLE_RATE)) as usize;
+    if recording.is_empty() {
+        return None;
+    }
+    if recording.len() >= needed {
+        let from = rng.below(recording.len() - needed + 1);
+        let part = at_16_khz(&recording[from..from + needed], rate);
+        return Some(part.map(|part| part[..scene.frames].to_vec()));
+    }
+    Some(at_16_khz(recording, rate).map(|part| repeated(scene, &part, &mut rng)))
+}
+
+/// `recording` as if it had been made at `rate` Hz.
+fn at_16_khz(recording: &[f32], rate: u32) -> Result<Cow<'_, [f32]>> {
+    if rate == SAMPLE_RATE {
+        return Ok(Cow::Borrowed(recording));
+    }
+    let audio = Audio { sample_rate: rate, channels: 1, samples: recording.to_vec() };
+    Ok(Cow::Owned(resample(&audio, SAMPLE_RATE)?.samples))
+}
+
+fn repeated(scene: &Scene, part: &[f32], rng: &mut Rng) -> Vec<f32> {
+    let mut dry = vec![0.0; scene.frames];
+    let [shortest, longest] = scene.pause_s;
+    let mut pause = || (rng.range(shortest, longest) * SAMPLE_RATE as f64) as usize;
+    // The first repetition starts within a pause's length, so that onsets do not give the scene's start away.
+    let mut at = pause().min(scene.frames.saturating_sub(part.len())) / 2;
+    while at < scene.frames {
+        let n = part.len().min(scene.frames - at);
+        dry[at..at + n].copy_from_slice(&part[..n]);
+        at += n + pause().max(1);
+    }
+    dry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::config::SceneConfig;
+    use crate::sim::scene::{Layer, SceneSampler};
+    use crate::sources::Split;
+    use std::f64::consts::TAU;
+
+    fn scene(sources: &Sources) -> Scene {
+        SceneSampler::new(&SceneConfig::default(), sources, Split::All, 9).unwrap().scene(1).unwrap()
+    }
+
+    #[test]
+    fn short_recordings_are_repeated() {
+        let scene = scene(&Sources::procedural(3));
+        for speed in [1.0, 0.85, 1.15] {
+            let dry = lay_out(&scene, &[1.0; 4000], speed, Rng::new(0, "layout", 0)).unwrap().unwrap();
+            assert_eq!(dry.len(), scene.frames);
+            let gaps = dry.chunks(12_000).filter(|c| c.iter().all(|x| *x < 0.5)).count();
+            assert_eq!(gaps, 0, "no three quarters of a second without sound at speed {speed}");
+        }
+        assert!(lay_out(&scene, &[], 1.0, Rng::new(0, "layout", 0)).is_none());
+    }
+
+    #[test]
+    fn speed_moves_the_pitch_and_fills_the_scene() {
+        let scene = scene(&Sources::procedural(3));
+        let tone: Vec<f32> = (0..100_000).map(|t| (TAU * 500.0 * t as f64 / 16_000.0).sin() as f32).collect();
+        for speed in [0.85, 1.0, 1.004, 1.015, 1.15, 1.2499] {
+            let dry = lay_out(&scene, &tone, speed, Rng::new(0, "layout", 0)).unwrap().unwrap();
+            let middle = &dry[1000..scene.frames - 1000];
+            let rising = middle.windows(2).filter(|w| w[0] < 0.0 && w[1] >= 0.0).count() as f64;
+            let hz = rising / (middle.len() as f64 / 16_000.0);
+            assert!((hz - 500.0 * speed).abs() < 3.5, "{hz} Hz at speed {speed}");
+        }
+    }
+
+    #[test]
+    fn a_layer_has_its_level_and_keeps_the_first_recording() {
+        let sources = Sources::procedural(3);
+        let mut scene = scene(&sources);
+        let alone = dry(&scene, 0, &sources).unwrap();
+        let other = (scene.sources[0].recording + 1) % sources.recordings().len();
+        scene.sources[0].layer = Some(Layer { recording: other, level_db: -6.0, speed: 1.1 });
+        let both = dry(&scene, 0, &sources).unwrap();
+        let second: Vec<f32> = both.iter().zip(&alone).map(|(b, a)| b - a).collect();
+        let level_db = 10.0 * (power_of(&second) / power_of(&alone)).log10();
+        assert!((level_db + 6.0).abs() < 0.01, "{level_db}");
+    }
+}

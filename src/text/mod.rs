@@ -1,0 +1,3 @@
+//! Text around the model: multiple-choice questions and answers to them.
+
+pub mod questions;

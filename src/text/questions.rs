@@ -1,0 +1,389 @@
+//! Multiple-choice questions in the official columns, the key of a public set, and answers.
+//!
+//! One JSON object per line. Readers take files made by others: any task id, sample ids as text or number, further
+//! columns (left alone), in any order; but no row without its columns, no letter outside A to D and no id twice.
+
+use crate::error::{Error, Result};
+use crate::files::open_regular;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+/// Longest line accepted: the longest official row has fewer than 2,000 characters.
+pub const LINE_BYTES_MAX: u64 = 1 << 20;
+/// Most rows of one file.
+pub const ROWS_MAX: usize = 5_000_000;
+
+/// One of the four options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Letter {
+    /// First option.
+    A,
+    /// Second option.
+    B,
+    /// Third option.
+    C,
+    /// Fourth option.
+    D,
+}
+
+impl Letter {
+    /// All letters, in order.
+    pub const ALL: [Letter; 4] = [Letter::A, Letter::B, Letter::C, Letter::D];
+
+    /// 0 for A to 3 for D.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The letter in either case, without anything around it.
+    pub fn parse(text: &str) -> Option<Letter> {
+        let mut chars = text.trim().chars();
+        let (only, rest) = (chars.next()?, chars.next());
+        let index = "ABCD".find(only.to_ascii_uppercase())?;
+        rest.is_none().then(|| Letter::ALL[index])
+    }
+}
+
+impl std::fmt::Display for Letter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// A question with four options (field notes 0.2: the eleven official columns, in their order).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Question {
+    /// The recording, relative to the folder of the file.
+    pub file_name: String,
+    /// Unique within the file.
+    pub sample_id: String,
+    /// What is asked.
+    pub question: String,
+    /// First option.
+    pub option_a: String,
+    /// Second option.
+    pub option_b: String,
+    /// Third option.
+    pub option_c: String,
+    /// Fourth option.
+    pub option_d: String,
+    /// The right option; absent in a public test set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_letter: Option<Letter>,
+    /// The text of the right option; absent in a public test set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_text: Option<String>,
+    /// 1 perception, 2 integration, 3 reasoning.
+    pub level: u8,
+    /// Task id, for example `l2_relative_direction_between_objects`.
+    pub task: String,
+}
+
+impl Question {
+    /// The options in the order of their letters.
+    pub fn options(&self) -> [&str; 4] {
+        [&self.option_a, &self.option_b, &self.option_c, &self.option_d]
+    }
+
+    /// The same question without its answer.
+    pub fn without_answer(&self) -> Question {
+        Question { answer_letter: None, answer_text: None, ..self.clone() }
+    }
+}
+
+/// The right answer to one question of a public set: a line of `key.jsonl`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeyRow {
+    /// Which question.
+    pub sample_id: String,
+    /// The right option.
+    pub answer_letter: Letter,
+}
+
+/// What a model said to one question: a line of an answer file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Which question.
+    pub sample_id: String,
+    /// What it said: a letter alone, or text in which an answer has to be found.
+    pub said: Said,
+}
+
+/// A letter, or text that was not reduced to one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// `answer_letter`.
+    Letter(Letter),
+    /// `text`.
+    Text(String),
+}
+
+/// A text or a number, as text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Id {
+    Text(String),
+    Number(i64),
+}
+
+impl Id {
+    fn into_text(self) -> String {
+        match self {
+            Id::Text(text) => text,
+            Id::Number(number) => number.to_string(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct RawQuestion {
+    file_name: String,
+    sample_id: Id,
+    question: String,
+    option_a: String,
+    option_b: String,
+    option_c: String,
+    option_d: String,
+    #[serde(default)]
+    answer_letter: Option<String>,
+    #[serde(default)]
+    answer_text: Option<String>,
+    level: Id,
+    task: String,
+}
+
+#[derive(Deserialize)]
+struct RawAnswer {
+    sample_id: Id,
+    #[serde(default)]
+    answer_letter: Option<String>,
+    #[serde(default)]
+    text: Option<String>,
+}
+
+/// Reads questions. A key given apart is laid over them with [`apply_key`].
+///
+/// # Errors
+/// `Missing` without the file; `Data` naming file, line and field.
+pub fn read_questions(path: &Path) -> Result<Vec<Question>> {
+    let mut questions = Vec::new();
+    read_lines(path, |raw: RawQuestion| {
+        let question = question(raw)?;
+        let id = question.sample_id.clone();
+        questions.push(question);
+        Ok(id)
+    })?;
+    if questions.is_empty() {
+        return Err(Error::data(format!("{}: no question in it", path.display())));
+    }
+    Ok(questions)
+}
+
+fn question(raw: RawQuestion) -> Result<Question, String> {
+    let level = raw.level.into_text();
+    let level = match level.trim().trim_start_matches(['L', 'l']) {
+        "1" => 1,
+        "2" => 2,
+        "3" => 3,
+        _ => return Err(format!("level is {level:?}, 1, 2 or 3 is expected")),
+    };
+    let answer_letter = match raw.answer_letter.as_deref().map(str::trim) {
+        None | Some("") => None,
+        Some(text) => Some(letter("answer_letter", text)?),
+    };
+    let question = Question {
+        file_name: raw.file_name,
+        sample_id: raw.sample_id.into_text(),
+        question: raw.question,
+        option_a: raw.option_a,
+        option_b: raw.option_b,
+        option_c: raw.option_c,
+        option_d: raw.option_d,
+        answer_letter,
+        answer_text: raw.answer_text.filter(|t| !t.is_empty()),
+        level,
+        task: raw.task,
+    };
+    if let (Some(letter), Some(text)) = (question.answer_letter, &question.answer_text) {
+        let option = question.options()[letter.index()];
+        if option != text {
+            return Err(format!("answer_text {text:?} is not option {letter}, which is {option:?}"));
+        }
+    }
+    Ok(question)
+}
+
+fn letter(field: &str, text: &str) -> Result<Letter, String> {
+    Letter::parse(text).ok_or_else(|| format!("{field} is {text:?}, A, B, C or D is expected"))
+}
+
+/// Reads the key of a public set.
+///
+/// # Errors
+/// As [`read_questions`].
+pub fn read_key(path: &Path) -> Result<Vec<KeyRow>> {
+    let mut rows = Vec::new();
+    read_lines(path, |raw: RawAnswer| {
+        let answer_letter = letter("answer_letter", raw.answer_letter.as_deref().unwrap_or(""))?;
+        let sample_id = raw.sample_id.into_text();
+        rows.push(KeyRow { sample_id: sample_id.clone(), answer_letter });
+        Ok(sample_id)
+    })?;
+    Ok(rows)
+}
+
+/// Reads answers: `answer_letter`, or `text` (an `answer_letter` that is none counts as text).
+///
+/// # Errors
+/// As [`read_questions`]; a row with neither field is `Data`.
+pub fn read_answers(path: &Path) -> Result<Vec<Answer>> {
+    let mut answers = Vec::new();
+    read_lines(path, |raw: RawAnswer| {
+        let said = match (raw.answer_letter, raw.text) {
+            (Some(text), None) => Letter::parse(&text).map_or(Said::Text(text), Said::Letter),
+            (None, Some(text)) => Said::Text(text),
+            (Some(_), Some(_)) => return Err("both answer_letter and text are given; give one".into()),
+            (None, None) => return Err("neither answer_letter nor text is given".into()),
+        };
+        let sample_id = raw.sample_id.into_text();
+        answers.push(Answer { sample_id: sample_id.clone(), said });
+        Ok(sample_id)
+    })?;
+    Ok(answers)
+}
+
+/// Lays a key over questions. `questions_path` and `key_path` are for messages.
+///
+/// # Errors
+/// `Data` when a question is left without an answer, contradicts the key, or the key knows no such question.
+pub fn apply_key(questions: &mut [Question], questions_path: &Path, key: &[KeyRow], key_path: &Path) -> Result<()> {
+    let mut letters: HashMap<&str, Letter> = key.iter().map(|k| (k.sample_id.as_str(), k.answer_letter)).collect();
+    for question in questions.iter_mut() {
+        let id = &question.sample_id;
+        let Some(letter) = letters.remove(id.as_str()) else {
+            return Err(Error::data(format!("{}: no answer to sample_id {id:?}", key_path.display())));
+        };
+        if question.answer_letter.is_some_and(|own| own != letter) {
+            let (file, key) = (questions_path.display(), key_path.display());
+            return Err(Error::data(format!("{key}: sample_id {id:?} is {letter}, {file} says otherwise")));
+        }
+        question.answer_letter = Some(letter);
+        question.answer_text = Some(question.options()[letter.index()].to_string());
+    }
+    match letters.keys().min() {
+        None => Ok(()),
+        Some(id) => {
+            Err(Error::data(format!("{}: sample_id {id:?} is not in {}", key_path.display(), questions_path.display())))
+        }
+    }
+}
+
+/// Each non-empty line as a `T`, given to `take`, which returns the row's id.
+fn read_lines<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    mut take: impl FnMut(T) -> Result<String, String>,
+) -> Result<()> {
+    let mut reader = BufReader::with_capacity(1 << 18, open_regular(path)?);
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut line = Vec::new();
+    for number in 1.. {
+        let bad = |what: String| Error::data(format!("{}:{number}: {what}", path.display()));
+        line.clear();
+        let read = (&mut reader).take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut line);
+        if read.map_err(|e| Error::io("read", path, &e))? == 0 {
+            break;
+        }
+        if line.len() as u64 > LINE_BYTES_MAX {
+            return Err(bad(format!("longer than {LINE_BYTES_MAX} bytes")));
+        }
+        if seen.len() >= ROWS_MAX {
+            return Err(bad(format!("more than {ROWS_MAX} rows")));
+        }
+        if number == 1 && line.starts_with(b"\xef\xbb\xbf") {
+            line.drain(..3);
+        }
+        let text = std::str::from_utf8(&line).map_err(|_| bad("not UTF-8".into()))?;
+        if text.trim().is_empty() {
+            continue;
+        }
+        let row = serde_json::from_str(text).map_err(|e| bad(format!("{e}")))?;
+        let id = take(row).map_err(bad)?;
+        if let Some(first) = seen.insert(id.clone(), number) {
+            return Err(bad(format!("sample_id {id:?} stands in line {first} already")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROW: &str = r#"{"file_name":"audio/a.wav","sample_id":7,"question":"How many?","option_a":"1","option_b":"2","option_c":"3","option_d":"4","answer_letter":"b","answer_text":"2","level":"L1","task":"l1_count_objects","more":[1]}"#;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn rows_of_others_are_read_and_ours_come_back_unchanged() {
+        let read = read_questions(file(&format!("\u{feff}{ROW}\r\n\n")).path()).unwrap();
+        assert_eq!(read.len(), 1);
+        let q = &read[0];
+        assert_eq!((q.sample_id.as_str(), q.level, q.answer_letter), ("7", 1, Some(Letter::B)));
+        let ours = serde_json::to_string(q).unwrap();
+        assert_eq!(&read_questions(file(&ours).path()).unwrap(), &read);
+        let columns =
+            "file_name sample_id question option_a option_b option_c option_d answer_letter answer_text level task";
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&ours).unwrap();
+        assert_eq!(object.keys().map(String::as_str).collect::<Vec<_>>().join(" "), columns);
+        let public = serde_json::to_string(&q.without_answer()).unwrap();
+        assert!(!public.contains("answer"), "{public}");
+    }
+
+    #[test]
+    fn bad_rows_are_refused_with_file_line_and_field() {
+        let other = ROW.replace("\"sample_id\":7", "\"sample_id\":\"8\"");
+        let bad = [
+            (format!("{ROW}\n{ROW}"), "line 1 already"),
+            (ROW.replace("\"b\"", "\"E\""), "answer_letter"),
+            (ROW.replace("\"L1\"", "4"), "level"),
+            (ROW.replace("\"answer_text\":\"2\"", "\"answer_text\":\"3\""), "answer_text"),
+            (ROW.replace("\"option_d\":\"4\",", ""), "option_d"),
+            (format!("{ROW}\n{}", &other[..90]), ":2:"),
+            (format!("{ROW}\n\"{}\"", "x".repeat(LINE_BYTES_MAX as usize)), "longer than"),
+            (String::new(), "no question"),
+        ];
+        for (text, expected) in bad {
+            let file = file(&text);
+            let error = read_questions(file.path()).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.contains(file.path().to_str().unwrap()), "{error}");
+        }
+    }
+
+    #[test]
+    fn answers_and_keys() {
+        let text = "{\"sample_id\":1,\"answer_letter\":\"c\"}\n{\"sample_id\":\"2\",\"text\":\"It is B.\"}\n\
+                    {\"sample_id\":3,\"answer_letter\":\"none\"}\n";
+        let answers = read_answers(file(text).path()).unwrap();
+        assert_eq!(answers[0].said, Said::Letter(Letter::C));
+        assert_eq!(answers[1].said, Said::Text("It is B.".into()));
+        assert_eq!(answers[2].said, Said::Text("none".into()));
+        assert!(read_answers(file("{\"sample_id\":1}").path()).unwrap_err().to_string().contains("neither"));
+        let key = read_key(file("{\"sample_id\":7,\"answer_letter\":\"D\"}").path()).unwrap();
+        let path = Path::new("x");
+        let public = ROW.replace("\"answer_letter\":\"b\",\"answer_text\":\"2\",", "");
+        let mut questions = read_questions(file(&public).path()).unwrap();
+        apply_key(&mut questions, path, &key, path).unwrap();
+        assert_eq!(questions[0].answer_text.as_deref(), Some("4"));
+        assert!(apply_key(&mut questions, path, &[], path).is_err());
+        let wrong = [KeyRow { sample_id: "7".into(), answer_letter: Letter::A }];
+        assert!(apply_key(&mut questions, path, &wrong, path).is_err());
+        let foreign = [key[0].clone(), KeyRow { sample_id: "9".into(), answer_letter: Letter::A }];
+        assert!(apply_key(&mut questions, path, &foreign, path).unwrap_err().to_string().contains("\"9\""));
+    }
+}
