@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 pub mod audio;
+pub mod benchmark;
 pub mod check;
 pub mod checkpoint;
 pub mod config;

@@ -27,6 +27,7 @@ const ORDER: &[&str] = &[
     "optim",
     "checkpoint",
     "train",
+    "benchmark",
     "eval",
     "quickstart",
     "verify",

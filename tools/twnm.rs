@@ -13,6 +13,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Benchmark(commands::benchmark::Args),
     Doctor(commands::doctor::Args),
     /// Where the sounds of a recording are: a table, JSON or a picture
     Listen(commands::listen::Args),
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     commands::start_logging();
     commands::exit_with(|| match cli.command {
+        Command::Benchmark(args) => commands::benchmark::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Listen(args) => commands::listen::run(args),
         Command::Quickstart(args) => commands::quickstart::run(args),

@@ -44,6 +44,16 @@ impl Audio {
         Audio { sample_rate, channels, samples: vec![0.0; channels * frames] }
     }
 
+    /// The same audio, scaled down to a peak of 0.9 when it is higher: what formats without a scale can hold.
+    pub fn limited(&self) -> Audio {
+        let mut audio = self.clone();
+        let peak = audio.samples.iter().fold(0f32, |p, v| p.max(v.abs()));
+        if peak > 0.9 {
+            audio.samples.iter_mut().for_each(|v| *v *= 0.9 / peak);
+        }
+        audio
+    }
+
     /// Samples per channel.
     pub fn frames(&self) -> usize {
         self.samples.len() / self.channels.max(1)

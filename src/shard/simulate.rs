@@ -109,7 +109,7 @@ impl Simulation<'_> {
         let scene = sampler.scene(index)?;
         let rendered = render_with_truth(&scene, self.sources).context_with(|| format!("scene {index}"))?;
         if self.wav {
-            wav::write(&self.wav_path(index), &rendered.limited(), wav::Format::Pcm16)?;
+            wav::write(&self.wav_path(index), &rendered.audio.limited(), wav::Format::Pcm16)?;
         }
         Sample::new(&rendered.audio.samples, labels(&scene, self.sources, &rendered.activity), &rendered.truth)
     }

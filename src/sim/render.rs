@@ -24,24 +24,12 @@ const ACTIVE_DB: f64 = 40.0;
 
 /// A scene with everything that is known about it.
 pub struct Rendered {
-    /// [4, frames] at 16 kHz, AmbiX. The peak may exceed 1: formats without a scale need [`Rendered::limited`].
+    /// [4, frames] at 16 kHz, AmbiX. The peak may exceed 1: formats without a scale need [`Audio::limited`].
     pub audio: Audio,
     /// Ground truth.
     pub truth: Rtsd,
     /// Per source, 1 for each tenth of a second in which it sounds.
     pub activity: Vec<Vec<u8>>,
-}
-
-impl Rendered {
-    /// The audio, scaled down to a peak of 0.9 when it is higher.
-    pub fn limited(&self) -> Audio {
-        let mut audio = self.audio.clone();
-        let peak = audio.samples.iter().fold(0f32, |p, v| p.max(v.abs()));
-        if peak > 0.9 {
-            audio.samples.iter_mut().for_each(|v| *v *= 0.9 / peak);
-        }
-        audio
-    }
 }
 
 /// The audio of a scene, [4, frames] at 16 kHz, AmbiX. Errors: recordings that cannot be decoded.
@@ -68,7 +56,7 @@ pub fn render_with_truth(scene: &Scene, sources: &Sources) -> Result<Rendered> {
     let heard: Vec<f64> = powers.iter().zip(&gains).map(|(p, g)| p * g * g).collect();
     add_noise(scene, heard.iter().sum(), &mut samples);
     let activity: Vec<Vec<u8>> = sounds.iter().map(|sound| active_steps(sound)).collect();
-    let truth = truth(scene, sources, &rir, &heard, &activity);
+    let truth = truth(scene, sources, &rir, &heard, &activity)?;
     Ok(Rendered { audio: Audio { sample_rate: SAMPLE_RATE, channels: 4, samples }, truth, activity })
 }
 
@@ -138,7 +126,7 @@ pub fn direct_to_reverberant_db(w: &[f32], direct_sample: f64, sample_rate: u32)
     10.0 * (direct.max(1e-30) / rest.max(1e-30)).log10()
 }
 
-fn truth(scene: &Scene, sources: &Sources, rir: &Rir, heard: &[f64], activity: &[Vec<u8>]) -> Rtsd {
+fn truth(scene: &Scene, sources: &Sources, rir: &Rir, heard: &[f64], activity: &[Vec<u8>]) -> Result<Rtsd> {
     let seconds = scene.frames as f64 / SAMPLE_RATE as f64;
     let total: f64 = heard.iter().sum();
     let describe = |(slot, source): (usize, &SceneSource)| {
@@ -174,13 +162,17 @@ fn truth(scene: &Scene, sources: &Sources, rir: &Rir, heard: &[f64], activity: &
         Extent::DurationS(t) => t,
         Extent::MaxOrder(_) => rir.samples(0) as f64 / rir.sample_rate as f64,
     };
-    Rtsd {
+    let used =
+        scene.sources.iter().flat_map(|s| std::iter::once(s.recording).chain(s.layer.as_ref().map(|l| l.recording)));
+    let known = |i: usize| Ok((sources.recordings()[i].id.clone(), sources.audio_hash(i)?));
+    Ok(Rtsd {
         id: format!("scene-{:08}", scene.index),
         index: scene.index,
         seed: scene.seed,
         seconds,
         sample_rate: SAMPLE_RATE,
         sources: scene.sources.iter().enumerate().map(describe).collect(),
+        recordings: used.map(known).collect::<Result<_>>()?,
         room: RtsdRoom {
             size: scene.size.into(),
             finish: scene.finish.into(),
@@ -194,7 +186,7 @@ fn truth(scene: &Scene, sources: &Sources, rir: &Rir, heard: &[f64], activity: &
         },
         receiver_m: scene.room.receiver_m,
         snr_db: scene.snr_db,
-    }
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use crate::sources::Domain;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Everything that is known about one scene.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,10 @@ pub struct Rtsd {
     pub sample_rate: u32,
     /// The sources, in no particular order.
     pub sources: Vec<RtsdSource>,
+    /// The recordings heard in the scene, by id: BLAKE3 (hexadecimal) of their samples, so that the same sound is known
+    /// again under any name.
+    #[serde(default)]
+    pub recordings: BTreeMap<String, String>,
     /// The room.
     pub room: RtsdRoom,
     /// Position of the receiver in the room; it looks along +x.

@@ -143,6 +143,7 @@ pub struct Sources {
     splits: Vec<Split>,
     origin: Origin,
     cache: Vec<OnceLock<Arc<[f32]>>>,
+    hashes: Vec<OnceLock<String>>,
     cached_bytes: AtomicU64,
 }
 
@@ -170,7 +171,8 @@ impl Sources {
     fn new(classes: Vec<String>, recordings: Vec<Recording>, origin: Origin) -> Sources {
         let splits = splits::by_rule(&recordings);
         let cache = recordings.iter().map(|_| OnceLock::new()).collect();
-        Sources { classes, recordings, splits, origin, cache, cached_bytes: AtomicU64::new(0) }
+        let hashes = recordings.iter().map(|_| OnceLock::new()).collect();
+        Sources { classes, recordings, splits, origin, cache, hashes, cached_bytes: AtomicU64::new(0) }
     }
 
     /// Names of the classes; [`Recording::class`] is an index into this list.
@@ -225,6 +227,17 @@ impl Sources {
         }
         self.cached_bytes.fetch_sub(bytes, Ordering::Relaxed);
         Ok(audio)
+    }
+
+    /// BLAKE3 (hexadecimal) of the samples that [`Sources::audio`] gives for recording `i`.
+    /// Errors: as [`Sources::audio`].
+    #[track_caller]
+    pub fn audio_hash(&self, i: usize) -> Result<String> {
+        if let Some(hash) = self.hashes[i].get() {
+            return Ok(hash.clone());
+        }
+        let hash = blake3::hash(bytemuck::cast_slice(&self.audio(i)?)).to_hex().to_string();
+        Ok(self.hashes[i].get_or_init(|| hash).clone())
     }
 
     /// Decodes all recordings of `split` in parallel, so that later use is free and a bad file is found now:

@@ -4,6 +4,7 @@ pub mod bench_encoder;
 pub mod bench_kernels;
 pub mod bench_rir;
 pub mod bench_scenes;
+pub mod benchmark;
 pub mod doctor;
 pub mod listen;
 mod op_checks;

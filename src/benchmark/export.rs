@@ -1,0 +1,186 @@
+//! A set of questions on disk, in the official columns, with its recordings.
+//!
+//! ```text
+//! DIR/metadata.jsonl          questions with answers          DIR/audio/<scene>.wav   AmbiX, 16 bit
+//! DIR/public/metadata.jsonl   the same without (benchmark)    DIR/key.jsonl           the answers alone (benchmark)
+//! DIR/derivations.jsonl       why each key is right           DIR/benchmark.json      what it was made from
+//! ```
+
+use super::draft::Pool;
+use super::facts::Facts;
+use super::generate::{Generated, Row, Settings};
+use super::leaks::Contents;
+use super::training::{Kind, training_row};
+use crate::audio::{Audio, wav};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::files;
+use crate::shard::ShardSet;
+use crate::text::questions::KeyRow;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
+
+/// Name of the file that says what a set of questions was made from.
+pub const MANIFEST_FILE: &str = "benchmark.json";
+
+/// The scenes of a set that may be asked about.
+#[derive(Debug)]
+pub struct Scenes {
+    /// Facts.
+    pub pool: Pool,
+    /// Index into the set, for each scene of the pool.
+    pub index: Vec<usize>,
+    /// How many scenes cannot be asked about.
+    pub skipped: usize,
+}
+
+/// Reads the truth of a set. Errors: `Data` naming the scene whose line is none.
+pub fn read_scenes(set: &ShardSet) -> Result<Scenes> {
+    let facts = (0..set.len()).into_par_iter().map(|i| Ok(Facts::new(set.rtsd(i)?))).collect::<Result<Vec<_>>>()?;
+    let skipped = facts.iter().filter(|f| f.is_none()).count();
+    let (index, scenes) = facts.into_iter().enumerate().filter_map(|(i, f)| Some((i, f?))).unzip();
+    Ok(Scenes { pool: Pool::new(scenes), index, skipped })
+}
+
+/// `benchmark.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// `twnm-questions`.
+    pub format: String,
+    /// 1.
+    pub version: u32,
+    /// Version of the program.
+    pub program: String,
+    /// `benchmark`, or which training data.
+    pub kind: Kind,
+    /// Rows in `metadata.jsonl`.
+    pub questions: usize,
+    /// Seed of the questions.
+    pub seed: u64,
+    /// `around` for [0, 360), `signed` for (-180, 180].
+    pub azimuth: String,
+    /// Fingerprint of the shards.
+    pub scenes_blake3: String,
+    /// Split of the recordings in the scenes.
+    pub split: String,
+    /// Scenes that could not be asked about.
+    pub scenes_skipped: usize,
+    /// Questions per task.
+    pub tasks: BTreeMap<String, usize>,
+    /// Questions planned per task, where that is not what was made.
+    pub planned: BTreeMap<String, usize>,
+    /// What is heard in the set, for the check for leaks.
+    pub contents: Contents,
+}
+
+/// What to write.
+pub struct Export<'a> {
+    /// Folder.
+    pub out: &'a Path,
+    /// The scenes' audio.
+    pub set: &'a ShardSet,
+    /// The scenes' facts.
+    pub scenes: &'a Scenes,
+    /// How questions were made.
+    pub settings: Settings,
+    /// What for.
+    pub kind: Kind,
+    /// Whether recordings are written.
+    pub audio: bool,
+}
+
+impl Export<'_> {
+    /// What is heard in the scenes that `rows` ask about. Errors: `Data` for scenes without hashes of their recordings.
+    pub fn contents(&self, rows: &[Row]) -> Result<Contents> {
+        let used: BTreeSet<usize> = rows.iter().map(|r| r.scene).collect();
+        let mut contents = Contents::default();
+        for scene in used {
+            contents.add(&self.scenes.pool.scenes[scene].rtsd, self.set.audio(self.scenes.index[scene]))?;
+        }
+        Ok(contents)
+    }
+
+    /// Writes everything; `benchmark.json` comes last, so that a folder with it is complete. Errors: `Io`, `Stopped`.
+    pub fn write(&self, made: &Generated, contents: &Contents) -> Result<Manifest> {
+        let used: BTreeSet<usize> = made.rows.iter().map(|r| r.scene).collect();
+        let manifest_path = self.out.join(MANIFEST_FILE);
+        match std::fs::remove_file(&manifest_path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &manifest_path, &e)),
+            _ => {}
+        }
+        if self.audio && self.kind != Kind::Text {
+            used.into_par_iter().try_for_each(|scene| self.recording(scene))?;
+        }
+        let rows = &made.rows;
+        let full = self.out.join("metadata.jsonl");
+        match self.kind {
+            Kind::Benchmark => {
+                lines(&full, rows.iter().map(|r| &r.question))?;
+                let public = self.out.join("public").join("metadata.jsonl");
+                lines(&public, rows.iter().map(|r| r.question.without_answer()))?;
+                let key = |r: &Row| KeyRow {
+                    sample_id: r.question.sample_id.clone(),
+                    answer_letter: r.question.answer_letter.expect("a generated question has its answer"),
+                };
+                lines(&self.out.join("key.jsonl"), rows.iter().map(key))?;
+            }
+            kind => {
+                let row = |r: &Row| training_row(kind, r, &self.scenes.pool.scenes[r.scene]);
+                lines(&full, rows.iter().map(row))?;
+            }
+        }
+        lines(&self.out.join("derivations.jsonl"), rows.iter().map(|r| &r.derivation))?;
+        let manifest = self.manifest(made, contents);
+        let text = serde_json::to_string_pretty(&manifest).expect("plain data") + "\n";
+        files::write_bytes_atomic(&manifest_path, text.as_bytes())?;
+        Ok(manifest)
+    }
+
+    fn manifest(&self, made: &Generated, contents: &Contents) -> Manifest {
+        let mut tasks = BTreeMap::new();
+        for row in &made.rows {
+            *tasks.entry(row.question.task.clone()).or_insert(0) += 1;
+        }
+        let split = self.set.manifests().iter().map(|m| m.spec.split.as_str()).collect::<BTreeSet<_>>();
+        Manifest {
+            format: "twnm-questions".into(),
+            version: 1,
+            program: env!("CARGO_PKG_VERSION").into(),
+            kind: self.kind,
+            questions: made.rows.len(),
+            seed: self.settings.seed,
+            azimuth: if self.settings.signed_azimuth { "signed" } else { "around" }.into(),
+            scenes_blake3: self.set.fingerprint(),
+            split: split.into_iter().collect::<Vec<_>>().join(","),
+            scenes_skipped: self.scenes.skipped,
+            tasks,
+            planned: made.filled.iter().map(|(task, planned, _)| (task.id(), *planned)).collect(),
+            contents: contents.clone(),
+        }
+    }
+
+    fn recording(&self, scene: usize) -> Result<()> {
+        if crate::signals::stop_requested() {
+            let hint = "run the same command again";
+            return Err(Error::new(ErrorKind::Stopped, "stopped by a signal").hint(hint));
+        }
+        let i = self.scenes.index[scene];
+        let frames = self.set.frames(i);
+        let mut audio = Audio::silence(crate::audio::SAMPLE_RATE, 4, frames);
+        self.set.read_f32(i, 0, &mut audio.samples);
+        let path = self.out.join("audio").join(format!("{}.wav", self.scenes.pool.scenes[scene].rtsd.id));
+        wav::write(&path, &audio.limited(), wav::Format::Pcm16)
+    }
+}
+
+fn lines<T: Serialize>(path: &Path, rows: impl Iterator<Item = T>) -> Result<()> {
+    files::write_atomic(path, |out| {
+        for row in rows {
+            serde_json::to_writer(&mut *out, &row)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    })
+}

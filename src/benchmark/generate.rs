@@ -1,0 +1,387 @@
+//! Drafts to rows: quotas, checks, balance, letters.
+
+use super::balance::{Balance, LetterDeck};
+use super::claims::Claim;
+use super::draft::{Context, Draft, Pool};
+use super::task::{Task, quotas};
+use super::{integration, perception, reasoning};
+use crate::error::{Error, Result};
+use crate::rng::Rng;
+use crate::text::questions::{Letter, Question};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Drafts among which the most balanced one is taken.
+const DRAFTS: usize = 8;
+/// Tries for one question before a task counts as without material.
+const TRIES: usize = 3000;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many questions.
+    pub questions: usize,
+    /// The same seed, scenes and settings give the same questions.
+    pub seed: u64,
+    /// Azimuths in (-180, 180] instead of [0, 360).
+    pub signed_azimuth: bool,
+    /// Only questions that can be asked without options.
+    pub open: bool,
+}
+
+/// Why the key of a question is right: a line of `derivations.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Derivation {
+    /// Which question.
+    pub sample_id: String,
+    /// The RTSD it is derived from.
+    pub scene: String,
+    /// Task.
+    pub task: Task,
+    /// Kind of question within the task.
+    pub kind: String,
+    /// The right option.
+    pub answer_letter: Letter,
+    /// What the options assert, in the order of their letters: exactly the right one holds.
+    pub claims: [Claim; 4],
+    /// What is heard and what follows from it.
+    pub reasoning: String,
+    /// An open question and its answer, where there is one.
+    pub open: Option<[String; 2]>,
+}
+
+/// A question and its derivation; `scene` is the index into [`Pool::scenes`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Scene.
+    pub scene: usize,
+    /// Official columns.
+    pub question: Question,
+    /// Proof.
+    pub derivation: Derivation,
+}
+
+/// All questions, and where they differ from the plan.
+#[derive(Debug)]
+pub struct Generated {
+    /// The rows, in random order.
+    pub rows: Vec<Row>,
+    /// Task, planned and made, where the two differ.
+    pub filled: Vec<(Task, usize, usize)>,
+}
+
+/// A draft of `task` about the context's scene, or `None` when the scene has nothing to offer or this try fails.
+pub fn draft(task: Task, context: &Context, rng: &mut Rng) -> Option<Draft> {
+    let make = match task {
+        Task::CountObjects => perception::count_objects,
+        Task::IdentifyEventClass => perception::identify_event_class,
+        Task::IdentifySpeechTranscript => perception::identify_speech_transcript,
+        Task::LocalizeAzimuth => perception::localize_azimuth,
+        Task::LocalizeElevation => perception::localize_elevation,
+        Task::EstimateDistance => perception::estimate_distance,
+        Task::EnvironmentAcoustics => perception::environment_acoustics,
+        Task::BindIdentityLocationDistance => integration::bind_identity,
+        Task::QueryLocation => integration::query_location,
+        Task::QueryIdentity => integration::query_identity,
+        Task::CompareDistances => integration::compare_distances,
+        Task::RelativeDirection => integration::relative_direction,
+        Task::SceneAbduction => reasoning::scene_abduction,
+        Task::CausalIntent => reasoning::causal_intent,
+        Task::RotateObserver => reasoning::rotate_observer,
+        Task::SourceRemoval => reasoning::source_removal,
+        Task::MultiHopQuery => reasoning::multi_hop_query,
+        Task::PhysicalConsistency => reasoning::physical_consistency,
+    };
+    make(context, rng).filter(|d| d.holds(context.facts))
+}
+
+/// Makes the questions.
+///
+/// # Errors
+/// `Data` when no task of a level has material: a level cannot be filled from itself.
+pub fn generate(pool: &Pool, settings: Settings) -> Result<Generated> {
+    if pool.scenes.is_empty() {
+        return Err(Error::data("none of the scenes can be asked about").hint(
+            "questions need one to three sources per scene, all audible and none layered: simulate without \
+             train_layered_share, or with another split",
+        ));
+    }
+    let plan = quotas(settings.questions);
+    let mut makers: Vec<Maker> = plan.par_iter().map(|&(task, n)| Maker::new(pool, settings, task).make(n)).collect();
+    for level in 1..=3 {
+        fill_level(&mut makers, &plan, level)?;
+    }
+    let filled = makers.iter().zip(&plan).filter(|(m, (_, planned))| m.rows.len() != *planned);
+    let filled = filled.map(|(m, &(task, planned))| (task, planned, m.rows.len())).collect();
+    let mut rows: Vec<Row> = makers.into_iter().flat_map(|m| m.rows).collect();
+    Rng::new(settings.seed, "benchmark order", 0).shuffle(&mut rows);
+    let width = sample_id_width(rows.len());
+    for (i, row) in rows.iter_mut().enumerate() {
+        row.question.sample_id = sample_id(i, width);
+        row.derivation.sample_id = row.question.sample_id.clone();
+    }
+    Ok(Generated { rows, filled })
+}
+
+/// What is missing in a level is made by its tasks that have material, in turns.
+fn fill_level(makers: &mut [Maker], plan: &[(Task, usize)], level: u8) -> Result<()> {
+    let of_level: Vec<usize> = (0..plan.len()).filter(|&i| plan[i].0.level() == level).collect();
+    let mut missing: usize = of_level.iter().map(|&i| plan[i].1 - makers[i].rows.len()).sum();
+    while missing > 0 {
+        let mut made = 0;
+        for &i in of_level.iter().filter(|&&i| !makers[i].exhausted).collect::<Vec<_>>() {
+            if made < missing {
+                made += usize::from(makers[i].make_one());
+            }
+        }
+        if made == 0 {
+            let message = format!("the scenes offer {missing} questions of level {level} too few");
+            return Err(Error::data(message).hint("give more scenes, or ask for fewer --questions"));
+        }
+        missing -= made;
+    }
+    Ok(())
+}
+
+/// The questions of one task.
+struct Maker<'a> {
+    pool: &'a Pool,
+    settings: Settings,
+    task: Task,
+    rng: Rng,
+    balance: Balance,
+    letters: LetterDeck,
+    seen: BTreeSet<[u8; 16]>,
+    rows: Vec<Row>,
+    exhausted: bool,
+}
+
+impl<'a> Maker<'a> {
+    fn new(pool: &'a Pool, settings: Settings, task: Task) -> Maker<'a> {
+        let rng = Rng::new(settings.seed, "benchmark task", task as u64);
+        let (balance, letters) = Default::default();
+        Maker { pool, settings, task, rng, balance, letters, seen: BTreeSet::new(), rows: vec![], exhausted: false }
+    }
+
+    fn make(mut self, n: usize) -> Self {
+        while self.rows.len() < n && self.make_one() {}
+        self
+    }
+
+    /// One question more; `false` when the task has no material left.
+    fn make_one(&mut self) -> bool {
+        let mut best: Option<(i64, usize, Draft, [u8; 16])> = None;
+        let mut found = 0;
+        for _ in 0..TRIES {
+            let scene = self.rng.below(self.pool.scenes.len());
+            let facts = &self.pool.scenes[scene];
+            let context = Context { facts, pool: self.pool, signed: self.settings.signed_azimuth };
+            let Some(draft) = draft(self.task, &context, &mut self.rng) else { continue };
+            let mark = mark(scene, &draft);
+            if self.seen.contains(&mark) || self.settings.open && draft.open.is_none() {
+                continue;
+            }
+            let cost = self.balance.cost(&draft);
+            if best.as_ref().is_none_or(|(lowest, ..)| cost < *lowest) {
+                best = Some((cost, scene, draft, mark));
+            }
+            found += 1;
+            if found == DRAFTS {
+                break;
+            }
+        }
+        let Some((_, scene, draft, mark)) = best else {
+            self.exhausted = true;
+            return false;
+        };
+        self.seen.insert(mark);
+        self.balance.add(&draft);
+        let row = self.row(scene, draft);
+        self.rows.push(row);
+        true
+    }
+
+    fn row(&mut self, scene: usize, draft: Draft) -> Row {
+        let letter = self.letters.next(&mut self.rng);
+        let [right, rest @ ..] = draft.choices;
+        let mut choices = rest.to_vec();
+        self.rng.shuffle(&mut choices);
+        choices.insert(letter.index(), right);
+        let id = &self.pool.scenes[scene].rtsd.id;
+        let text = |i: usize| choices[i].text.clone();
+        let question = Question {
+            file_name: format!("audio/{id}.wav"),
+            sample_id: String::new(),
+            question: draft.question,
+            option_a: text(0),
+            option_b: text(1),
+            option_c: text(2),
+            option_d: text(3),
+            answer_letter: Some(letter),
+            answer_text: Some(text(letter.index())),
+            level: self.task.level(),
+            task: self.task.id(),
+        };
+        let claims: Vec<Claim> = choices.into_iter().map(|c| c.claim).collect();
+        let derivation = Derivation {
+            sample_id: String::new(),
+            scene: id.clone(),
+            task: self.task,
+            kind: draft.kind.into(),
+            answer_letter: letter,
+            claims: claims.try_into().expect("four options"),
+            reasoning: draft.reasoning,
+            open: draft.open,
+        };
+        Row { scene, question, derivation }
+    }
+}
+
+/// Tells questions that say the same about the same scene, whatever the order of their options.
+fn mark(scene: usize, draft: &Draft) -> [u8; 16] {
+    let mut texts = draft.choices.each_ref().map(|c| c.text.as_str());
+    texts.sort_unstable();
+    let mut hash = blake3::Hasher::new();
+    hash.update(&scene.to_le_bytes());
+    for text in [draft.kind].iter().chain(&texts) {
+        hash.update(text.as_bytes()).update(b"\0");
+    }
+    // The wording may differ: the same options about another sound are another question.
+    hash.update(serde_json::to_string(&draft.choices[0].claim).expect("plain data").as_bytes());
+    hash.finalize().as_bytes()[..16].try_into().expect("a hash has 32 bytes")
+}
+
+/// Three characters, as in the official set, or as many as are needed.
+fn sample_id_width(n: usize) -> usize {
+    (3..).find(|&w| 36usize.pow(w as u32) >= n).expect("36^12 exceeds every count")
+}
+
+fn sample_id(mut i: usize, width: usize) -> String {
+    let mut id = vec![b'0'; width];
+    for digit in id.iter_mut().rev() {
+        *digit = b"0123456789abcdefghijklmnopqrstuvwxyz"[i % 36];
+        i /= 36;
+    }
+    String::from_utf8(id).expect("digits and letters")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::claims::Verdict;
+    use super::super::facts::Facts;
+    use super::*;
+    use crate::audio::foa::angles_deg;
+    use crate::sim::config::SceneConfig;
+    use crate::sim::rtsd::{Rtsd, RtsdRoom, RtsdSource};
+    use crate::sim::scene::SceneSampler;
+    use crate::sources::{Domain, Sources, Split};
+    use std::collections::BTreeMap;
+
+    /// Scenes as `twnm simulate` draws them, equally loud, with a word for every speaker.
+    fn scenes(n: u64) -> Vec<Facts> {
+        let sources = Sources::procedural(1);
+        let sampler = SceneSampler::new(&SceneConfig::default(), &sources, Split::All, 5).unwrap();
+        let facts = |index| {
+            let scene = sampler.scene(index).unwrap();
+            let (room, about) = (&scene.room, |s: usize| &sources.recordings()[scene.sources[s].recording]);
+            let source = |slot: usize| {
+                let offset: [f64; 3] = std::array::from_fn(|a| room.sources_m[slot][a] - room.receiver_m[a]);
+                let (azimuth_deg, elevation_deg) = angles_deg(offset);
+                let words = ["nine", "seven", "please close the door", "good morning", "two"];
+                RtsdSource {
+                    recording: about(slot).id.clone(),
+                    class: about(slot).class_name.clone(),
+                    class_index: about(slot).class,
+                    domain: about(slot).domain,
+                    transcript: (about(slot).domain == Domain::Speech).then(|| words[index as usize % 5].to_string()),
+                    caption: None,
+                    licence: None,
+                    speed: 1.0,
+                    layered_with: None,
+                    azimuth_deg,
+                    elevation_deg,
+                    distance_m: offset.iter().map(|x| x * x).sum::<f64>().sqrt(),
+                    position_m: room.sources_m[slot],
+                    gain_db: 0.0,
+                    level_db: -10.0 * (scene.sources.len() as f64).log10(),
+                    drr_db: 0.0,
+                    active_s: vec![[0.0, 5.0]],
+                }
+            };
+            Facts::new(Rtsd {
+                id: format!("scene-{index:08}"),
+                index,
+                seed: 5,
+                seconds: 5.0,
+                sample_rate: 16_000,
+                sources: (0..scene.sources.len()).map(source).collect(),
+                recordings: BTreeMap::new(),
+                room: RtsdRoom {
+                    size: scene.size.into(),
+                    finish: scene.finish.into(),
+                    dimensions_m: room.dimensions_m,
+                    surface_m2: 1.0,
+                    absorption: 0.2,
+                    wall_absorption: [0.2; 6],
+                    rt60_s: scene.rt60_s,
+                    t20_s: None,
+                    rir_s: 1.0,
+                },
+                receiver_m: room.receiver_m,
+                snr_db: 30.0,
+            })
+        };
+        (0..n).filter_map(facts).collect()
+    }
+
+    #[test]
+    fn every_task_has_its_share_and_every_key_is_the_only_truth() {
+        let pool = Pool::new(scenes(400));
+        let settings = Settings { questions: 2000, seed: 3, signed_azimuth: false, open: false };
+        let made = generate(&pool, settings).unwrap();
+        assert!(made.filled.is_empty(), "{:?}", made.filled);
+        let again = generate(&pool, settings).unwrap();
+        assert_eq!(made.rows, again.rows);
+        let mut counts = BTreeMap::<(Task, Letter), usize>::new();
+        for row in &made.rows {
+            let facts = &pool.scenes[row.scene];
+            let verdicts = row.derivation.claims.each_ref().map(|c| c.verdict(facts));
+            let letter = row.question.answer_letter.unwrap();
+            for (l, v) in Letter::ALL.into_iter().zip(verdicts) {
+                assert_eq!(v, if l == letter { Verdict::True } else { Verdict::False }, "{row:?}");
+            }
+            assert_eq!(row.question.options()[letter.index()], row.question.answer_text.as_deref().unwrap());
+            let reasoning = row.derivation.reasoning.as_str();
+            assert!((40..=400).contains(&reasoning.chars().count()) && reasoning.contains("hear"), "{reasoning}");
+            for described in ["text", "description", "prompt", "RTSD", "metadata"] {
+                assert!(!reasoning.contains(described), "{reasoning}");
+            }
+            *counts.entry((row.derivation.task, letter)).or_default() += 1;
+        }
+        for (task, n) in quotas(2000) {
+            for letter in Letter::ALL {
+                assert!(counts[&(task, letter)].abs_diff(n / 4) <= 1, "{task:?} {letter}");
+            }
+        }
+        let ids: BTreeSet<&str> = made.rows.iter().map(|r| r.question.sample_id.as_str()).collect();
+        assert_eq!((ids.len(), ids.first().unwrap().len()), (2000, 3));
+    }
+
+    #[test]
+    fn what_a_task_lacks_its_level_gives_and_nothing_is_repeated() {
+        let mut silent = scenes(60);
+        silent.iter_mut().for_each(|f| f.rtsd.sources.iter_mut().for_each(|s| s.transcript = None));
+        let pool = Pool::new(silent);
+        let made = generate(&pool, Settings { questions: 360, seed: 3, signed_azimuth: true, open: false }).unwrap();
+        let transcripts = made.filled.iter().find(|(t, ..)| *t == Task::IdentifySpeechTranscript).unwrap();
+        assert!(transcripts.1 > 0 && transcripts.2 == 0);
+        let of_level = |l| made.rows.iter().filter(|r| r.question.level == l).count();
+        assert_eq!((1..=3).map(of_level).collect::<Vec<_>>(), [139, 100, 121]);
+        let open = Settings { questions: 100, seed: 3, signed_azimuth: false, open: true };
+        assert!(generate(&pool, open).unwrap().rows.iter().all(|r| r.derivation.open.is_some()));
+        let too_many = Settings { questions: 100_000, seed: 3, signed_azimuth: true, open: false };
+        assert!(generate(&Pool::new(scenes(2)), too_many).unwrap_err().to_string().contains("too few"));
+        assert!(generate(&Pool::new(vec![]), too_many).unwrap_err().to_string().contains("asked about"));
+    }
+}

@@ -1,0 +1,96 @@
+//! Training data from the same drafts: open questions, chains of thought, questions to choose from, and text alone.
+
+use super::facts::Facts;
+use super::generate::Row;
+use crate::text::questions::Letter;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// What a set of questions is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Scoring: questions with four options.
+    Benchmark,
+    /// Stage 2: open questions with answers in a sentence.
+    Align,
+    /// Stage 3: questions with options and a chain of thought.
+    Sft,
+    /// Stage 4: questions with options.
+    Sapo,
+    /// The pocket decoder: a scene described in text, without sound.
+    Text,
+}
+
+impl Kind {
+    /// Whether only drafts with an open question serve.
+    pub fn is_open(self) -> bool {
+        self == Kind::Align
+    }
+
+    /// Whether the scenes must come from the train split.
+    pub fn is_training(self) -> bool {
+        self != Kind::Benchmark
+    }
+}
+
+/// What a model should write to a question of stage 3: its reasoning from what is heard, then the letter.
+pub fn response(reasoning: &str, letter: Letter) -> String {
+    format!("<think>{reasoning}</think><answer>{letter}</answer>")
+}
+
+/// A line of training data. Panics for [`Kind::Benchmark`], whose rows are [`crate::text::questions::Question`]s, and for
+/// an open question that is none.
+#[track_caller]
+pub(super) fn training_row(kind: Kind, row: &Row, facts: &Facts) -> Value {
+    let (question, derivation) = (&row.question, &row.derivation);
+    let mut columns = serde_json::to_value(question).expect("plain data");
+    match kind {
+        Kind::Benchmark => panic!("a benchmark is no training data"),
+        Kind::Sapo => columns,
+        Kind::Align => {
+            let [asked, answer] = derivation.open.as_ref().expect("an open question");
+            let (file_name, id) = (&question.file_name, &question.sample_id);
+            json!({"file_name": file_name, "sample_id": id, "question": asked, "answer": answer, "level": question.level,
+                "task": question.task})
+        }
+        Kind::Sft => {
+            columns["reasoning"] = derivation.reasoning.clone().into();
+            columns["response"] = response(&derivation.reasoning, derivation.answer_letter).into();
+            columns
+        }
+        Kind::Text => {
+            columns.as_object_mut().expect("columns").remove("file_name");
+            columns["description"] = description(facts).into();
+            columns
+        }
+    }
+}
+
+/// A scene in text: everything that questions ask about.
+pub fn description(facts: &Facts) -> String {
+    let room = &facts.rtsd.room;
+    let [x, y, z] = room.dimensions_m;
+    let mut text = format!(
+        "A {} room of {x:.1} x {y:.1} x {z:.1} m with {} walls, RT60 {:.2} s. The ceiling is {:.2} m above the listener's \
+         ears, the farthest corner {:.2} m away.",
+        room.size,
+        room.finish,
+        room.rt60_s,
+        facts.ceiling_above_m(),
+        facts.farthest_corner_m()
+    );
+    for i in 0..facts.count() {
+        text += &format!(
+            " The {}: azimuth {:.2}°, elevation {:.2}°, {:.2} m.",
+            facts.labels[i],
+            facts.azimuth_deg(i, 0.0),
+            facts.elevation_deg(i),
+            facts.distance_m(i)
+        );
+        if let Some(words) = &facts.source(i).transcript {
+            text += &format!(" It says \"{words}\".");
+        }
+    }
+    text
+}
