@@ -139,6 +139,7 @@ pub(crate) mod tests {
             caption: None,
             licence: None,
             speed: 1.0,
+            followed_by: vec![],
             layered_with: None,
             azimuth_deg,
             elevation_deg,

@@ -70,6 +70,9 @@ pub struct SceneConfig {
     pub pause_s: [f64; 2],
     /// Speed at which recordings are played in scenes of the train split.
     pub train_speed: [f64; 2],
+    /// Share of the sources in scenes of the train split in which a short recording is followed by other takes of its group
+    /// (words of one speaker in a row) instead of being repeated.
+    pub train_sequence_share: f64,
     /// Share of the sources in scenes of the train split in which a second recording of the class sounds from the same
     /// place, so that music or a chorus is not taken for several sources.
     pub train_layered_share: f64,
@@ -108,6 +111,7 @@ impl Default for SceneConfig {
             snr_db: [25.0, 45.0],
             pause_s: [0.1, 0.5],
             train_speed: [0.85, 1.15],
+            train_sequence_share: 0.5,
             train_layered_share: 0.25,
         }
     }
@@ -155,6 +159,13 @@ impl Recipe for SceneConfig {
             pair("snr_db", "dB", -20.0, 200.0, "Noise below the mixture."),
             pair("pause_s", "s", 0.0, 60.0, "Pause before a short recording is repeated."),
             pair("train_speed", "", 0.5, 2.0, "Speed of recordings in training scenes; as recorded in others."),
+            Setting::number(
+                "train_sequence_share",
+                "",
+                0.0,
+                1.0,
+                "Training sources in which other takes follow a short recording instead of itself.",
+            ),
             Setting::number(
                 "train_layered_share",
                 "",

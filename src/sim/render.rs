@@ -135,7 +135,8 @@ fn truth(scene: &Scene, sources: &Sources, rir: &Rir, heard: &[f64], activity: &
         let offset: [f64; 3] = std::array::from_fn(|a| position_m[a] - scene.room.receiver_m[a]);
         let distance_m = offset.iter().map(|x| x * x).sum::<f64>().sqrt();
         let (azimuth_deg, elevation_deg) = angles_deg(offset);
-        let alone = source.layer.is_none();
+        let alone = source.layer.is_none() && source.following.is_empty();
+        let id = |i: usize| sources.recordings()[i].id.clone();
         let direct = distance_m / scene.room.speed_of_sound * rir.sample_rate as f64;
         RtsdSource {
             recording: recording.id.clone(),
@@ -146,7 +147,8 @@ fn truth(scene: &Scene, sources: &Sources, rir: &Rir, heard: &[f64], activity: &
             caption: alone.then(|| recording.caption.clone()).flatten(),
             licence: recording.licence.clone(),
             speed: source.speed,
-            layered_with: source.layer.as_ref().map(|l| sources.recordings()[l.recording].id.clone()),
+            followed_by: source.following.iter().map(|&i| id(i)).collect(),
+            layered_with: source.layer.as_ref().map(|l| id(l.recording)),
             azimuth_deg,
             elevation_deg,
             distance_m,
@@ -162,8 +164,7 @@ fn truth(scene: &Scene, sources: &Sources, rir: &Rir, heard: &[f64], activity: &
         Extent::DurationS(t) => t,
         Extent::MaxOrder(_) => rir.samples(0) as f64 / rir.sample_rate as f64,
     };
-    let used =
-        scene.sources.iter().flat_map(|s| std::iter::once(s.recording).chain(s.layer.as_ref().map(|l| l.recording)));
+    let used = scene.sources.iter().flat_map(SceneSource::recordings);
     let known = |i: usize| Ok((sources.recordings()[i].id.clone(), sources.audio_hash(i)?));
     Ok(Rtsd {
         id: format!("scene-{:08}", scene.index),

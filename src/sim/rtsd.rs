@@ -43,15 +43,18 @@ pub struct RtsdSource {
     pub class_index: Option<usize>,
     /// Environment, speech or music.
     pub domain: Domain,
-    /// What is said, when known and nothing is layered over it.
+    /// What is said, when known and nothing else sounds from there.
     pub transcript: Option<String>,
-    /// A sentence about the sound, when known and nothing is layered over it.
+    /// A sentence about the sound, when known and nothing else sounds from there.
     pub caption: Option<String>,
     /// Licence of the recording.
     pub licence: Option<String>,
     /// How fast the recording is played; other than 1 only in training scenes.
     #[serde(default = "as_recorded")]
     pub speed: f64,
+    /// Ids of the takes that follow it instead of its own repetition; only in training scenes.
+    #[serde(default)]
+    pub followed_by: Vec<String>,
     /// Id of a second recording of the class at the same place; only in training scenes.
     #[serde(default)]
     pub layered_with: Option<String>,

@@ -45,8 +45,23 @@ pub struct SceneSource {
     pub gain_db: f64,
     /// How fast the recording is played: 1.1 is a tenth faster and higher.
     pub speed: f64,
+    /// Other recordings of its group that follow in turn, where a short recording would otherwise be repeated.
+    pub following: Vec<usize>,
     /// A second recording of the class that sounds from the same place.
     pub layer: Option<Layer>,
+}
+
+impl SceneSource {
+    /// A recording as it stands.
+    pub fn new(recording: usize, gain_db: f64) -> SceneSource {
+        SceneSource { recording, gain_db, speed: 1.0, following: vec![], layer: None }
+    }
+
+    /// All recordings that sound.
+    pub fn recordings(&self) -> impl Iterator<Item = usize> + '_ {
+        let layer = self.layer.iter().map(|l| l.recording);
+        std::iter::once(self.recording).chain(self.following.iter().copied()).chain(layer)
+    }
 }
 
 /// A second recording in one source: two dogs at one spot, a duet. It teaches that many voices are not many places.
@@ -67,10 +82,12 @@ const ATTEMPTS: usize = 1000;
 
 /// Power of a second recording relative to the first.
 const LAYER_LEVEL_DB: [f64; 2] = [-9.0, 0.0];
+/// Takes that follow before they come round again: with the shortest words more than a scene.
+const FOLLOWING: usize = 11;
 
 /// How scenes are drawn, in words: changes whenever the same seed gives other scenes, so that no set is continued with
 /// scenes of another kind.
-pub const DRAWING: &str = "domain, class, group, recording; layers and speeds in training";
+pub const DRAWING: &str = "domain, class, group, recording; speeds, sequences and layers in training";
 
 /// The recordings of a class by group: one speaker, one piece, takes of one recording.
 type Class = Vec<Vec<usize>>;
@@ -131,8 +148,8 @@ impl SceneSampler {
             let gain = |rng: &mut Rng| rng.range(config.gain_db[0], config.gain_db[1]);
             let mut variation = Rng::new(self.seed, "variation", index);
             let mut source = |recording| {
-                let (speed, layer) = self.variation(&mut variation, recording);
-                SceneSource { recording, gain_db: gain(&mut rng), speed, layer }
+                let source = SceneSource::new(recording, gain(&mut rng));
+                if self.varies { self.varied(&mut variation, source) } else { source }
             };
             return Ok(Scene {
                 index,
@@ -256,30 +273,29 @@ impl SceneSampler {
         chosen
     }
 
-    /// Speed and layer of a source in a training scene; as recorded in any other.
-    fn variation(&self, rng: &mut Rng, recording: usize) -> (f64, Option<Layer>) {
-        if !self.varies {
-            return (1.0, None);
-        }
+    /// A source of a training scene: at another speed, followed by other takes, under another recording of its class.
+    fn varied(&self, rng: &mut Rng, mut source: SceneSource) -> SceneSource {
         let [slowest, fastest] = self.config.train_speed;
-        let speed = rng.range(slowest, fastest);
-        let layered = rng.uniform() < self.config.train_layered_share;
-        let groups = self.pools.iter().flatten().find(|class| class.iter().flatten().any(|&r| r == recording));
-        let others = groups.map_or(0, |groups| groups.iter().flatten().count() - 1);
-        let layer = (layered && others > 0).then(|| {
-            let groups = groups.expect("a recording of a scene is in a pool");
-            let free = |group: &&Vec<usize>| group.iter().any(|&r| r != recording);
-            let open: Vec<&Vec<usize>> = groups.iter().filter(free).collect();
-            let group = open[rng.below(open.len())];
-            let members: Vec<usize> = group.iter().copied().filter(|&r| r != recording).collect();
+        source.speed = rng.range(slowest, fastest);
+        let recording = source.recording;
+        let class = self.pools.iter().flatten().find(|class| class.iter().flatten().any(|&r| r == recording));
+        let class = class.expect("a recording of a scene is in a pool");
+        let group = class.iter().find(|group| group.contains(&recording)).expect("and in a group of its class");
+        if rng.uniform() < self.config.train_sequence_share && group.len() > 1 {
+            source.following = (0..FOLLOWING).map(|_| group[rng.below(group.len())]).collect();
+        }
+        if rng.uniform() < self.config.train_layered_share {
+            let others =
+                |group: &Vec<usize>| -> Vec<usize> { group.iter().copied().filter(|&r| r != recording).collect() };
+            let open: Vec<Vec<usize>> = class.iter().map(others).filter(|group| !group.is_empty()).collect();
             let [quietest, loudest] = LAYER_LEVEL_DB;
-            Layer {
-                recording: members[rng.below(members.len())],
-                level_db: rng.range(quietest, loudest),
-                speed: rng.range(slowest, fastest),
-            }
-        });
-        (speed, layer)
+            source.layer = (!open.is_empty()).then(|| {
+                let group = &open[rng.below(open.len())];
+                let (recording, level_db) = (group[rng.below(group.len())], rng.range(quietest, loudest));
+                Layer { recording, level_db, speed: rng.range(slowest, fastest) }
+            });
+        }
+        source
     }
 }
 
@@ -355,26 +371,36 @@ mod tests {
     }
 
     #[test]
-    fn speeds_and_layers_vary_in_training_scenes_alone() {
+    fn speeds_sequences_and_layers_vary_in_training_scenes_alone() {
         let (config, sources) = (SceneConfig::default(), Sources::procedural(1));
         let all = |split| {
             let sampler = SceneSampler::new(&config, &sources, split, 5).unwrap();
             (0..400).flat_map(|i| sampler.scene(i).unwrap().sources).collect::<Vec<_>>()
         };
         for split in [Split::All, Split::Dev, Split::Test] {
-            assert!(all(split).iter().all(|s| s.speed == 1.0 && s.layer.is_none()));
+            assert!(all(split).iter().all(|s| *s == SceneSource::new(s.recording, s.gain_db)));
         }
         let train = all(Split::Train);
         let class = |i: usize| &sources.recordings()[i].class_name;
         let layered: Vec<_> = train.iter().filter_map(|s| Some((s.recording, s.layer.as_ref()?))).collect();
         assert!(layered.iter().all(|(r, l)| l.recording != *r && class(l.recording) == class(*r)));
         assert!(layered.iter().all(|(_, l)| sources.split_of(l.recording) == Split::Train));
+        let group = |i: usize| sources.recordings()[i].group_key();
+        let sequences: Vec<_> = train.iter().filter(|s| !s.following.is_empty()).collect();
+        assert!(sequences.iter().all(|s| s.following.iter().all(|&f| group(f) == group(s.recording))));
+        assert!(sequences.len() > train.len() / 4, "{}", sequences.len());
         let share = layered.len() as f64 / train.len() as f64;
         assert!((share - 0.25).abs() < 0.06, "{share}");
         assert!(train.iter().any(|s| s.speed < 0.9) && train.iter().any(|s| s.speed > 1.1));
-        let plain = SceneConfig { train_speed: [1.0, 1.0], train_layered_share: 0.0, ..config.clone() };
+        let plain = SceneConfig {
+            train_speed: [1.0, 1.0],
+            train_layered_share: 0.0,
+            train_sequence_share: 0.0,
+            ..config.clone()
+        };
         let sampler = SceneSampler::new(&plain, &sources, Split::Train, 5).unwrap();
-        assert!((0..100).flat_map(|i| sampler.scene(i).unwrap().sources).all(|s| s.speed == 1.0 && s.layer.is_none()));
+        let mut sources = (0..100).flat_map(|i| sampler.scene(i).unwrap().sources);
+        assert!(sources.all(|s| s == SceneSource::new(s.recording, s.gain_db)));
     }
 
     #[test]

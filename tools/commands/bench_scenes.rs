@@ -99,10 +99,7 @@ fn scene(args: &Args, frames: usize, recordings: &[usize], index: u64) -> Scene 
     let mut room = Room::new([6.0, 5.0, 3.0], [0.2; 6], 16_000, Extent::DurationS(args.rt60));
     room.receiver_m = [2.7, 2.2, 1.7];
     room.sources_m = (0..3).map(|_| room.dimensions_m.map(|d| rng.range(0.5, d - 0.5))).collect();
-    let mut source = || {
-        let recording = recordings[rng.below(recordings.len())];
-        SceneSource { recording, gain_db: 0.0, speed: 1.0, layer: None }
-    };
+    let mut source = || SceneSource::new(recordings[rng.below(recordings.len())], 0.0);
     Scene {
         index,
         seed: 0,

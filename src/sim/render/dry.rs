@@ -8,18 +8,26 @@ use crate::sim::scene::Scene;
 use crate::sources::Sources;
 use std::borrow::Cow;
 
+/// Pauses between takes that follow each other.
+const SEQUENCE_PAUSE_S: [f64; 2] = [0.0, 0.2];
+
 /// The dry sound of source `slot`, `scene.frames` samples. Errors: recordings that cannot be decoded or are empty.
 pub(super) fn dry(scene: &Scene, slot: usize, sources: &Sources) -> Result<Vec<f32>> {
     let source = &scene.sources[slot];
     let place = scene.index * 4 + slot as u64;
-    let play = |recording: usize, speed: f64, stream: &str| {
+    let audio = |recording: usize| {
         let audio = sources.audio(recording)?;
-        lay_out(scene, &audio, speed, Rng::new(scene.seed, stream, place))
-            .ok_or_else(|| Error::data(format!("recording {recording} of scene {} is empty", scene.index)))?
+        match audio.is_empty() {
+            true => Err(Error::data(format!("recording {recording} of scene {} is empty", scene.index))),
+            false => Ok(audio),
+        }
     };
-    let mut sound = play(source.recording, source.speed, "layout")?;
+    let takes = std::iter::once(source.recording).chain(source.following.iter().copied());
+    let takes = takes.map(audio).collect::<Result<Vec<_>>>()?;
+    let mut sound = lay_out(scene, &takes, source.speed, Rng::new(scene.seed, "layout", place))?;
     if let Some(layer) = &source.layer {
-        let second = play(layer.recording, layer.speed, "layer layout")?;
+        let second = [audio(layer.recording)?];
+        let second = lay_out(scene, &second, layer.speed, Rng::new(scene.seed, "layer layout", place))?;
         let ratio = power_of(&sound) / power_of(&second).max(1e-20) * 10f64.powf(layer.level_db / 10.0);
         let gain = ratio.sqrt() as f32;
         sound.iter_mut().zip(&second).for_each(|(x, y)| *x += gain * y);
@@ -27,21 +35,19 @@ pub(super) fn dry(scene: &Scene, slot: usize, sources: &Sources) -> Result<Vec<f
     Ok(sound)
 }
 
-/// The recording on the scene's time: a longer one from a random offset, a shorter one repeated with pauses. `None` for
-/// an empty one.
-fn lay_out(scene: &Scene, recording: &[f32], speed: f64, mut rng: Rng) -> Option<Result<Vec<f32>>> {
+/// The takes on the scene's time: of a first one that is longer than the scene a part from a random offset; else the takes
+/// one after the other, again and again, with pauses.
+fn lay_out<T: AsRef<[f32]>>(scene: &Scene, takes: &[T], speed: f64, mut rng: Rng) -> Result<Vec<f32>> {
     // Whole hundredths keep the ratio of the two clocks simple, and with it the resampler's blocks short.
     let rate = SAMPLE_RATE / 100 * (speed * 100.0).round() as u32;
     let needed = (scene.frames as u64 * u64::from(rate)).div_ceil(u64::from(SAMPLE_RATE)) as usize;
-    if recording.is_empty() {
-        return None;
+    let first = takes[0].as_ref();
+    if first.len() >= needed {
+        let from = rng.below(first.len() - needed + 1);
+        return Ok(at_16_khz(&first[from..from + needed], rate)?[..scene.frames].to_vec());
     }
-    if recording.len() >= needed {
-        let from = rng.below(recording.len() - needed + 1);
-        let part = at_16_khz(&recording[from..from + needed], rate);
-        return Some(part.map(|part| part[..scene.frames].to_vec()));
-    }
-    Some(at_16_khz(recording, rate).map(|part| repeated(scene, &part, &mut rng)))
+    let takes = takes.iter().map(|take| at_16_khz(take.as_ref(), rate)).collect::<Result<Vec<_>>>()?;
+    Ok(in_turn(scene, &takes, &mut rng))
 }
 
 /// `recording` as if it had been made at `rate` Hz.
@@ -53,15 +59,19 @@ fn at_16_khz(recording: &[f32], rate: u32) -> Result<Cow<'_, [f32]>> {
     Ok(Cow::Owned(resample(&audio, SAMPLE_RATE)?.samples))
 }
 
-fn repeated(scene: &Scene, part: &[f32], rng: &mut Rng) -> Vec<f32> {
+fn in_turn(scene: &Scene, takes: &[Cow<[f32]>], rng: &mut Rng) -> Vec<f32> {
     let mut dry = vec![0.0; scene.frames];
-    let [shortest, longest] = scene.pause_s;
+    // Takes that follow each other run on as in connected speech.
+    let [shortest, longest] = if takes.len() > 1 { SEQUENCE_PAUSE_S } else { scene.pause_s };
     let mut pause = || (rng.range(shortest, longest) * SAMPLE_RATE as f64) as usize;
     // The first repetition starts within a pause's length, so that onsets do not give the scene's start away.
-    let mut at = pause().min(scene.frames.saturating_sub(part.len())) / 2;
-    while at < scene.frames {
-        let n = part.len().min(scene.frames - at);
-        dry[at..at + n].copy_from_slice(&part[..n]);
+    let mut at = pause().min(scene.frames.saturating_sub(takes[0].len())) / 2;
+    for take in takes.iter().cycle() {
+        if at >= scene.frames {
+            break;
+        }
+        let n = take.len().min(scene.frames - at);
+        dry[at..at + n].copy_from_slice(&take[..n]);
         at += n + pause().max(1);
     }
     dry
@@ -83,12 +93,28 @@ mod tests {
     fn short_recordings_are_repeated() {
         let scene = scene(&Sources::procedural(3));
         for speed in [1.0, 0.85, 1.15] {
-            let dry = lay_out(&scene, &[1.0; 4000], speed, Rng::new(0, "layout", 0)).unwrap().unwrap();
+            let dry = lay_out(&scene, &[[1.0; 4000]], speed, Rng::new(0, "layout", 0)).unwrap();
             assert_eq!(dry.len(), scene.frames);
             let gaps = dry.chunks(12_000).filter(|c| c.iter().all(|x| *x < 0.5)).count();
             assert_eq!(gaps, 0, "no three quarters of a second without sound at speed {speed}");
         }
-        assert!(lay_out(&scene, &[], 1.0, Rng::new(0, "layout", 0)).is_none());
+    }
+
+    #[test]
+    fn takes_follow_each_other_and_come_round_again() {
+        let scene = scene(&Sources::procedural(3));
+        let takes: Vec<Vec<f32>> = (1..=4).map(|k| vec![k as f32; 8000 * k]).collect();
+        let dry = lay_out(&scene, &takes, 1.0, Rng::new(0, "layout", 0)).unwrap();
+        let mut order: Vec<i32> = dry.iter().map(|x| *x as i32).filter(|x| *x > 0).collect();
+        order.dedup();
+        assert_eq!(order, [1, 2, 3, 4], "together they fill five seconds");
+        let short: Vec<Vec<f32>> = (1..=4).map(|k| vec![k as f32; 8000]).collect();
+        let dry = lay_out(&scene, &short, 1.0, Rng::new(0, "layout", 0)).unwrap();
+        let mut order: Vec<i32> = dry.iter().map(|x| *x as i32).filter(|x| *x > 0).collect();
+        order.dedup();
+        assert_eq!(order[..8], [1, 2, 3, 4, 1, 2, 3, 4]);
+        let pauses = dry.iter().filter(|x| **x == 0.0).count();
+        assert!(pauses < 10 * 3200, "{pauses}");
     }
 
     #[test]
@@ -96,7 +122,7 @@ mod tests {
         let scene = scene(&Sources::procedural(3));
         let tone: Vec<f32> = (0..100_000).map(|t| (TAU * 500.0 * t as f64 / 16_000.0).sin() as f32).collect();
         for speed in [0.85, 1.0, 1.004, 1.015, 1.15, 1.2499] {
-            let dry = lay_out(&scene, &tone, speed, Rng::new(0, "layout", 0)).unwrap().unwrap();
+            let dry = lay_out(&scene, &[&tone], speed, Rng::new(0, "layout", 0)).unwrap();
             let middle = &dry[1000..scene.frames - 1000];
             let rising = middle.windows(2).filter(|w| w[0] < 0.0 && w[1] >= 0.0).count() as f64;
             let hz = rising / (middle.len() as f64 / 16_000.0);
