@@ -1,7 +1,9 @@
 //! Scores, and what they are shown with: the spatial encoder against ground truth and the best constant predictor.
 
+pub mod answers;
 pub mod encoder;
 pub mod heard;
 pub mod models;
 pub mod picture;
 pub mod report;
+pub mod statistics;
