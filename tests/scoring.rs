@@ -225,7 +225,7 @@ fn megabytes_of_anything_are_answers_too() {
         format!("<think>{}</think><answer>C</answer>", "maybe A, maybe B. ".repeat(80_000)),
         "\u{1F600}\u{202e}\u{0}".repeat(100_000),
         "<".repeat(2_000_000),
-        "A, ".repeat(500_000),
+        "A, B, ".repeat(300_000),
         "**".repeat(700_000),
     ];
     write(folder.path(), "metadata.jsonl", &(0..texts.len()).map(|id| question(id, 1, "t")).collect::<Vec<_>>());
@@ -295,7 +295,7 @@ fn the_order_of_options_is_seen_through() {
     // Other options, and a question too few.
     let args = |file: &'static str| [&MCQ[..], &["--shuffled", "answers.jsonl", "--shuffled-benchmark", file]].concat();
     let mut other = turned.clone();
-    other[3]["option_a"] = "five".into();
+    other[3]["option_b"] = "five".into();
     write(folder.path(), "other.jsonl", &other);
     expect(&run(folder.path(), &args("other.jsonl")), 65, &["other.jsonl", "\"q3\""]);
     write(folder.path(), "few.jsonl", &turned[..n - 1]);
@@ -330,7 +330,7 @@ fn judgements_stand_beside_their_own_chance() {
     assert_eq!((&oracle["overall"]["accuracy"], &oracle["overall"]["strict"]["accuracy"]), (&json!(1.0), &json!(1.0)));
     assert_eq!(
         (&oracle["said_true"], &oracle["levels"]["2"]["n"], &oracle["location"]["n"]),
-        (&json!(12), &json!(16), &json!(16))
+        (&json!(12), &json!(16), &json!(48))
     );
     let unclear = judged(&|is_true| if is_true { "perhaps" } else { "false" }.into());
     assert_eq!((&unclear["unparsed"], &unclear["overall"]["accuracy"]), (&json!(12), &json!(0.75)));

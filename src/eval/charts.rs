@@ -17,7 +17,7 @@ pub(super) struct Bar {
 pub(super) struct Chart {
     pub groups: Vec<String>,
     pub series: Vec<(String, Vec<Option<Bar>>)>,
-    /// Named levels, as dashed lines.
+    /// Levels as dashed lines with their names.
     pub lines: Vec<(String, f64)>,
 }
 
@@ -31,12 +31,15 @@ impl Chart {
     /// Upright bars; for a handful of groups.
     pub fn bars(&self, width: f64) -> Result<String> {
         let (left, bottom) = (56.0, 300.0);
-        let right = width - 26.0;
+        // Names of lines stand to the right of the chart.
+        let names = self.lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let right = width - 24.0 - 7.0 * names as f64;
+        let full = self.full_scale();
         svg((width as u32, 340), |area| {
             self.legend(area, left, right)?;
-            let y = |share: f64| bottom - share.clamp(0.0, 1.0) * (bottom - TOP);
+            let y = |share: f64| bottom - (share / full).clamp(0.0, 1.0) * (bottom - TOP);
             for i in 0..=4 {
-                let share = 0.25 * f64::from(i);
+                let share = 0.25 * full * f64::from(i);
                 line(area, &[(left, y(share)), (right, y(share))], FAINT.stroke_width(units(1.0)))?;
                 text(area, (left - 8.0, y(share)), &percent(share), 12.0, GREY, HPos::Right, FontStyle::Normal)?;
             }
@@ -44,7 +47,7 @@ impl Chart {
             let wide = (0.76 * slot / self.series.len().max(1) as f64).min(70.0);
             for (g, group) in self.groups.iter().enumerate() {
                 let centre = left + (g as f64 + 0.5) * slot;
-                text(area, (centre, bottom + 18.0), &shortened(group, 22), 13.0, INK, HPos::Center, FontStyle::Normal)?;
+                text(area, (centre, bottom + 18.0), &shortened(group, 22), 14.0, INK, HPos::Center, FontStyle::Normal)?;
                 let begin = centre - 0.5 * wide * self.series.len() as f64;
                 for (s, (_, bars)) in self.series.iter().enumerate() {
                     let Some(bar) = bars.get(g).copied().flatten() else { continue };
@@ -56,12 +59,16 @@ impl Chart {
                     whisker(area, bar, |share| (at.0, y(share)), (5.0, 0.0))?;
                     if wide > 26.0 {
                         let label = format!("{:.1}", 100.0 * bar.value);
-                        text(area, at, &label, 11.5, INK, HPos::Center, FontStyle::Normal)?;
+                        text(area, at, &label, 12.0, INK, HPos::Center, FontStyle::Normal)?;
                     }
                 }
             }
             line(area, &[(left, bottom), (right, bottom)], GREY.stroke_width(units(1.2)))?;
-            self.lines.iter().try_for_each(|(_, share)| dashed(area, (left, y(*share)), (right, y(*share))))
+            for (name, share) in &self.lines {
+                dashed(area, (left, y(*share)), (right, y(*share)))?;
+                text(area, (right + 8.0, y(*share)), name, 12.5, GREY, HPos::Left, FontStyle::Normal)?;
+            }
+            Ok(())
         })
     }
 
@@ -80,14 +87,17 @@ impl Chart {
                     area.draw(&Rectangle::new(corners, RGBColor(246, 248, 250).filled()))?;
                 }
                 let at = (left - 14.0, begin + 0.5 * height);
-                text(area, at, &shortened(group, NAME_CHARS), 13.0, INK, HPos::Right, FontStyle::Normal)?;
+                text(area, at, &shortened(group, NAME_CHARS), 13.5, INK, HPos::Right, FontStyle::Normal)?;
             }
             for i in 0..=4 {
                 let share = 0.25 * f64::from(i);
                 line(area, &[(x(share), TOP), (x(share), bottom)], FAINT.stroke_width(units(1.0)))?;
                 text(area, (x(share), bottom + 16.0), &percent(share), 12.0, GREY, HPos::Center, FontStyle::Normal)?;
             }
-            self.lines.iter().try_for_each(|(_, share)| dashed(area, (x(*share), TOP), (x(*share), bottom)))?;
+            for (name, share) in &self.lines {
+                dashed(area, (x(*share), TOP - 4.0), (x(*share), bottom))?;
+                text(area, (x(*share), TOP - 13.0), name, 12.5, GREY, HPos::Center, FontStyle::Normal)?;
+            }
             for g in 0..self.groups.len() {
                 for (s, (_, bars)) in self.series.iter().enumerate() {
                     let Some(bar) = bars.get(g).copied().flatten() else { continue };
@@ -102,7 +112,15 @@ impl Chart {
         })
     }
 
-    /// The names of series and lines in one row above the chart, as many as fit.
+    /// What the top of upright bars stands for: 1, or 1/2 when everything fits below.
+    fn full_scale(&self) -> f64 {
+        let bars = self.series.iter().flat_map(|(_, bars)| bars.iter().flatten());
+        let tops = bars.map(|bar| bar.interval.map_or(bar.value, |[_, high]| high.max(bar.value)));
+        let top = tops.chain(self.lines.iter().map(|(_, share)| *share)).fold(0.0, f64::max);
+        if top <= 0.46 { 0.5 } else { 1.0 }
+    }
+
+    /// The names of the series in one row above the chart, as many as fit.
     fn legend(&self, area: &Area, left: f64, right: f64) -> Drawn {
         let mut x = left;
         let fits = |x: f64, name: &str| x + 24.0 + 7.4 * name.chars().count() as f64;
@@ -116,14 +134,6 @@ impl Chart {
             text(area, (x + 18.0, 26.0), &name, 13.0, INK, HPos::Left, FontStyle::Normal)?;
             x = fits(x, &name) + 12.0;
         }
-        for (name, _) in &self.lines {
-            if fits(x, name) + 14.0 > right {
-                break;
-            }
-            dashed(area, (x, 26.0), (x + 26.0, 26.0))?;
-            text(area, (x + 32.0, 26.0), name, 13.0, GREY, HPos::Left, FontStyle::Normal)?;
-            x = fits(x, name) + 26.0;
-        }
         Ok(())
     }
 }
@@ -133,7 +143,7 @@ fn color(index: usize) -> RGBColor {
 }
 
 fn percent(share: f64) -> String {
-    format!("{:.0} %", 100.0 * share)
+    format!("{} %", (1000.0 * share).round() / 10.0)
 }
 
 /// The interval of a bar: a line with ends that are `end` to either side.

@@ -55,10 +55,10 @@ const STYLE: &str = "\
 body{font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:var(--back);max-width:1100px;margin:2.5rem auto;padding:0 1.2rem}\
 h1{font-size:1.7rem;margin-bottom:.3rem}h2{font-size:1.2rem;margin-top:2.4rem;border-bottom:1px solid var(--line);padding-bottom:.3rem}\
 p{max-width:75ch}.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.6rem 0}\
-th,td{padding:.35rem .8rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--dim);font-weight:600}\
+th,td{padding:.35rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--dim);font-weight:600}\
 th:first-child,td:first-child{text-align:left}tr:nth-child(even) td{background:var(--band)}table.facts td{text-align:left;white-space:normal;overflow-wrap:anywhere}\
 figure{margin:1.2rem 0}figure svg{max-width:100%;height:auto;background:#fff;border:1px solid var(--line);border-radius:6px}\
-figcaption{color:var(--dim);font-size:.92rem}.curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(320px,1fr));gap:1rem}.curves figure{margin:0}\
+figcaption{color:var(--dim);font-size:.92rem}.curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(320px,1fr));gap:1rem}.curves figure{margin:0}.pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,480px),1fr));gap:1rem}.pairs figure{margin:0}\
 pre{background:var(--band);padding:1rem;overflow-x:auto;font-size:.85rem;border-radius:6px}audio{width:100%;max-width:480px}";
 
 impl Report {
@@ -81,7 +81,7 @@ impl Report {
         for section in &self.sections {
             put(&mut page, format_args!("<h2>{}</h2>\n", escape(&section.heading)));
             section.text.iter().for_each(|p| put(&mut page, format_args!("<p>{}</p>\n", escape(p))));
-            figures(&mut page, "", if section.figures.len() > 1 { "curves" } else { "scenes" }, &section.figures);
+            figures(&mut page, "", if section.figures.len() > 1 { "pairs" } else { "scenes" }, &section.figures);
             section.tables.iter().for_each(|table| page += &html_table(table));
         }
         figures(&mut page, "Scenes", "scenes", &self.scenes);

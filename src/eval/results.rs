@@ -293,13 +293,13 @@ impl Results {
             if let Some(test) = &score.compare {
                 text.push(format!(
                     "{name} against the other answers: {:+.1} points [{:+.1}, {:+.1}], {} to {} questions that only one \
-                     had right, McNemar's p = {:.3e}.",
+                     had right, McNemar's p = {}.",
                     100.0 * test.difference,
                     100.0 * test.low,
                     100.0 * test.high,
                     test.only_first,
                     test.only_second,
-                    test.p
+                    if test.p < 1e-3 { format!("{:.1e}", test.p) } else { format!("{:.3}", test.p) }
                 ));
             }
             if let Some(again) = &score.shuffled {
