@@ -346,7 +346,8 @@ fn results(folder: &Path) -> Vec<&'static str> {
     paper_sized(folder, [245, 195, 268]);
     let output = run(folder, &[&MCQ[..], &["--compare", "answers.jsonl", "--json"]].concat());
     std::fs::write(folder.join("mcq.json"), output.stdout).unwrap();
-    let row = |i: usize| json!({"sample_id": format!("q{}", i / 4), "option": LETTERS[i % 4], "answer": i % 3 == 0});
+    let row =
+        |i: usize| json!({"sample_id": format!("q{}", i / 4), "option": LETTERS[i % 4], "answer": i.is_multiple_of(3)});
     write(folder, "said.jsonl", &(0..4000).map(row).collect::<Vec<_>>());
     let output = run(folder, &["boolean", "--benchmark", "metadata.jsonl", "--answers", "said.jsonl", "--json"]);
     std::fs::write(folder.join("boolean.json"), output.stdout).unwrap();

@@ -54,7 +54,7 @@ const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ec;--dim:#9aa4ae;--line:#3a424a;--back:#15181b;--band:#1d2226}}\
 body{font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:var(--back);max-width:1100px;margin:2.5rem auto;padding:0 1.2rem}\
 h1{font-size:1.7rem;margin-bottom:.3rem}h2{font-size:1.2rem;margin-top:2.4rem;border-bottom:1px solid var(--line);padding-bottom:.3rem}\
-p{max-width:75ch}.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.6rem 0}\
+p{max-width:75ch}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;margin:.6rem 0}\
 th,td{padding:.35rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--dim);font-weight:600}\
 th:first-child,td:first-child{text-align:left}tr:nth-child(even) td{background:var(--band)}table.facts td{text-align:left;white-space:normal;overflow-wrap:anywhere}\
 figure{margin:1.2rem 0}figure svg{max-width:100%;height:auto;background:#fff;border:1px solid var(--line);border-radius:6px}\

@@ -377,7 +377,7 @@ impl Results {
                     ("is right".into(), letters().map(|l| part(l.share.n)).collect()),
                     ("was said".into(), letters().map(|l| part(l.said)).collect()),
                 ],
-                lines: vec![("a quarter".into(), 0.25)],
+                ..Chart::default()
             };
             figures.push(figure(name, chart.bars(520.0)?));
         }
