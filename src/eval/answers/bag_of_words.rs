@@ -7,7 +7,7 @@
 //! other recordings is what the questions give away.
 //!
 //! Deterministic: the order of passes is drawn from the seed over questions sorted by id, sums run in order, and
-//! threads only take questions apart.
+//! threads only take questions apart and try plans beside each other.
 
 use super::features::{Example, TABLE_BITS, mix, slot};
 use super::reference::hash_of;
