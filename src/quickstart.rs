@@ -185,6 +185,7 @@ impl Quickstart<'_> {
             curves: curves(&run.join("plots"))?,
             facts,
             config,
+            ..Report::default()
         };
         let path = self.out.join("report").join("index.html");
         write_bytes_atomic(&path, report.to_html().as_bytes())?;

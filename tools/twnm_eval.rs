@@ -1,7 +1,15 @@
 //! Scoring, apart from the programs that make what is scored.
 
+#[path = "commands/eval_boolean.rs"]
+mod eval_boolean;
 #[path = "commands/eval_encoder.rs"]
 mod eval_encoder;
+#[path = "commands/eval_mcq.rs"]
+mod eval_mcq;
+#[path = "commands/eval_reference.rs"]
+mod eval_reference;
+#[path = "commands/eval_report.rs"]
+mod eval_report;
 #[path = "commands/shared.rs"]
 mod shared;
 
@@ -18,6 +26,14 @@ struct Cli {
 enum Command {
     /// Scores of a spatial encoder on shards: count, angles, distance, class, by number of sources.
     Encoder(eval_encoder::Args),
+    /// Answers to multiple-choice questions: accuracy by level, task and letter, with intervals.
+    Mcq(eval_mcq::Args),
+    /// Each option judged true or false on its own, beside the chance lines of that protocol.
+    Boolean(eval_boolean::Args),
+    /// Results side by side with the paper's tables: report.md, report.json, index.html.
+    Report(eval_report::Args),
+    /// Answers without listening: random, constant, or a bag of words that looks for what questions give away.
+    Reference(eval_reference::Args),
 }
 
 fn main() -> std::process::ExitCode {
@@ -25,5 +41,9 @@ fn main() -> std::process::ExitCode {
     shared::start_logging();
     shared::exit_with(|| match cli.command {
         Command::Encoder(args) => eval_encoder::run(args),
+        Command::Mcq(args) => eval_mcq::run(args),
+        Command::Boolean(args) => eval_boolean::run(args),
+        Command::Report(args) => eval_report::run(args),
+        Command::Reference(args) => eval_reference::run(args),
     })
 }

@@ -1,7 +1,14 @@
-//! Scores, and what they are shown with: the spatial encoder against ground truth and the best constant predictor.
+//! Scores, and what they are shown with: answers to questions against their key, the spatial encoder against ground
+//! truth and the best constant predictor.
 
+pub mod answers;
+mod charts;
+mod draw;
 pub mod encoder;
 pub mod heard;
 pub mod models;
+pub mod paper;
 pub mod picture;
 pub mod report;
+pub mod results;
+pub mod statistics;

@@ -3,31 +3,16 @@
 //! In the plan the front is up and the left is left, so azimuth runs counter-clockwise as everywhere else; the radius
 //! is the distance along the floor. In the side view the angle is the elevation and the radius the distance.
 
+use super::draw::{Area, COLORS, Drawn, FAINT, GREY, INK, disc, line, ring, shortened, svg, text, to_units, units};
 use super::heard::tidy;
 use crate::audio::foa::unit_vector;
-use crate::error::{Error, Kind, Result};
-use plotters::coord::Shift;
+use crate::error::{Error, Result};
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::HPos;
 
-/// The crate's coordinates are whole numbers: drawing at ten units per pixel keeps arcs smooth.
-const UNITS: f64 = 10.0;
 const SIZE: (u32, u32) = (1080, 570);
 const PLAN: (f64, f64, f64) = (290.0, 310.0, 205.0);
 const SIDE: (f64, f64, f64) = (700.0, 208.0, 112.0);
-const INK: RGBColor = RGBColor(34, 34, 34);
-const FAINT: RGBColor = RGBColor(212, 216, 220);
-const GREY: RGBColor = RGBColor(105, 112, 120);
-/// Okabe and Ito's colours, which people with any colour vision can tell apart.
-const COLORS: [RGBColor; 6] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-];
-
 /// One source in the picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Marker {
@@ -56,9 +41,6 @@ pub struct Picture {
     pub truth: Vec<Marker>,
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
-
 impl Picture {
     /// The picture as one SVG element.
     ///
@@ -70,19 +52,10 @@ impl Picture {
                 return Err(Error::data(format!("cannot draw {marker:?}: not finite")));
             }
         }
-        let mut svg = String::new();
-        let units = (SIZE.0 * UNITS as u32, SIZE.1 * UNITS as u32);
-        {
-            let area = SVGBackend::with_string(&mut svg, units).into_drawing_area();
-            let drawn = self.draw(&area).and_then(|()| Ok(area.present()?));
-            drawn.map_err(|e| Error::new(Kind::Internal, format!("cannot draw the scene: {e}")))?;
-        }
-        let large = format!("width=\"{}\" height=\"{}\"", units.0, units.1);
-        Ok(svg.replacen(&large, &format!("width=\"{}\" height=\"{}\"", SIZE.0, SIZE.1), 1))
+        svg(SIZE, |area| self.draw(area))
     }
 
     fn draw(&self, area: &Area) -> Drawn {
-        area.fill(&WHITE)?;
         let rings = Rings::up_to(self.heard.iter().chain(&self.truth).map(|m| m.distance_m).fold(0.0, f64::max));
         text(area, (36.0, 34.0), &shortened(&self.title, 90), 20.0, INK, HPos::Left, FontStyle::Bold)?;
         text(area, (36.0, 57.0), &shortened(&self.subtitle, 130), 13.5, GREY, HPos::Left, FontStyle::Normal)?;
@@ -283,42 +256,6 @@ fn color(index: usize) -> RGBColor {
 
 fn metres(distance_m: f64) -> String {
     format!("{} m", (distance_m * 1000.0).round() / 1000.0)
-}
-
-fn units(pixels: f64) -> u32 {
-    (pixels * UNITS).round() as u32
-}
-
-fn to_units((x, y): (f64, f64)) -> (i32, i32) {
-    ((x * UNITS).round() as i32, (y * UNITS).round() as i32)
-}
-
-fn line(area: &Area, points: &[(f64, f64)], style: ShapeStyle) -> Drawn {
-    let points: Vec<(i32, i32)> = points.iter().copied().map(to_units).collect();
-    Ok(area.draw(&PathElement::new(points, style))?)
-}
-
-fn ring(area: &Area, at: (f64, f64), radius: f64, style: ShapeStyle) -> Drawn {
-    Ok(area.draw(&Circle::new(to_units(at), units(radius), style))?)
-}
-
-fn disc(area: &Area, at: (f64, f64), radius: f64, style: ShapeStyle) -> Drawn {
-    ring(area, at, radius, style)
-}
-
-fn text(area: &Area, at: (f64, f64), words: &str, size: f64, ink: RGBColor, anchor: HPos, style: FontStyle) -> Drawn {
-    let font = FontDesc::new(FontFamily::SansSerif, size * UNITS, style);
-    let style = font.color(&ink).pos(Pos::new(anchor, VPos::Center));
-    Ok(area.draw(&Text::new(words.to_string(), to_units(at), style))?)
-}
-
-/// The text, cut off with an ellipsis beyond `limit` characters; control characters become spaces.
-fn shortened(text: &str, limit: usize) -> String {
-    let clean: Vec<char> = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if clean.len() <= limit {
-        return clean.into_iter().collect();
-    }
-    clean[..limit.saturating_sub(1)].iter().chain(&['…']).collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub struct Report {
     pub summary: String,
     /// Results, the model beside the best constant predictor.
     pub tables: Vec<Table>,
+    /// Further parts under headings of their own.
+    pub sections: Vec<Section>,
     /// Pictures of scenes.
     pub scenes: Vec<Figure>,
     /// Curves of the training.
@@ -20,6 +22,19 @@ pub struct Report {
     pub facts: Vec<(String, String)>,
     /// The resolved settings, as TOML.
     pub config: String,
+}
+
+/// A part of a report: what it says, shows and lists, in this order.
+#[derive(Clone, Debug, Default)]
+pub struct Section {
+    /// Heading.
+    pub heading: String,
+    /// Paragraphs.
+    pub text: Vec<String>,
+    /// Pictures.
+    pub figures: Vec<Figure>,
+    /// Tables.
+    pub tables: Vec<Table>,
 }
 
 /// A picture with a caption.
@@ -39,11 +54,11 @@ const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ec;--dim:#9aa4ae;--line:#3a424a;--back:#15181b;--band:#1d2226}}\
 body{font:16px/1.55 system-ui,sans-serif;color:var(--ink);background:var(--back);max-width:1100px;margin:2.5rem auto;padding:0 1.2rem}\
 h1{font-size:1.7rem;margin-bottom:.3rem}h2{font-size:1.2rem;margin-top:2.4rem;border-bottom:1px solid var(--line);padding-bottom:.3rem}\
-p{max-width:75ch}.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.6rem 0}\
-th,td{padding:.35rem .8rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--dim);font-weight:600}\
+p{max-width:75ch}.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums;margin:.6rem 0}\
+th,td{padding:.35rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--dim);font-weight:600}\
 th:first-child,td:first-child{text-align:left}tr:nth-child(even) td{background:var(--band)}table.facts td{text-align:left;white-space:normal;overflow-wrap:anywhere}\
 figure{margin:1.2rem 0}figure svg{max-width:100%;height:auto;background:#fff;border:1px solid var(--line);border-radius:6px}\
-figcaption{color:var(--dim);font-size:.92rem}.curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(320px,1fr));gap:1rem}.curves figure{margin:0}\
+figcaption{color:var(--dim);font-size:.92rem}.curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(320px,1fr));gap:1rem}.curves figure{margin:0}.pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,480px),1fr));gap:1rem}.pairs figure{margin:0}\
 pre{background:var(--band);padding:1rem;overflow-x:auto;font-size:.85rem;border-radius:6px}audio{width:100%;max-width:480px}";
 
 impl Report {
@@ -63,6 +78,12 @@ impl Report {
             page += "<h2>Results</h2>\n";
             self.tables.iter().for_each(|table| page += &html_table(table));
         }
+        for section in &self.sections {
+            put(&mut page, format_args!("<h2>{}</h2>\n", escape(&section.heading)));
+            section.text.iter().for_each(|p| put(&mut page, format_args!("<p>{}</p>\n", escape(p))));
+            figures(&mut page, "", if section.figures.len() > 1 { "pairs" } else { "scenes" }, &section.figures);
+            section.tables.iter().for_each(|table| page += &html_table(table));
+        }
         figures(&mut page, "Scenes", "scenes", &self.scenes);
         figures(&mut page, "Training", "curves", &self.curves);
         if !self.facts.is_empty() {
@@ -77,13 +98,63 @@ impl Report {
         }
         page + "</body></html>\n"
     }
+
+    /// The same as Markdown, without pictures.
+    pub fn to_markdown(&self) -> String {
+        let mut text = format!("# {}\n\n", markdown(&self.title));
+        let paragraphs = |text: &mut String, all: &mut dyn Iterator<Item = &str>| {
+            all.filter(|p| !p.is_empty()).for_each(|p| put(text, format_args!("{}\n\n", markdown(p))));
+        };
+        paragraphs(&mut text, &mut self.summary.split("\n\n"));
+        self.tables.iter().for_each(|table| text += &markdown_table(table));
+        for section in &self.sections {
+            put(&mut text, format_args!("## {}\n\n", markdown(&section.heading)));
+            paragraphs(&mut text, &mut section.text.iter().map(String::as_str));
+            section.tables.iter().for_each(|table| text += &markdown_table(table));
+        }
+        if !self.facts.is_empty() {
+            text += "## Made from\n\n";
+            self.facts.iter().for_each(|(name, value)| {
+                put(&mut text, format_args!("- {}: {}\n", markdown(name), markdown(value)));
+            });
+        }
+        text
+    }
+}
+
+/// Text that stays text in Markdown, also within a table.
+fn markdown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' | '`' | '*' | '[' | ']' | '|' => out.extend(['\\', c]),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn markdown_table(table: &Table) -> String {
+    let row = |cells: &[String]| format!("| {} |\n", cells.iter().map(|c| markdown(c)).collect::<Vec<_>>().join(" | "));
+    let mut text = if table.caption.is_empty() { String::new() } else { format!("{}\n\n", markdown(&table.caption)) };
+    text += &row(&table.header);
+    let rule = |i: usize| if i == 0 { "---" } else { "---:" };
+    put(&mut text, format_args!("| {} |\n", (0..table.header.len()).map(rule).collect::<Vec<_>>().join(" | ")));
+    table.rows.iter().for_each(|cells| text += &row(cells));
+    text + "\n"
 }
 
 fn figures(page: &mut String, heading: &str, class: &str, figures: &[Figure]) {
     if figures.is_empty() {
         return;
     }
-    put(page, format_args!("<h2>{heading}</h2>\n<div class=\"{class}\">\n"));
+    if !heading.is_empty() {
+        put(page, format_args!("<h2>{heading}</h2>\n"));
+    }
+    put(page, format_args!("<div class=\"{class}\">\n"));
     for figure in figures {
         put(page, format_args!("<figure>{}", figure.svg.trim_end()));
         if let Some(audio) = &figure.audio {
@@ -106,8 +177,15 @@ fn html_table(table: &Table) -> String {
     html + "</table></div>\n"
 }
 
-/// A table as aligned text: the first column to the left, the others to the right.
+/// A table as aligned text: the first column to the left, the others to the right; control characters (which a
+/// terminal would obey) become spaces.
 pub fn text_table(table: &Table) -> String {
+    let visible = |cell: &String| cell.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let table = Table {
+        caption: table.caption.clone(),
+        header: table.header.iter().map(visible).collect(),
+        rows: table.rows.iter().map(|row| row.iter().map(visible).collect()).collect(),
+    };
     let rows = || std::iter::once(&table.header).chain(&table.rows);
     let width = |column: usize| rows().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..table.header.len()).map(|column| width(column).unwrap_or(0)).collect();
@@ -175,6 +253,12 @@ mod tests {
             title: hostile.into(),
             summary: format!("one\n\n{hostile}"),
             tables: vec![table()],
+            sections: vec![Section {
+                heading: hostile.into(),
+                text: vec![hostile.into()],
+                figures: vec![figure.clone()],
+                tables: vec![table()],
+            }],
             scenes: vec![figure.clone()],
             curves: vec![figure],
             facts: vec![(hostile.into(), hostile.into())],
@@ -206,7 +290,10 @@ mod tests {
             let opened = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
             assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
         }
-        assert_eq!(page.matches("<h2>").count(), 5);
+        assert_eq!(page.matches("<h2>").count(), 6);
+        let text = report.to_markdown();
+        assert!(!text.contains("<img") && text.contains("&lt;img"), "{text}");
+        assert!(text.contains("| sources | n | count |\n| --- | ---: | ---: |\n| all | 500 | 0.7 |\n"), "{text}");
         let empty = Report { title: "x".into(), ..Report::default() }.to_html();
         assert!(!empty.contains("<h2>") && !empty.contains("<p>"), "{empty}");
     }

@@ -1,3 +1,4 @@
-//! Text around the model: multiple-choice questions and answers to them.
+//! Text around the model: multiple-choice questions, answers to them, and answers to single statements.
 
 pub mod questions;
+pub mod statements;

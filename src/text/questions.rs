@@ -4,14 +4,16 @@
 //! columns (left alone), in any order; but no row without its columns, no letter outside A to D and no id twice.
 
 use crate::error::{Error, Result};
-use crate::files::open_regular;
+use crate::files::{open_regular, write_atomic};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 /// Longest line accepted: the longest official row has fewer than 2,000 characters.
 pub const LINE_BYTES_MAX: u64 = 1 << 20;
+/// Longest line accepted in an answer file: a model may have talked without an end.
+pub const ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// Most rows of one file.
 pub const ROWS_MAX: usize = 5_000_000;
 
@@ -123,13 +125,13 @@ pub enum Said {
 /// A text or a number, as text.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Id {
+pub(super) enum Id {
     Text(String),
     Number(i64),
 }
 
 impl Id {
-    fn into_text(self) -> String {
+    pub(super) fn into_text(self) -> String {
         match self {
             Id::Text(text) => text,
             Id::Number(number) => number.to_string(),
@@ -169,11 +171,11 @@ struct RawAnswer {
 /// `Missing` without the file; `Data` naming file, line and field.
 pub fn read_questions(path: &Path) -> Result<Vec<Question>> {
     let mut questions = Vec::new();
-    read_lines(path, |raw: RawQuestion| {
+    read_lines(path, LINE_BYTES_MAX, |raw: RawQuestion| {
         let question = question(raw)?;
-        let id = question.sample_id.clone();
+        let key = key(&question.sample_id);
         questions.push(question);
-        Ok(id)
+        Ok(key)
     })?;
     if questions.is_empty() {
         return Err(Error::data(format!("{}: no question in it", path.display())));
@@ -225,11 +227,12 @@ fn letter(field: &str, text: &str) -> Result<Letter, String> {
 /// As [`read_questions`].
 pub fn read_key(path: &Path) -> Result<Vec<KeyRow>> {
     let mut rows = Vec::new();
-    read_lines(path, |raw: RawAnswer| {
+    read_lines(path, LINE_BYTES_MAX, |raw: RawAnswer| {
         let answer_letter = letter("answer_letter", raw.answer_letter.as_deref().unwrap_or(""))?;
         let sample_id = raw.sample_id.into_text();
-        rows.push(KeyRow { sample_id: sample_id.clone(), answer_letter });
-        Ok(sample_id)
+        let key = key(&sample_id);
+        rows.push(KeyRow { sample_id, answer_letter });
+        Ok(key)
     })?;
     Ok(rows)
 }
@@ -240,7 +243,7 @@ pub fn read_key(path: &Path) -> Result<Vec<KeyRow>> {
 /// As [`read_questions`]; a row with neither field is `Data`.
 pub fn read_answers(path: &Path) -> Result<Vec<Answer>> {
     let mut answers = Vec::new();
-    read_lines(path, |raw: RawAnswer| {
+    read_lines(path, ANSWER_BYTES_MAX, |raw: RawAnswer| {
         let said = match (raw.answer_letter, raw.text) {
             (Some(text), None) => Letter::parse(&text).map_or(Said::Text(text), Said::Letter),
             (None, Some(text)) => Said::Text(text),
@@ -248,10 +251,33 @@ pub fn read_answers(path: &Path) -> Result<Vec<Answer>> {
             (None, None) => return Err("neither answer_letter nor text is given".into()),
         };
         let sample_id = raw.sample_id.into_text();
-        answers.push(Answer { sample_id: sample_id.clone(), said });
-        Ok(sample_id)
+        let key = key(&sample_id);
+        answers.push(Answer { sample_id, said });
+        Ok(key)
     })?;
     Ok(answers)
+}
+
+/// Writes answers in the form that [`read_answers`] takes, as a whole or not at all.
+///
+/// # Errors
+/// `Io` naming the file.
+pub fn write_answers(path: &Path, answers: &[Answer]) -> Result<()> {
+    write_atomic(path, |out| {
+        for answer in answers {
+            let (field, value) = match &answer.said {
+                Said::Letter(letter) => ("answer_letter", letter.to_string()),
+                Said::Text(text) => ("text", text.clone()),
+            };
+            writeln!(out, "{}", serde_json::json!({"sample_id": answer.sample_id, (field): value}))?;
+        }
+        Ok(())
+    })
+}
+
+/// What must not occur twice in a file of one row per question.
+fn key(sample_id: &str) -> String {
+    format!("sample_id {sample_id:?}")
 }
 
 /// Lays a key over questions. `questions_path` and `key_path` are for messages.
@@ -259,7 +285,7 @@ pub fn read_answers(path: &Path) -> Result<Vec<Answer>> {
 /// # Errors
 /// `Data` when a question is left without an answer, contradicts the key, or the key knows no such question.
 pub fn apply_key(questions: &mut [Question], questions_path: &Path, key: &[KeyRow], key_path: &Path) -> Result<()> {
-    let mut letters: HashMap<&str, Letter> = key.iter().map(|k| (k.sample_id.as_str(), k.answer_letter)).collect();
+    let mut letters: BTreeMap<&str, Letter> = key.iter().map(|k| (k.sample_id.as_str(), k.answer_letter)).collect();
     for question in questions.iter_mut() {
         let id = &question.sample_id;
         let Some(letter) = letters.remove(id.as_str()) else {
@@ -280,23 +306,25 @@ pub fn apply_key(questions: &mut [Question], questions_path: &Path, key: &[KeyRo
     }
 }
 
-/// Each non-empty line as a `T`, given to `take`, which returns the row's id.
-fn read_lines<T: serde::de::DeserializeOwned>(
+/// Each non-empty line of at most `bytes_max` as a `T`, given to `take`, which returns what names the row and must
+/// not occur twice.
+pub(super) fn read_lines<T: serde::de::DeserializeOwned>(
     path: &Path,
+    bytes_max: u64,
     mut take: impl FnMut(T) -> Result<String, String>,
 ) -> Result<()> {
     let mut reader = BufReader::with_capacity(1 << 18, open_regular(path)?);
-    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let mut line = Vec::new();
     for number in 1.. {
         let bad = |what: String| Error::data(format!("{}:{number}: {what}", path.display()));
         line.clear();
-        let read = (&mut reader).take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut line);
+        let read = (&mut reader).take(bytes_max + 1).read_until(b'\n', &mut line);
         if read.map_err(|e| Error::io("read", path, &e))? == 0 {
             break;
         }
-        if line.len() as u64 > LINE_BYTES_MAX {
-            return Err(bad(format!("longer than {LINE_BYTES_MAX} bytes")));
+        if line.len() as u64 > bytes_max {
+            return Err(bad(format!("longer than {bytes_max} bytes")));
         }
         if seen.len() >= ROWS_MAX {
             return Err(bad(format!("more than {ROWS_MAX} rows")));
@@ -309,10 +337,11 @@ fn read_lines<T: serde::de::DeserializeOwned>(
             continue;
         }
         let row = serde_json::from_str(text).map_err(|e| bad(format!("{e}")))?;
-        let id = take(row).map_err(bad)?;
-        if let Some(first) = seen.insert(id.clone(), number) {
-            return Err(bad(format!("sample_id {id:?} stands in line {first} already")));
+        let key = take(row).map_err(bad)?;
+        if let Some(first) = seen.get(&key) {
+            return Err(bad(format!("{key} stands in line {first} already")));
         }
+        seen.insert(key, number);
     }
     Ok(())
 }
@@ -373,6 +402,9 @@ mod tests {
         assert_eq!(answers[0].said, Said::Letter(Letter::C));
         assert_eq!(answers[1].said, Said::Text("It is B.".into()));
         assert_eq!(answers[2].said, Said::Text("none".into()));
+        let written = file("");
+        write_answers(written.path(), &answers).unwrap();
+        assert_eq!(read_answers(written.path()).unwrap(), answers);
         assert!(read_answers(file("{\"sample_id\":1}").path()).unwrap_err().to_string().contains("neither"));
         let key = read_key(file("{\"sample_id\":7,\"answer_letter\":\"D\"}").path()).unwrap();
         let path = Path::new("x");

@@ -9,6 +9,7 @@
 
 use super::{Prediction, Truth};
 use crate::audio::foa::angle_between_deg;
+use crate::eval::statistics::{Z95, wilson};
 use crate::ops::spatial_loss::permutations;
 use crate::shard::MAX_SOURCES;
 use serde::{Deserialize, Serialize};
@@ -16,8 +17,6 @@ use std::collections::BTreeMap;
 
 /// What a miss or a false alarm counts in the full angular error, in degrees.
 pub(super) const MISS_DEG: f64 = 180.0;
-/// Two-sided 95 % quantile of the normal distribution.
-const Z95: f64 = 1.959_963_984_540_054;
 
 /// The metrics of one clip, before they are summed up.
 #[derive(Clone, Debug, PartialEq)]
@@ -191,14 +190,6 @@ pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let n = values.len();
     (n > 0).then(|| (values[(n - 1) / 2] + values[n / 2]) / 2.0)
-}
-
-/// Wilson's 95 % interval of a share.
-fn wilson(right: usize, n: usize) -> Option<[f64; 2]> {
-    let p = ratio(right as f64, n)?;
-    let (n, z2) = (n as f64, Z95 * Z95);
-    let (centre, half) = (p + z2 / (2.0 * n), Z95 * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt());
-    Some([((centre - half) / (1.0 + z2 / n)).max(0.0), ((centre + half) / (1.0 + z2 / n)).min(1.0)])
 }
 
 /// 95 % interval of a mean over values that come in clusters (the sources of a clip are not independent): the ratio

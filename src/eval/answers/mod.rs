@@ -1,0 +1,30 @@
+//! Scores of answers to questions: four options of which one is chosen, or each option judged true or false.
+//!
+//! [`read_option`] turns what a model said into an option, [`Score::of`] counts, [`BooleanScore::of`] counts the
+//! per-option protocol, [`compare`](mod@compare) sets two files of answers against each other, [`Reference`]
+//! answers without listening. Scoring opens no device and no audio, and its result does not depend on the order of rows.
+
+mod bag_of_words;
+mod boolean;
+pub mod compare;
+mod features;
+mod groups;
+#[cfg(test)]
+mod leak_tests;
+mod letters;
+mod normal;
+mod parse;
+mod reference;
+mod score;
+mod spoken;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+pub use bag_of_words::BagOfWords;
+pub use boolean::{BooleanScore, BooleanShare, StrictChance, read_judgement};
+pub use groups::Groups;
+pub use parse::{Match, Reading, read_option};
+pub use reference::Reference;
+pub use score::{CHANCE, LetterScore, Score, load_questions, read_sheet};
+pub use tasks::{FAMILIES, Family, family_of, is_location};

@@ -1,0 +1,162 @@
+//! Multiple choice: how many questions were answered right, by level, task, family and letter.
+//!
+//! Overall is the average over questions (not over levels or tasks). A question that was not answered, or whose answer
+//! names no option or several, is wrong and counted as such.
+
+use super::compare::Consistency;
+use super::groups::Groups;
+use super::parse::{Match, Reading, read_option};
+use crate::error::{Error, Result};
+use crate::eval::statistics::{McNemar, Share};
+use crate::text::questions::{Answer, Letter, Question, apply_key, read_key, read_questions};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What guessing among four options scores.
+pub const CHANCE: f64 = 0.25;
+
+/// One letter: the questions whose answer it is, and how often it was said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LetterScore {
+    /// Of the questions whose right letter this is, those answered right.
+    #[serde(flatten)]
+    pub share: Share,
+    /// How often it was said.
+    pub said: usize,
+}
+
+/// The scores of one file of answers; also the JSON of `twnm-eval mcq`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Accuracy overall, by level, task and family, and of questions about places.
+    #[serde(flatten)]
+    pub groups: Groups<Share>,
+    /// By letter, "A" to "D". An answerer without a preference says each as often as it is right.
+    pub letters: BTreeMap<String, LetterScore>,
+    /// Answers that name no option or several; wrong.
+    pub unparsed: usize,
+    /// Questions without an answer; wrong.
+    #[serde(default)]
+    pub missing: usize,
+    /// What guessing scores.
+    #[serde(default = "chance")]
+    pub chance: f64,
+    /// BLAKE3 of the questions in the order of their ids: scores of different questions do not compare.
+    #[serde(default)]
+    pub questions_blake3: String,
+    /// Against the answers of another file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare: Option<McNemar>,
+    /// Against the same answerer's choices when the options stand in another order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shuffled: Option<Consistency>,
+}
+
+fn chance() -> f64 {
+    CHANCE
+}
+
+/// Reads a benchmark with its answers: its own, or those of `key` laid over it.
+///
+/// # Errors
+/// As the readers; `Data` when a question is left without an answer.
+pub fn load_questions(benchmark: &Path, key: Option<&Path>) -> Result<Vec<Question>> {
+    let mut questions = read_questions(benchmark)?;
+    if let Some(path) = key {
+        apply_key(&mut questions, benchmark, &read_key(path)?, path)?;
+    }
+    match questions.iter().find(|q| q.answer_letter.is_none()) {
+        None => Ok(questions),
+        Some(q) => {
+            Err(Error::data(format!("{}: sample_id {:?} has no answer_letter", benchmark.display(), q.sample_id))
+                .hint("a public set is scored with its key: --key key.jsonl"))
+        }
+    }
+}
+
+/// What each question was answered, in the order of the questions; `None` where an answer is missing.
+///
+/// # Errors
+/// `Data` naming `path` and the id when an answer is to none of the questions.
+pub fn read_sheet(
+    questions: &[Question],
+    answers: &[Answer],
+    path: &Path,
+    rule: Match,
+) -> Result<Vec<Option<Reading>>> {
+    let places = places(questions);
+    let mut sheet = vec![None; questions.len()];
+    for answer in answers {
+        let place = place_of(&places, &answer.sample_id, path)?;
+        sheet[place] = Some(read_option(&answer.said, questions[place].options(), rule));
+    }
+    Ok(sheet)
+}
+
+/// Where each id stands.
+pub(super) fn places(questions: &[Question]) -> BTreeMap<&str, usize> {
+    questions.iter().enumerate().map(|(i, q)| (q.sample_id.as_str(), i)).collect()
+}
+
+pub(super) fn place_of(places: &BTreeMap<&str, usize>, id: &str, path: &Path) -> Result<usize> {
+    places.get(id).copied().ok_or_else(|| {
+        Error::data(format!("{}: sample_id {id:?} is no question of the benchmark", path.display()))
+            .hint("score answers with the benchmark whose questions they answer")
+    })
+}
+
+/// The right letter. Panics where a question has none: [`load_questions`] lets none through.
+#[track_caller]
+pub(super) fn truth(question: &Question) -> Letter {
+    question.answer_letter.expect("questions are scored with their answers")
+}
+
+/// Hash of the questions, whatever the order of their rows.
+pub(super) fn fingerprint(questions: &[Question]) -> String {
+    let mut sorted: Vec<&Question> = questions.iter().collect();
+    sorted.sort_by(|a, b| a.sample_id.cmp(&b.sample_id));
+    let mut hasher = blake3::Hasher::new();
+    for question in sorted {
+        hasher.update(&serde_json::to_vec(question).expect("questions are plain data"));
+        hasher.update(b"\n");
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+impl Score {
+    /// Counts. `sheet` holds one entry per question; panics when it does not, or a question has no answer.
+    #[track_caller]
+    pub fn of(questions: &[Question], sheet: &[Option<Reading>]) -> Score {
+        assert_eq!(questions.len(), sheet.len(), "one entry per question");
+        let mut groups = Groups::<(usize, usize)>::new();
+        let [mut by_truth, mut said] = [[(0, 0); 4], [(0, 0); 4]];
+        for (question, reading) in questions.iter().zip(sheet) {
+            let chosen = reading.and_then(Reading::chosen);
+            let right = usize::from(chosen == Some(truth(question)));
+            let add = |(correct, n): &mut (usize, usize)| {
+                *correct += right;
+                *n += 1;
+            };
+            groups.count(question, add);
+            add(&mut by_truth[truth(question).index()]);
+            if let Some(letter) = chosen {
+                add(&mut said[letter.index()]);
+            }
+        }
+        let letter = |letter: Letter| {
+            let (correct, n) = by_truth[letter.index()];
+            (letter.to_string(), LetterScore { share: Share::new(correct, n), said: said[letter.index()].1 })
+        };
+        Score {
+            groups: groups.map(|(correct, n)| Share::new(correct, n)),
+            letters: Letter::ALL.map(letter).into(),
+            unparsed: sheet.iter().filter(|r| r.is_some_and(|r| r.chosen().is_none())).count(),
+            missing: sheet.iter().filter(|r| r.is_none()).count(),
+            chance: CHANCE,
+            questions_blake3: fingerprint(questions),
+            compare: None,
+            shuffled: None,
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! Results of several evaluations in one report: `report.md`, `report.json` and a page that needs nothing else.
+
+use super::answers::{BooleanScore, CHANCE, Score};
+use super::charts::{Bar, Chart};
+use super::encoder;
+use super::paper;
+use super::report::{Figure, Report, Section};
+use super::statistics::Share;
+use crate::error::{Error, Result};
+use crate::files::{read_limited, write_bytes_atomic};
+use crate::train::run::Table;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Largest result file.
+const BYTES_MAX: u64 = 64 << 20;
+/// Most results of one kind: more cannot be told apart in a picture.
+pub const RESULTS_MAX: usize = 12;
+/// Most rows of a table of tasks, and of a picture of them; `report.json` holds all.
+const TASKS_MAX: [usize; 2] = [400, 60];
+
+/// One result under the name it has in the report.
+#[derive(Clone, Debug)]
+pub struct Named<T> {
+    /// Name in tables and pictures.
+    pub name: String,
+    /// What was read.
+    pub score: T,
+    /// All of it, as it was written.
+    pub json: Value,
+}
+
+/// What of a `twnm-eval dcase` result is shown; a metric that nothing was said about is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+pub struct DcaseScore {
+    /// F-score of matches within 20 degrees, in [0, 1].
+    #[serde(default)]
+    pub f20: Option<f64>,
+    /// Direction error in degrees.
+    #[serde(default)]
+    pub doa_error_deg: Option<f64>,
+    /// Distance error relative to the distance.
+    #[serde(default)]
+    pub relative_distance_error: Option<f64>,
+}
+
+/// Everything that goes into one report.
+#[derive(Clone, Debug, Default)]
+pub struct Results {
+    /// Results of `twnm-eval mcq`.
+    pub mcq: Vec<Named<Score>>,
+    /// Results of `twnm-eval boolean`.
+    pub boolean: Vec<Named<BooleanScore>>,
+    /// Results of `twnm-eval encoder`.
+    pub encoder: Vec<Named<encoder::Score>>,
+    /// Results of `twnm-eval dcase`.
+    pub dcase: Vec<Named<DcaseScore>>,
+}
+
+/// Reads the results of one kind; `kind` is the flag's name.
+///
+/// # Errors
+/// `Usage` for a name twice or too many; `Missing`, `Data` naming file and field.
+pub fn read_results<T: DeserializeOwned + Checked>(kind: &str, files: &[(String, &Path)]) -> Result<Vec<Named<T>>> {
+    if files.len() > RESULTS_MAX {
+        return Err(Error::usage(format!("--{kind}: {} results, at most {RESULTS_MAX} are shown", files.len())));
+    }
+    let mut names = BTreeSet::new();
+    let read = |(name, path): &(String, &Path)| {
+        if !names.insert(name.clone()) {
+            return Err(Error::usage(format!("--{kind}: the name {name:?} is given twice")));
+        }
+        let bad = |e: String| {
+            Error::data(format!("{}: {e}", path.display()))
+                .hint(format!("a result is what `twnm-eval {kind} --json` prints"))
+        };
+        let json: Value = serde_json::from_slice(&read_limited(path, BYTES_MAX)?).map_err(|e| bad(e.to_string()))?;
+        let score = T::deserialize(&json).map_err(|e| bad(e.to_string()))?;
+        score.check().map_err(bad)?;
+        Ok(Named { name: name.clone(), score, json })
+    };
+    files.iter().map(read).collect()
+}
+
+/// Results from files: numbers must be what they claim to be before they are drawn.
+pub trait Checked {
+    /// What is wrong with it, naming the field.
+    fn check(&self) -> Result<(), String>;
+}
+
+fn check_share(field: &str, share: &Share) -> Result<(), String> {
+    let values = [Some(0.0), share.low, share.accuracy, share.high, Some(1.0)];
+    let known: Vec<f64> = values.into_iter().flatten().collect();
+    let is_whole = [2, 5].contains(&known.len());
+    // Rounding may put an interval's end beyond the share by an ulp.
+    let rises = known.windows(2).all(|pair| pair[0] <= pair[1] + 1e-12);
+    if is_whole && rises && share.correct <= share.n {
+        Ok(())
+    } else {
+        Err(format!("{field}: no share with an interval: {share:?}"))
+    }
+}
+
+impl Checked for Score {
+    fn check(&self) -> Result<(), String> {
+        let groups = &self.groups;
+        check_share("overall", &groups.overall)?;
+        check_share("location", &groups.location)?;
+        for (name, share) in groups.levels.iter().chain(&groups.tasks).chain(&groups.families) {
+            check_share(name, share)?;
+        }
+        self.letters.iter().try_for_each(|(name, letter)| check_share(name, &letter.share))
+    }
+}
+
+impl Checked for BooleanScore {
+    fn check(&self) -> Result<(), String> {
+        let groups = &self.groups;
+        let named = [("overall".to_string(), groups.overall), ("location".to_string(), groups.location)];
+        let all = groups.levels.iter().chain(&groups.tasks).chain(&groups.families);
+        for (name, group) in all.map(|(name, group)| (name.clone(), *group)).chain(named) {
+            check_share(&name, &group.share)?;
+            check_share(&name, &group.strict)?;
+        }
+        Ok(())
+    }
+}
+
+impl Checked for encoder::Score {
+    fn check(&self) -> Result<(), String> {
+        match self.count_accuracy {
+            Some(share) if !(0.0..=1.0).contains(&share) => Err(format!("count_accuracy: {share} is no share")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Checked for DcaseScore {
+    fn check(&self) -> Result<(), String> {
+        match self.f20 {
+            Some(share) if !(0.0..=1.0).contains(&share) => Err(format!("f20: {share} is no share")),
+            None if self.doa_error_deg.is_none() => Err("neither f20 nor doa_error_deg is in it".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A share in per cent with one decimal.
+pub(super) fn percent(share: Option<f64>) -> String {
+    share.map_or("-".into(), |share| format!("{:.1}", 100.0 * share))
+}
+
+/// A share in per cent with its interval.
+pub fn share(share: &Share) -> String {
+    match (share.low, share.high) {
+        (Some(low), Some(high)) => {
+            format!("{} [{:.1}, {:.1}]", percent(share.accuracy), 100.0 * low, 100.0 * high)
+        }
+        _ => percent(share.accuracy),
+    }
+}
+
+fn bar(share: &Share) -> Option<Bar> {
+    Some(Bar { value: share.accuracy?, interval: share.low.zip(share.high).map(|(low, high)| [low, high]) })
+}
+
+/// Name and BLAKE3 of each result.
+fn facts<T>(kind: &str, all: &[Named<T>]) -> Vec<(String, String)> {
+    let hash = |json: &Value| blake3::hash(json.to_string().as_bytes()).to_hex().to_string();
+    all.iter().map(|named| (format!("{kind} {}", named.name), hash(&named.json))).collect()
+}
+
+fn strings(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|cell| cell.to_string()).collect()
+}
+
+fn figure(caption: &str, svg: String) -> Figure {
+    Figure { caption: caption.into(), svg, audio: None }
+}
+
+fn scores<T>(all: &[Named<T>]) -> Vec<(String, &T)> {
+    all.iter().map(|named| (named.name.clone(), &named.score)).collect()
+}
+
+const PARTS: [&str; 5] = ["overall", "L1", "L2", "L3", "location"];
+
+/// Overall, the three levels and location of some groups.
+fn parts<T>(groups: &super::answers::Groups<T>) -> [Option<&T>; 5] {
+    let level = |level: &str| groups.levels.get(level);
+    [Some(&groups.overall), level("1"), level("2"), level("3"), Some(&groups.location)]
+}
+
+impl Results {
+    /// Writes `report.md`, `report.json` and `index.html` into `folder`, each as a whole or not at all.
+    ///
+    /// # Errors
+    /// `Usage` without any result; `Io` when a file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let report = self.report()?;
+        let json = serde_json::to_string_pretty(&self.json()).expect("results are plain data") + "\n";
+        write_bytes_atomic(&folder.join("report.json"), json.as_bytes())?;
+        write_bytes_atomic(&folder.join("report.md"), report.to_markdown().as_bytes())?;
+        write_bytes_atomic(&folder.join("index.html"), report.to_html().as_bytes())
+    }
+
+    /// All results by kind and name, and the paper's tables.
+    pub fn json(&self) -> Value {
+        fn named<T>(all: &[Named<T>]) -> Value {
+            all.iter().map(|n| (n.name.clone(), n.json.clone())).collect::<serde_json::Map<_, _>>().into()
+        }
+        let rows = |table: Table| json!({"note": table.caption, "header": table.header, "rows": table.rows});
+        json!({
+            "mcq": named(&self.mcq),
+            "boolean": named(&self.boolean),
+            "encoder": named(&self.encoder),
+            "dcase": named(&self.dcase),
+            "paper": {
+                "table1": rows(paper::simulation(&[])),
+                "table2": rows(paper::real(&[])),
+                "table3": rows(paper::benchmark(&[], &[])),
+            },
+        })
+    }
+
+    /// The report.
+    ///
+    /// # Errors
+    /// `Usage` without any result.
+    pub fn report(&self) -> Result<Report> {
+        let facts = [
+            facts("mcq", &self.mcq),
+            facts("boolean", &self.boolean),
+            facts("encoder", &self.encoder),
+            facts("dcase", &self.dcase),
+        ]
+        .concat();
+        if facts.is_empty() {
+            return Err(Error::usage("a report of nothing").hint("give at least one result: --mcq NAME=RESULT.json"));
+        }
+        let mut sections = self.sections()?;
+        let tables = vec![
+            paper::benchmark(&scores(&self.mcq), &scores(&self.boolean)),
+            paper::simulation(&scores(&self.encoder)),
+            paper::real(&scores(&self.dcase)),
+        ];
+        let text = vec!["The paper's numbers are quoted as it prints them; rows of this run say so.".to_string()];
+        sections.push(Section { heading: "Beside the paper".into(), text, tables, ..Section::default() });
+        Ok(Report {
+            title: "twnm: evaluation".into(),
+            summary: "Shares are in per cent, in brackets Wilson's 95 % interval. BLAKE3 of each result stands below."
+                .into(),
+            sections,
+            facts,
+            ..Report::default()
+        })
+    }
+
+    /// What was answered, without the paper's tables.
+    ///
+    /// # Errors
+    /// `Internal` when a picture cannot be drawn.
+    pub fn sections(&self) -> Result<Vec<Section>> {
+        let mut sections = Vec::new();
+        if !self.mcq.is_empty() {
+            sections.extend([self.choices()?, self.tasks()?, self.letters()?]);
+        }
+        if !self.boolean.is_empty() {
+            sections.push(self.judgements()?);
+        }
+        Ok(sections)
+    }
+
+    fn choices(&self) -> Result<Section> {
+        let header = ["answers", "n"].into_iter().chain(PARTS).chain(["unparsed", "missing"]);
+        let mut table = Table { header: header.map(String::from).collect(), ..Table::default() };
+        let mut chart = Chart { groups: strings(&PARTS), lines: vec![("chance".into(), CHANCE)], ..Chart::default() };
+        let mut text = vec![
+            "One option of four is chosen; guessing scores 25 %. Overall is the average over questions; an answer that \
+             names no option or several, and a question without an answer, count as wrong. Location: the tasks whose \
+             answer is or needs a place."
+                .to_string(),
+        ];
+        for Named { name, score, .. } in &self.mcq {
+            let groups = parts(&score.groups);
+            let mut row = vec![name.clone(), score.groups.overall.n.to_string()];
+            row.extend(groups.map(|group| group.map_or("-".into(), share)));
+            row.extend([score.unparsed.to_string(), score.missing.to_string()]);
+            table.rows.push(row);
+            chart.series.push((name.clone(), groups.map(|group| group.and_then(bar)).to_vec()));
+            if let Some(test) = &score.compare {
+                text.push(format!(
+                    "{name} against the other answers: {:+.1} points [{:+.1}, {:+.1}], {} to {} questions that only one \
+                     had right, McNemar's p = {}.",
+                    100.0 * test.difference,
+                    100.0 * test.low,
+                    100.0 * test.high,
+                    test.only_first,
+                    test.only_second,
+                    if test.p < 1e-3 { format!("{:.1e}", test.p) } else { format!("{:.3}", test.p) }
+                ));
+            }
+            if let Some(again) = &score.shuffled {
+                text.push(format!(
+                    "{name} with options in another order: the same option in {:.1} % [{:.1}, {:.1}] of the questions.",
+                    100.0 * again.consistency,
+                    100.0 * again.low,
+                    100.0 * again.high
+                ));
+            }
+        }
+        let questions: BTreeSet<&str> = self.mcq.iter().map(|n| n.score.questions_blake3.as_str()).collect();
+        if questions.len() > 1 {
+            text.push("These results are about different questions: their rows do not compare.".into());
+        }
+        let chance = std::iter::once("chance".to_string()).chain([String::new()]).chain(PARTS.map(|_| "25.0".into()));
+        table.rows.push(chance.chain([String::new(), String::new()]).collect());
+        let figures = vec![figure("Share of questions answered right; lines: 95 % intervals.", chart.bars(1080.0)?)];
+        Ok(Section { heading: "Multiple choice".into(), text, figures, tables: vec![table] })
+    }
+
+    fn tasks(&self) -> Result<Section> {
+        let ids: BTreeSet<&String> = self.mcq.iter().flat_map(|n| n.score.groups.tasks.keys()).collect();
+        let of = |id: &String| self.mcq.iter().map(|n| n.score.groups.tasks.get(id)).collect::<Vec<_>>();
+        let row = |id: &&String| {
+            let n = of(id).iter().flatten().map(|s| s.n).max().unwrap_or(0);
+            let cells = of(id).into_iter().map(|s| s.map_or("-".into(), share));
+            [id.to_string(), n.to_string()].into_iter().chain(cells).collect()
+        };
+        let names = self.mcq.iter().map(|n| n.name.clone());
+        let table = Table {
+            header: strings(&["task", "n"]).into_iter().chain(names).collect(),
+            rows: ids.iter().take(TASKS_MAX[0]).map(row).collect(),
+            ..Table::default()
+        };
+        let shown: Vec<&String> = ids.iter().take(TASKS_MAX[1]).copied().collect();
+        let series = |(i, named): (usize, &Named<Score>)| {
+            (named.name.clone(), shown.iter().map(|id| of(id)[i].and_then(bar)).collect())
+        };
+        let chart = Chart {
+            groups: shown.iter().map(|id| id.to_string()).collect(),
+            series: self.mcq.iter().enumerate().map(series).collect(),
+            lines: vec![("chance".into(), CHANCE)],
+        };
+        let mut text = Vec::new();
+        if ids.len() > TASKS_MAX[1] {
+            text.push(format!(
+                "{} tasks: the picture shows {}, the table at most {}, report.json all.",
+                ids.len(),
+                TASKS_MAX[1],
+                TASKS_MAX[0]
+            ));
+        }
+        let figures =
+            vec![figure("Share of questions answered right by task; lines: 95 % intervals.", chart.points()?)];
+        Ok(Section { heading: "Tasks".into(), text, figures, tables: vec![table] })
+    }
+
+    fn letters(&self) -> Result<Section> {
+        let header = strings(&["answers", "letter", "is right", "was said", "accuracy where it is right"]);
+        let mut table = Table { header, ..Table::default() };
+        let mut figures = Vec::new();
+        for Named { name, score, .. } in &self.mcq {
+            let all = score.groups.overall.n.max(1) as f64;
+            let part = |count: usize| Some(Bar { value: (count as f64 / all).min(1.0), interval: None });
+            for (i, (letter, of)) in score.letters.iter().enumerate() {
+                let first = if i == 0 { name.clone() } else { String::new() };
+                let counts = [of.share.n.to_string(), of.said.to_string(), share(&of.share)];
+                table.rows.push([first, letter.clone()].into_iter().chain(counts).collect());
+            }
+            let letters = || score.letters.values();
+            let chart = Chart {
+                groups: score.letters.keys().cloned().collect(),
+                series: vec![
+                    ("is right".into(), letters().map(|l| part(l.share.n)).collect()),
+                    ("was said".into(), letters().map(|l| part(l.said)).collect()),
+                ],
+                ..Chart::default()
+            };
+            figures.push(figure(name, chart.bars(520.0)?));
+        }
+        let text = vec![
+            "An answerer without a preference says each letter as often as it is right. Shares of all questions."
+                .to_string(),
+        ];
+        Ok(Section { heading: "Letters".into(), text, figures, tables: vec![table] })
+    }
+
+    fn judgements(&self) -> Result<Section> {
+        let header = strings(&[
+            "answers",
+            "part",
+            "statements",
+            "accuracy",
+            "balanced",
+            "always true",
+            "always false",
+            "coin",
+            "strict",
+        ]);
+        let mut table = Table { header, ..Table::default() };
+        let mut chart = Chart { groups: strings(&PARTS), ..Chart::default() };
+        if let Some(Named { score, .. }) = self.boolean.first() {
+            let chances = score.groups.overall;
+            let named = [
+                ("always true", chances.always_true),
+                ("coin", Some(chances.coin)),
+                ("always false", chances.always_false),
+            ];
+            chart.lines = named.into_iter().filter_map(|(name, share)| Some((name.to_string(), share?))).collect();
+        }
+        for Named { name, score, .. } in &self.boolean {
+            let groups = parts(&score.groups);
+            for (i, (part, group)) in PARTS.into_iter().zip(groups).enumerate() {
+                let Some(group) = group.filter(|group| group.share.n > 0) else { continue };
+                let chances = [group.balanced_accuracy, group.always_true, group.always_false, Some(group.coin)];
+                let mut row = vec![if i == 0 { name.clone() } else { String::new() }, part.into()];
+                row.extend([group.share.n.to_string(), share(&group.share)]);
+                row.extend(chances.map(percent));
+                row.push(share(&group.strict));
+                table.rows.push(row);
+            }
+            chart.series.push((name.clone(), groups.map(|group| group.and_then(|g| bar(&g.share))).to_vec()));
+        }
+        let text = vec![
+            "Each option is judged true or false on its own. Three of four statements are false, so these accuracies \
+             stand beside their own chance lines and not beside those of multiple choice. Balanced: mean of the \
+             shares right among true and among false statements, chance 50 %. Strict: questions with all four \
+             statements right; a coin has 6.25 %, calling one option at random true 25 %. The intervals take \
+             statements as independent, which those of one question are not."
+                .to_string(),
+        ];
+        let figures = vec![figure("Share of statements judged right.", chart.bars(1080.0)?)];
+        Ok(Section { heading: "True or false".into(), text, figures, tables: vec![table] })
+    }
+}

@@ -1,0 +1,113 @@
+//! `twnm-eval mcq`: answers to multiple-choice questions against their key.
+
+use clap::{Args as ClapArgs, ValueEnum};
+use std::path::{Path, PathBuf};
+use twnm::error::{Error, Result};
+use twnm::eval::answers::compare::{compare, consistency};
+use twnm::eval::answers::{Match, Reading, Score, load_questions, read_sheet};
+use twnm::eval::report::{Section, text_table};
+use twnm::eval::results::{Named, Results};
+use twnm::text::questions::{Question, read_answers, read_questions};
+
+/// Flags of `twnm-eval mcq`.
+#[derive(ClapArgs)]
+pub struct Args {
+    /// The questions: metadata.jsonl with answers, or a public one with --key.
+    #[arg(long, value_name = "FILE")]
+    benchmark: PathBuf,
+    /// The right letters of a public set.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// What was answered: {"sample_id", "answer_letter" or "text"} per line.
+    #[arg(long, value_name = "FILE")]
+    answers: PathBuf,
+    /// What counts as an answer: a letter, the option's text (then letters say nothing), or either.
+    #[arg(long = "match", value_name = "WHAT", default_value = "both")]
+    rule: Rule,
+    /// Score only the first N questions of the benchmark.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Compare with these answers to the same questions: McNemar's test.
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+    /// The same answerer's answers when the options stand in another order.
+    #[arg(long, value_name = "FILE", requires = "shuffled_benchmark")]
+    shuffled: Option<PathBuf>,
+    /// The questions that --shuffled answers: the same sample ids and options, letters changed.
+    #[arg(long, value_name = "FILE", requires = "shuffled")]
+    shuffled_benchmark: Option<PathBuf>,
+    /// Write report.md, report.json and index.html into this folder.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// One JSON object on standard output instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Rule {
+    Both,
+    Letter,
+    Text,
+}
+
+impl From<Rule> for Match {
+    fn from(rule: Rule) -> Match {
+        match rule {
+            Rule::Both => Match::Both,
+            Rule::Letter => Match::Letter,
+            Rule::Text => Match::Text,
+        }
+    }
+}
+
+/// Scores and prints.
+pub fn run(args: Args) -> Result<()> {
+    let mut questions = load_questions(&args.benchmark, args.key.as_deref())?;
+    let limit = limit(args.limit)?.min(questions.len());
+    let sheet_of = |questions: &[Question], path: &Path| -> Result<Vec<Option<Reading>>> {
+        read_sheet(questions, &read_answers(path)?, path, args.rule.into())
+    };
+    let read = |path: &Path| sheet_of(&questions, path).map(|sheet| sheet[..limit].to_vec());
+    let sheet = read(&args.answers)?;
+    let other = args.compare.as_deref().map(read).transpose()?;
+    questions.truncate(limit);
+    let mut score = Score::of(&questions, &sheet);
+    score.compare = other.map(|other| compare(&questions, &sheet, &other));
+    if let (Some(answers), Some(path)) = (&args.shuffled, &args.shuffled_benchmark) {
+        let shuffled = read_questions(path)?;
+        let again = sheet_of(&shuffled, answers)?;
+        score.shuffled = Some(consistency(&questions, &sheet, &shuffled, &again, path)?);
+    }
+    let json = serde_json::to_value(&score).expect("scores are plain data");
+    let name = args.answers.file_stem().map_or("answers".into(), |stem| stem.to_string_lossy().into_owned());
+    let results = Results { mcq: vec![Named { name, score, json: json.clone() }], ..Results::default() };
+    finish(&results, &json, args.report.as_deref(), args.json)
+}
+
+/// The number of questions to score.
+pub fn limit(limit: Option<usize>) -> Result<usize> {
+    match limit {
+        Some(0) => Err(Error::usage("--limit 0: at least one question must be scored")),
+        limit => Ok(limit.unwrap_or(usize::MAX)),
+    }
+}
+
+/// Writes the report, if one is asked for, then prints.
+pub fn finish(results: &Results, json: &serde_json::Value, report: Option<&Path>, as_json: bool) -> Result<()> {
+    if let Some(folder) = report {
+        results.write(folder)?;
+    }
+    if as_json {
+        println!("{json}");
+    } else {
+        results.sections()?.iter().for_each(print_section);
+    }
+    Ok(())
+}
+
+fn print_section(section: &Section) {
+    println!("{}\n", section.heading);
+    section.text.iter().for_each(|paragraph| println!("{paragraph}\n"));
+    section.tables.iter().for_each(|table| println!("{}", text_table(table)));
+}
