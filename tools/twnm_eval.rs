@@ -1,5 +1,7 @@
 //! Scoring, apart from the programs that make what is scored.
 
+#[path = "commands/eval_dcase.rs"]
+mod eval_dcase;
 #[path = "commands/eval_encoder.rs"]
 mod eval_encoder;
 #[path = "commands/shared.rs"]
@@ -18,6 +20,8 @@ struct Cli {
 enum Command {
     /// Scores of a spatial encoder on shards: count, angles, distance, class, by number of sources.
     Encoder(eval_encoder::Args),
+    /// Scores of DCASE 2024 task 3: predicted CSV files against reference ones.
+    Dcase(eval_dcase::Args),
 }
 
 fn main() -> std::process::ExitCode {
@@ -25,5 +29,6 @@ fn main() -> std::process::ExitCode {
     shared::start_logging();
     shared::exit_with(|| match cli.command {
         Command::Encoder(args) => eval_encoder::run(args),
+        Command::Dcase(args) => eval_dcase::run(args),
     })
 }

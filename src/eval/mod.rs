@@ -1,5 +1,7 @@
 //! Scores, and what they are shown with: the spatial encoder against ground truth and the best constant predictor.
 
+pub mod assignment;
+pub mod dcase;
 pub mod encoder;
 pub mod heard;
 pub mod models;

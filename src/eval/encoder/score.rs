@@ -9,7 +9,7 @@
 
 use super::{Prediction, Truth};
 use crate::audio::foa::angle_between_deg;
-use crate::ops::spatial_loss::permutations;
+use crate::eval::assignment::assign;
 use crate::shard::MAX_SOURCES;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -40,27 +40,6 @@ pub struct ClipScore {
     pub absorption_error: Option<f64>,
 }
 
-/// The pairs (row, column) of the cheapest assignment of min(rows, columns) pairs: exact, by trying every order
-/// (the first of equals); at most [`MAX_SOURCES`] rows and columns.
-#[track_caller]
-pub(super) fn assign(rows: usize, columns: usize, cost: impl Fn(usize, usize) -> f64) -> Vec<(usize, usize)> {
-    let n = rows.max(columns);
-    assert!(n <= MAX_SOURCES, "assignment of {rows} to {columns}: at most {MAX_SOURCES}");
-    let pairs = |order: &[usize]| -> Vec<(usize, usize)> {
-        let all = order.iter().copied().enumerate().map(|(column, row)| (row, column));
-        all.filter(|&(row, column)| row < rows && column < columns).collect()
-    };
-    let mut best: (f64, Vec<(usize, usize)>) = (f64::INFINITY, pairs(&(0..n).collect::<Vec<_>>()));
-    for order in permutations(n) {
-        let candidate = pairs(&order);
-        let total: f64 = candidate.iter().map(|&(row, column)| cost(row, column)).sum();
-        if total < best.0 {
-            best = (total, candidate);
-        }
-    }
-    best.1
-}
-
 impl ClipScore {
     /// Compares a prediction with the truth. Panics when there are fewer slots than sources.
     #[track_caller]
@@ -70,7 +49,8 @@ impl ClipScore {
             angle_between_deg(prediction.slots[slot].direction, truth.sources[source].direction)
         };
         let mut clip = ClipScore { count: s, count_predicted: p, ..ClipScore::room(prediction, truth) };
-        for (slot, source) in assign(s, s, angle) {
+        let pairs = |slots: usize| assign(s, slots, |source, slot| angle(slot, source));
+        for (source, slot) in pairs(s) {
             let (said, so) = (&prediction.slots[slot], &truth.sources[source]);
             clip.angles_deg.push(angle(slot, source));
             clip.distance_errors_m.push((said.distance_m - so.distance_m).abs());
@@ -78,7 +58,7 @@ impl ClipScore {
                 clip.class_right.push(said.class().is_some_and(|(c, _)| c == class));
             }
         }
-        clip.full_deg = assign(p, s, angle).into_iter().map(|(slot, source)| angle(slot, source)).collect();
+        clip.full_deg = pairs(p).into_iter().map(|(source, slot)| angle(slot, source)).collect();
         clip.full_deg.resize(p.max(s), MISS_DEG);
         clip
     }
