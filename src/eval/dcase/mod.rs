@@ -23,6 +23,10 @@
 //! | a row that a reference holds twice | two sources | one |
 //! | a vector of length 0, a reference distance of 0 | the front; an error of 10^16 | refused |
 //!
+//! Where several assignments cost the same but for rounding (two references in one direction), the official choice
+//! depends on the arc cosine of its machine: NumPy's with AVX-512 differs from libm's in the last digit. This one is
+//! libm's.
+//!
 //! When one side has no distances (files of 4 or 5 columns), directions alone decide, and the SELD score is that of
 //! 2023: mean(er, 1 - f20, angle / 180, 1 - recall).
 
@@ -87,7 +91,7 @@ pub struct Outcome {
 /// official code does (see the module). The result does not depend on the order of files.
 ///
 /// # Errors
-/// `Missing`: no folder or no CSV file in it. `Data`: a prediction without reference, or what [`files::read`] refuses.
+/// `Missing`: no folder or no CSV file in it. `Data`: a prediction without reference, two files of one name, or a row that is not as above, by file and line.
 pub fn evaluate(reference: &Path, prediction: &Path, is_exact: bool) -> Result<Outcome> {
     let references = files::find(reference, "--reference")?;
     let predictions = files::find(prediction, "--prediction")?;
