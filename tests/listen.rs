@@ -137,12 +137,55 @@ fn without_a_model_the_next_step_is_named() {
     assert!(code == 65 && message.contains("model.safetensors"), "exit {code}: {message}");
 }
 
+fn score(arguments: &[&str], home: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_twnm-eval"));
+    command.arg("encoder").args(arguments).current_dir(home).env_remove("TWNM_MODELS").output().unwrap()
+}
+
 #[test]
 fn scoring_names_the_folder_that_is_not_there() {
     let (home, _) = home();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_twnm-eval"));
-    let output =
-        command.args(["encoder", "--checkpoint", "model", "--data", "none", "--json"]).current_dir(home.path());
-    let (code, message) = refusal(&output.output().unwrap());
+    let (code, message) = refusal(&score(&["--checkpoint", "model", "--data", "none", "--json"], home.path()));
     assert!(code == 66 && message.contains("none"), "exit {code}: {message}");
+}
+
+#[test]
+fn ablations_and_the_localiser_are_scored_on_the_same_scenes() {
+    let (home, _) = home();
+    let simulated =
+        twnm(&["simulate", "--out", "set", "--scenes", "5", "--seed", "4", "--set", "seconds=1"], home.path());
+    assert!(simulated.status.success(), "{}", String::from_utf8_lossy(&simulated.stderr));
+    let with = |more: &[&str]| json(&score(&[&["--data", "set", "--json"], more].concat(), home.path()));
+    let model = ["--checkpoint", "model"];
+    let plain = with(&model);
+    assert_eq!((&plain["ablation"], &plain["predictor"]), (&"none".into(), &"encoder".into()));
+    assert!(plain.get("intensity").is_none() && plain["n"] == 5);
+    // The localiser alone needs no model; beside one it says the same.
+    let alone = with(&["--reference", "intensity"]);
+    assert!(alone["count_accuracy"].is_number() && alone["by_count"].is_object() && alone.get("checkpoint").is_none());
+    assert!(alone["distance_error_m"].is_null() && alone["class_accuracy"].is_null());
+    assert_eq!(alone["predictor"], "intensity");
+    let both = with(&[&model[..], &["--reference", "intensity"]].concat());
+    for key in ["count_accuracy", "mean_angular_error_deg", "by_count"] {
+        assert_eq!((&both[key], &both["intensity"][key]), (&plain[key], &alone[key]), "{key}");
+    }
+    for ablation in ["w-only", "shuffle", "no-audio"] {
+        let ablated = with(&[&model[..], &["--ablate", ablation, "--seed", "7"]].concat());
+        assert_eq!((&ablated["ablation"], &ablated["constant"]), (&ablation.into(), &plain["constant"]));
+        assert_ne!(ablated["mean_angular_error_deg"], plain["mean_angular_error_deg"], "{ablation}");
+        assert_eq!(ablated["ablation_seed"].as_u64(), (ablation == "shuffle").then_some(7));
+    }
+    let output = score(&["--data", "set", "--checkpoint", "model", "--ablate", "shuffle", "--seed", "7"], home.path());
+    let (table, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(table.contains("shuffle, seed 7") && log.contains("seed 7"), "{table}{log}");
+    let cases: [(&[&str], &str); 3] = [
+        (&["--ablate", "w_only"], "none, w-only, shuffle, no-audio"),
+        (&["--ablate", "shuffle", "--limit", "1"], "--ablate"),
+        (&["--reference", "music"], "intensity"),
+    ];
+    for (arguments, part) in cases {
+        let all = [&["--data", "set", "--checkpoint", "model"], arguments].concat();
+        let (code, message) = refusal(&score(&all, home.path()));
+        assert!(code == 2 && message.contains(part), "{arguments:?}: exit {code}: {message}");
+    }
 }

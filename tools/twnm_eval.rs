@@ -2,6 +2,8 @@
 
 #[path = "commands/eval_boolean.rs"]
 mod eval_boolean;
+#[path = "commands/eval_dcase.rs"]
+mod eval_dcase;
 #[path = "commands/eval_encoder.rs"]
 mod eval_encoder;
 #[path = "commands/eval_mcq.rs"]
@@ -34,6 +36,8 @@ enum Command {
     Report(eval_report::Args),
     /// Answers without listening: random, constant, or a bag of words that looks for what questions give away.
     Reference(eval_reference::Args),
+    /// Scores of DCASE 2024 task 3: predicted CSV files against reference ones.
+    Dcase(eval_dcase::Args),
 }
 
 fn main() -> std::process::ExitCode {
@@ -45,5 +49,6 @@ fn main() -> std::process::ExitCode {
         Command::Boolean(args) => eval_boolean::run(args),
         Command::Report(args) => eval_report::run(args),
         Command::Reference(args) => eval_reference::run(args),
+        Command::Dcase(args) => eval_dcase::run(args),
     })
 }

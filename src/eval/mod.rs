@@ -1,11 +1,15 @@
 //! Scores, and what they are shown with: answers to questions against their key, the spatial encoder against ground
 //! truth and the best constant predictor.
 
+pub mod ablation;
 pub mod answers;
+pub mod assignment;
 mod charts;
+pub mod dcase;
 mod draw;
 pub mod encoder;
 pub mod heard;
+pub mod intensity;
 pub mod models;
 pub mod paper;
 pub mod picture;

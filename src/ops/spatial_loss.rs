@@ -117,7 +117,7 @@ struct Plain {
 }
 
 /// Every order of 0..n, the identity first.
-pub fn permutations(n: usize) -> Vec<Vec<usize>> {
+fn permutations(n: usize) -> Vec<Vec<usize>> {
     if n == 0 {
         return vec![Vec::new()];
     }

@@ -4,6 +4,8 @@ use super::{ClipScore, Constant, Prediction, Score, Truth, truth};
 use crate::device::Device;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
+use crate::eval::ablation::Inputs;
+use crate::eval::intensity;
 use crate::shard::{CHANNELS, ShardSet};
 use rayon::prelude::*;
 
@@ -53,10 +55,38 @@ pub struct Evaluation {
 /// # Errors
 /// Those of [`score_clips`].
 pub fn evaluate(encoder: &Encoder, set: &ShardSet, limit: Option<usize>, done: impl Fn() + Sync) -> Result<Evaluation> {
-    let clips = score_clips(encoder, set, limit, done)?;
-    let truths = truths(encoder, set, clips.len());
-    let constants = Constant::best(&truths);
-    Ok(Evaluation { score: Score::of(&clips), constant: constants.score(&truths), clips, constants })
+    evaluate_on(encoder, set, &Inputs::plain(limited(set, limit)), done)
+}
+
+/// [`evaluate`] with other audio than the scenes'; the truth stays theirs.
+///
+/// # Errors
+/// Those of [`score_clips`].
+pub fn evaluate_on(encoder: &Encoder, set: &ShardSet, inputs: &Inputs, done: impl Fn() + Sync) -> Result<Evaluation> {
+    let clips = score_clips_on(encoder, set, inputs, done)?;
+    let truths = truths(&encoder.classes, set, clips.len());
+    Ok(Evaluation::of(clips, &truths))
+}
+
+/// [`evaluate_on`] for the localiser that does not learn; it says nothing about distances, classes and rooms.
+///
+/// # Errors
+/// `Data` when the set is empty or its clips are too short.
+pub fn evaluate_intensity(set: &ShardSet, inputs: &Inputs, done: impl Fn() + Sync) -> Result<Evaluation> {
+    let truths = truths(set.classes(), set, inputs.len());
+    let clip = |i: usize, audio: &[f32]| {
+        let found = intensity::localise(audio);
+        Ok(ClipScore::of_directions(&found.directions, found.count(), &truths[i]))
+    };
+    let clips = each_clip(set, inputs, intensity::SAMPLES_MIN, true, clip, done)?;
+    Ok(Evaluation::of(clips, &truths))
+}
+
+impl Evaluation {
+    fn of(clips: Vec<ClipScore>, truths: &[Truth]) -> Evaluation {
+        let constants = Constant::best(truths);
+        Evaluation { score: Score::of(&clips), constant: constants.score(truths), clips, constants }
+    }
 }
 
 /// The metrics of the first `limit` scenes of `set`, in parallel over clips; they do not depend on the number of
@@ -71,35 +101,68 @@ pub fn score_clips(
     limit: Option<usize>,
     done: impl Fn() + Sync,
 ) -> Result<Vec<ClipScore>> {
-    let n = limit.unwrap_or(usize::MAX).min(set.len());
-    if n == 0 {
-        return Err(Error::data("the set has no scenes to score"));
-    }
-    let truths = truths(encoder, set, n);
-    let clip = |i: usize| -> Result<ClipScore> {
-        let (frames, least) = (set.frames(i), encoder.config.samples_min());
-        if frames < least {
-            return Err(Error::data(format!("scene {i}: {frames} samples, this encoder needs at least {least}")));
-        }
-        let mut audio = vec![0.0; CHANNELS * frames];
-        set.read_f32(i, 0, &mut audio);
-        let prediction = predict_clip(encoder, &audio);
+    score_clips_on(encoder, set, &Inputs::plain(limited(set, limit)), done)
+}
+
+/// [`score_clips`] with other audio than the scenes'.
+fn score_clips_on(
+    encoder: &Encoder,
+    set: &ShardSet,
+    inputs: &Inputs,
+    done: impl Fn() + Sync,
+) -> Result<Vec<ClipScore>> {
+    let truths = truths(&encoder.classes, set, inputs.len());
+    let clip = |i: usize, audio: &[f32]| {
+        let prediction = predict_clip(encoder, audio);
         if !prediction.is_finite() {
             return Err(Error::data(format!("scene {i}: the encoder's prediction is not finite: {prediction:?}")));
         }
-        done();
         Ok(ClipScore::of(&prediction, &truths[i]))
     };
-    match encoder.device() {
-        Device::Host => (0..n).into_par_iter().map(clip).collect(),
-        // Every clip fills the device by itself.
-        _ => (0..n).map(clip).collect(),
+    // On another device every clip fills it by itself.
+    let in_parallel = encoder.device() == Device::Host;
+    each_clip(set, inputs, encoder.config.samples_min(), in_parallel, clip, done)
+}
+
+/// How many scenes of `set` there are within `limit`.
+fn limited(set: &ShardSet, limit: Option<usize>) -> usize {
+    limit.unwrap_or(usize::MAX).min(set.len())
+}
+
+/// Calls `clip` with the number of each scene and the audio it is given, in order or in parallel.
+fn each_clip(
+    set: &ShardSet,
+    inputs: &Inputs,
+    samples_min: usize,
+    in_parallel: bool,
+    clip: impl Fn(usize, &[f32]) -> Result<ClipScore> + Sync,
+    done: impl Fn() + Sync,
+) -> Result<Vec<ClipScore>> {
+    if inputs.is_empty() {
+        return Err(Error::data("the set has no scenes to score"));
+    }
+    let each = |i: usize| -> Result<ClipScore> {
+        let from = inputs.scene(i);
+        let frames = set.frames(from);
+        if frames < samples_min {
+            return Err(Error::data(format!("scene {from}: {frames} samples, at least {samples_min} are needed")));
+        }
+        let mut audio = vec![0.0; CHANNELS * frames];
+        set.read_f32(from, 0, &mut audio);
+        inputs.ablation().apply(&mut audio);
+        let score = clip(i, &audio)?;
+        done();
+        Ok(score)
+    };
+    match in_parallel {
+        true => (0..inputs.len()).into_par_iter().map(each).collect(),
+        false => (0..inputs.len()).map(each).collect(),
     }
 }
 
-/// The truth of the first `n` scenes in the model's classes.
-fn truths(encoder: &Encoder, set: &ShardSet, n: usize) -> Vec<Truth> {
-    let map = ClassMap::new(&encoder.classes, set.classes());
+/// The truth of the first `n` scenes in the classes `known` to a model.
+fn truths(known: &[String], set: &ShardSet, n: usize) -> Vec<Truth> {
+    let map = ClassMap::new(known, set.classes());
     (0..n).map(|i| truth(set.labels(i), |class| map.get(class))).collect()
 }
 
@@ -119,6 +182,7 @@ mod tests {
     use super::*;
     use crate::encoder::EncoderConfig;
     use crate::error::Kind;
+    use crate::eval::ablation::{Ablation, derangement};
     use crate::rng::Rng;
     use crate::shard::{Labels, Sample, ShardSpec, ShardWriter};
     use std::path::Path;
@@ -187,6 +251,61 @@ mod tests {
         let error = score_clips(&encoder(&["bell", "dog"]), &set, None, || ()).unwrap_err();
         assert!(error.kind() == Kind::Data && error.message().contains("scene 0: 500 samples"), "{error}");
         assert_eq!(score_clips(&encoder(&["bell"]), &set, Some(0), || ()).unwrap_err().kind(), Kind::Data);
+    }
+
+    #[test]
+    fn silence_and_a_lone_w_are_predicted_with_finite_numbers() {
+        let classes = names(&["bell", "dog"]);
+        let map = EncoderConfig { hidden: 16, layers: 1, ffn: 16, ..EncoderConfig::preset("paper").unwrap() };
+        for config in [EncoderConfig::preset("pocket").unwrap(), EncoderConfig::preset("small").unwrap(), map] {
+            let encoder = Encoder::new(config, classes.clone(), 5).unwrap();
+            let mut audio = vec![0.0; CHANNELS * 4096];
+            assert!(predict_clip(&encoder, &audio).is_finite());
+            let mut rng = Rng::new(9, "eval clips", 1);
+            audio[..4096].iter_mut().for_each(|v| *v = rng.normal() as f32);
+            assert!(predict_clip(&encoder, &audio).is_finite());
+        }
+    }
+
+    #[test]
+    fn an_ablation_changes_the_audio_and_not_the_truth() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = write_set(folder.path(), 4096, 7);
+        let encoder = encoder(&["bell", "dog"]);
+        let on = |ablation| evaluate_on(&encoder, &set, &Inputs::new(ablation, 7, 4).unwrap(), || ()).unwrap();
+        let plain = on(Ablation::None);
+        assert_eq!(plain, evaluate(&encoder, &set, None, || ()).unwrap());
+        for ablation in [Ablation::WOnly, Ablation::Shuffle, Ablation::NoAudio] {
+            let ablated = on(ablation);
+            assert_eq!((&ablated.constant, &ablated.constants), (&plain.constant, &plain.constants), "{ablation}");
+            assert_ne!(ablated.clips, plain.clips, "{ablation}");
+            assert_eq!(ablated, on(ablation));
+        }
+        // Each scene is heard through the audio of the one that the derangement names.
+        let shuffled = on(Ablation::Shuffle);
+        for (i, &j) in derangement(7, 4).iter().enumerate() {
+            let mut audio = vec![0.0; CHANNELS * 4096];
+            set.read_f32(j, 0, &mut audio);
+            let truth = &truths(&encoder.classes, &set, 7)[i];
+            assert_eq!(shuffled.clips[i], ClipScore::of(&predict_clip(&encoder, &audio), truth));
+        }
+        let silent = on(Ablation::NoAudio);
+        assert!(silent.clips.iter().all(|clip| clip.count_predicted == silent.clips[0].count_predicted));
+    }
+
+    #[test]
+    fn the_localiser_says_nothing_about_distance_class_and_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = write_set(folder.path(), 4096, 7);
+        let result = evaluate_intensity(&set, &Inputs::plain(5), || ()).unwrap();
+        let score = &result.score;
+        assert_eq!((score.n, score.sources), (5, 9));
+        assert!(score.mean_angular_error_deg.is_some() && score.count_accuracy.is_some());
+        assert!(score.distance_error_m.is_none() && score.class_accuracy.is_none());
+        assert!(score.log_surface_error.is_none() && score.absorption_error.is_none());
+        assert!(result.constant.class_accuracy.is_some());
+        let empty = evaluate_intensity(&set, &Inputs::plain(0), || ()).unwrap_err();
+        assert_eq!(empty.kind(), Kind::Data);
     }
 
     #[test]

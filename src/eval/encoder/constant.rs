@@ -5,9 +5,10 @@
 //! error, found by a deterministic search from many starts. It is told the true count where the headline is (S
 //! directions for S sources, a set of its own for each S) and has one set for the full error, where it is not.
 
-use super::score::{ClipScore, MISS_DEG, Score, assign, median};
+use super::score::{ClipScore, MISS_DEG, Score, median};
 use super::{Truth, unit};
 use crate::audio::foa::{angle_between_deg, unit_vector};
+use crate::eval::assignment::assign;
 use crate::rng::Rng;
 use crate::shard::MAX_SOURCES;
 use rayon::prelude::*;
@@ -75,8 +76,8 @@ impl Constant {
         let s = truth.sources.len();
         let targets: Vec<[f64; 3]> = truth.sources.iter().map(|t| t.direction).collect();
         let errors = |set: &[[f64; 3]]| -> Vec<f64> {
-            let angle = |row: usize, column: usize| angle_between_deg(set[row], targets[column]);
-            assign(set.len(), s, angle).into_iter().map(|(row, column)| angle(row, column)).collect()
+            let angle = |target: usize, at: usize| angle_between_deg(set[at], targets[target]);
+            assign(s, set.len(), angle).into_iter().map(|(target, at)| angle(target, at)).collect()
         };
         let mut full_deg = errors(&self.directions_full);
         full_deg.resize(self.directions_full.len().max(s), MISS_DEG);

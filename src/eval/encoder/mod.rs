@@ -9,10 +9,10 @@ mod constant;
 mod score;
 mod training;
 
-pub use clips::{ClassMap, Evaluation, evaluate, predict_clip, score_clips};
+pub use clips::{ClassMap, Evaluation, evaluate, evaluate_intensity, evaluate_on, predict_clip, score_clips};
 pub use constant::Constant;
 pub use score::{ClipScore, Score};
-pub use training::{SCORE_TABLE_NOTE, TrainingScorer, score_table};
+pub use training::{SCORE_TABLE_NOTE, TrainingScorer, score_table, score_table_of};
 
 use crate::encoder::Output;
 use crate::shard::{Labels, MAX_SOURCES};

@@ -9,8 +9,8 @@
 
 use super::{Prediction, Truth};
 use crate::audio::foa::angle_between_deg;
+use crate::eval::assignment::assign;
 use crate::eval::statistics::{Z95, wilson};
-use crate::ops::spatial_loss::permutations;
 use crate::shard::MAX_SOURCES;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,63 +39,57 @@ pub struct ClipScore {
     pub absorption_error: Option<f64>,
 }
 
-/// The pairs (row, column) of the cheapest assignment of min(rows, columns) pairs: exact, by trying every order
-/// (the first of equals); at most [`MAX_SOURCES`] rows and columns.
-#[track_caller]
-pub(super) fn assign(rows: usize, columns: usize, cost: impl Fn(usize, usize) -> f64) -> Vec<(usize, usize)> {
-    let n = rows.max(columns);
-    assert!(n <= MAX_SOURCES, "assignment of {rows} to {columns}: at most {MAX_SOURCES}");
-    let pairs = |order: &[usize]| -> Vec<(usize, usize)> {
-        let all = order.iter().copied().enumerate().map(|(column, row)| (row, column));
-        all.filter(|&(row, column)| row < rows && column < columns).collect()
-    };
-    let mut best: (f64, Vec<(usize, usize)>) = (f64::INFINITY, pairs(&(0..n).collect::<Vec<_>>()));
-    for order in permutations(n) {
-        let candidate = pairs(&order);
-        let total: f64 = candidate.iter().map(|&(row, column)| cost(row, column)).sum();
-        if total < best.0 {
-            best = (total, candidate);
-        }
-    }
-    best.1
-}
-
 impl ClipScore {
     /// Compares a prediction with the truth. Panics when there are fewer slots than sources.
     #[track_caller]
     pub fn of(prediction: &Prediction, truth: &Truth) -> ClipScore {
-        let (s, p) = (truth.sources.len(), prediction.count());
-        let angle = |slot: usize, source: usize| {
-            angle_between_deg(prediction.slots[slot].direction, truth.sources[source].direction)
-        };
-        let mut clip = ClipScore { count: s, count_predicted: p, ..ClipScore::room(prediction, truth) };
-        for (slot, source) in assign(s, s, angle) {
+        let directions: Vec<[f64; 3]> = prediction.slots.iter().map(|slot| slot.direction).collect();
+        let mut clip = ClipScore::of_directions(&directions, prediction.count(), truth);
+        (clip.log_surface_error, clip.absorption_error) = ClipScore::room(prediction, truth);
+        for (source, slot) in pairs(&directions[..truth.sources.len()], truth) {
             let (said, so) = (&prediction.slots[slot], &truth.sources[source]);
-            clip.angles_deg.push(angle(slot, source));
             clip.distance_errors_m.push((said.distance_m - so.distance_m).abs());
             if let Some(class) = so.class {
                 clip.class_right.push(said.class().is_some_and(|(c, _)| c == class));
             }
         }
-        clip.full_deg = assign(p, s, angle).into_iter().map(|(slot, source)| angle(slot, source)).collect();
-        clip.full_deg.resize(p.max(s), MISS_DEG);
         clip
     }
 
-    /// Only the room's errors.
-    fn room(prediction: &Prediction, truth: &Truth) -> ClipScore {
-        let error = |said: f64, so: f64| truth.has_room.then(|| (said - so).abs());
+    /// Compares unit vectors, the most certain first, of which `count` are said to be sources, with the truth; nothing
+    /// is said about distances, classes and the room. Panics when there are fewer of them than sources.
+    #[track_caller]
+    pub fn of_directions(directions: &[[f64; 3]], count: usize, truth: &Truth) -> ClipScore {
+        let s = truth.sources.len();
+        let angles = |said: &[[f64; 3]]| -> Vec<f64> {
+            let angle = |(source, slot): (usize, usize)| angle_between_deg(said[slot], truth.sources[source].direction);
+            pairs(said, truth).into_iter().map(angle).collect()
+        };
+        let mut full_deg = angles(&directions[..count]);
+        full_deg.resize(count.max(s), MISS_DEG);
         ClipScore {
-            count: 0,
-            count_predicted: 0,
-            angles_deg: Vec::new(),
-            full_deg: Vec::new(),
+            count: s,
+            count_predicted: count,
+            angles_deg: angles(&directions[..s]),
+            full_deg,
             distance_errors_m: Vec::new(),
             class_right: Vec::new(),
-            log_surface_error: error(prediction.surface_m2.ln(), truth.log_surface),
-            absorption_error: error(prediction.absorption, truth.absorption),
+            log_surface_error: None,
+            absorption_error: None,
         }
     }
+
+    /// The errors of ln(surface) and absorption.
+    fn room(prediction: &Prediction, truth: &Truth) -> (Option<f64>, Option<f64>) {
+        let error = |said: f64, so: f64| truth.has_room.then(|| (said - so).abs());
+        (error(prediction.surface_m2.ln(), truth.log_surface), error(prediction.absorption, truth.absorption))
+    }
+}
+
+/// The assignment of directions to the sources with the smallest sum of angles: pairs (source, direction).
+fn pairs(directions: &[[f64; 3]], truth: &Truth) -> Vec<(usize, usize)> {
+    let angle = |source: usize, slot: usize| angle_between_deg(directions[slot], truth.sources[source].direction);
+    assign(truth.sources.len(), directions.len(), angle)
 }
 
 /// The metrics of a set of clips; also the JSON of `twnm-eval encoder`. A metric that no clip has anything to say

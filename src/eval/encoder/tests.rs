@@ -194,7 +194,7 @@ fn assignments_agree_with_brute_force() {
         }
         best
     }
-    for (prediction, truth) in random_pairs(11, 300) {
+    for (prediction, truth) in random_pairs(11, 10_000) {
         let clip = ClipScore::of(&prediction, &truth);
         for (p, errors) in [(truth.sources.len(), &clip.angles_deg), (prediction.count(), &clip.full_deg)] {
             let s = truth.sources.len();

@@ -30,13 +30,24 @@ impl Scorer for TrainingScorer {
     }
 }
 
-/// For all clips and for each number of sources two rows: the model, and below it the best constants.
+/// [`score_table_of`] the model and, below it, the best constants.
 pub fn score_table(caption: String, model: &Score, constant: &Score) -> Table {
+    score_table_of(caption, &[("model", model), ("constant", constant)])
+}
+
+/// For all clips and for each number of sources a row for every predictor, named. They were scored on the same clips.
+pub fn score_table_of(caption: String, predictors: &[(&str, &Score)]) -> Table {
     let header = ["sources", "clips", "predictor", "count", "angle", "median", "full angle", "distance", "class"];
-    let mut rows = vec![row("all", "model", model), row("", "constant", constant)];
-    for (count, score) in &model.by_count {
-        rows.push(row(count, "model", score));
-        rows.extend(constant.by_count.get(count).map(|score| row("", "constant", score)));
+    let mut rows = Vec::new();
+    let mut add = |name: &str, of: &dyn Fn(&Score) -> Option<Score>| {
+        let scored = predictors.iter().filter_map(|(predictor, score)| Some((predictor, of(score)?)));
+        for (place, (predictor, score)) in scored.enumerate() {
+            rows.push(row(if place == 0 { name } else { "" }, predictor, &score));
+        }
+    };
+    add("all", &|score| Some(score.clone()));
+    for count in predictors.first().into_iter().flat_map(|(_, score)| score.by_count.keys()) {
+        add(count, &|score| score.by_count.get(count).cloned());
     }
     Table { caption, header: header.map(String::from).to_vec(), rows }
 }

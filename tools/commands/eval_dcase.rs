@@ -1,0 +1,45 @@
+//! `twnm-eval dcase`: the scores of DCASE 2024 task 3 for a folder of predictions.
+
+use clap::Args as ClapArgs;
+use std::path::PathBuf;
+use twnm::error::Result;
+use twnm::eval::dcase;
+use twnm::eval::report::text_table;
+
+/// Flags of `twnm-eval dcase`.
+#[derive(ClapArgs)]
+pub struct Args {
+    /// Folder of reference CSV files, searched with all folders in it: frame, class, source, azimuth, elevation, and
+    /// distance in cm.
+    #[arg(long, value_name = "DIR")]
+    reference: PathBuf,
+    /// Folder of predicted CSV files of the same names: frame, class, source, then azimuth, elevation or x, y, z, and
+    /// distance in m.
+    #[arg(long, value_name = "DIR")]
+    prediction: PathBuf,
+    /// Count as the official code does, peculiarities included: the last labelled frame is left out, for one.
+    #[arg(long)]
+    exact: bool,
+    /// One JSON object on standard output instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Scores and prints.
+pub fn run(args: Args) -> Result<()> {
+    let outcome = dcase::evaluate(&args.reference, &args.prediction, args.exact)?;
+    if let Some(first) = outcome.unpredicted.first() {
+        let fate = if args.exact { "left out, as by the official code" } else { "all its sources are missed" };
+        tracing::warn!("{} references have no prediction ({first} ..): {fate}", outcome.unpredicted.len());
+    }
+    if !outcome.with_distance {
+        tracing::warn!("one side has no distances: directions alone decide");
+    }
+    if args.json {
+        println!("{}", outcome.to_json());
+    } else {
+        print!("{}", text_table(&outcome.to_table()));
+        println!("\n{}", dcase::TABLE_NOTE);
+    }
+    Ok(())
+}
