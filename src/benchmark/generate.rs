@@ -267,7 +267,7 @@ fn sample_id(mut i: usize, width: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::claims::Verdict;
     use super::super::facts::Facts;
     use super::*;
@@ -279,7 +279,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     /// Scenes as `twnm simulate` draws them, equally loud, with a word for every speaker.
-    fn scenes(n: u64) -> Vec<Facts> {
+    pub(in crate::benchmark) fn scenes(n: u64) -> Vec<Facts> {
         let sources = Sources::procedural(1);
         let sampler = SceneSampler::new(&SceneConfig::default(), &sources, Split::All, 5).unwrap();
         let facts = |index| {
