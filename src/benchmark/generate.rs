@@ -2,7 +2,7 @@
 
 use super::balance::{Balance, LetterDeck};
 use super::claims::Claim;
-use super::draft::{Context, Draft, Pool};
+use super::draft::{Choice, Context, Draft, Pool};
 use super::task::{Task, quotas};
 use super::{integration, perception, reasoning};
 use crate::error::{Error, Result};
@@ -104,7 +104,10 @@ pub fn draft(task: Task, context: &Context, rng: &mut Rng) -> Option<Draft> {
         Task::MultiHopQuery => reasoning::multi_hop_query,
         Task::PhysicalConsistency => reasoning::physical_consistency,
     };
-    make(context, rng).filter(|d| d.holds(context.facts))
+    let mut draft = make(context, rng)?;
+    // Checked is what is printed, not what it was rounded from.
+    draft.choices = draft.choices.map(|choice| Choice { claim: choice.claim.as_printed(), ..choice });
+    draft.holds(context.facts).then_some(draft)
 }
 
 /// Makes the questions.

@@ -98,10 +98,11 @@ pub(super) fn identify_speech_transcript(asked: &Asked) -> Read {
     // Two speakers: "what is said" has two answers.
     let (&[source], 1) = (&speaking[..], speech) else { return Err(Unreadable::Question) };
     asked.each_text(|option| {
-        let text = option.trim().trim_matches(['"', '\u{201c}', '\u{201d}']);
+        let is_known = |text: &&str| asked.pool.transcripts.iter().any(|t| plain(t) == plain(text));
         let is_sentence = |c: char| c.is_alphanumeric() || " ,.;:?!'-\u{2019}".contains(c);
-        let is_known = asked.pool.transcripts.iter().any(|t| plain(t) == plain(text));
-        (is_known && text.chars().all(is_sentence)).then(|| Claim::Says { source, text: text.into() })
+        let bare = option.trim().trim_matches(['"', '\u{201c}', '\u{201d}']);
+        let text = [bare, bare.trim_matches(['\'', '\u{2018}', '\u{2019}'])].into_iter().find(is_known)?;
+        text.chars().all(is_sentence).then(|| Claim::Says { source, text: text.into() })
     })
 }
 

@@ -29,6 +29,9 @@ fn every_draft_of_every_task_is_read_back() {
                     let claims = claims.unwrap_or_else(|e| panic!("{task:?}: {e:?}: {} {options:?}", draft.question));
                     let verdicts = claims.each_ref().map(|c| c.verdict(facts));
                     assert_eq!(verdicts, [True, False, False, False], "{} {options:?} {claims:?}", draft.question);
+                    let parts = parts(&claims[0]);
+                    let missing = self::parts(&draft.choices[0].claim).into_iter().find(|part| !parts.contains(part));
+                    assert!(signed || missing.is_none(), "{missing:?} is not in {:?}", claims[0]);
                     kinds.insert(draft.kind);
                     count += 1;
                 }
@@ -36,6 +39,13 @@ fn every_draft_of_every_task_is_read_back() {
         }
     }
     assert!(kinds.len() >= 24 && count > 10_000, "{count} drafts of {kinds:?}");
+}
+
+fn parts(claim: &Claim) -> Vec<Claim> {
+    match claim {
+        Claim::All { of } => of.iter().flat_map(parts).collect(),
+        other => vec![other.clone()],
+    }
 }
 
 fn scene() -> (Facts, Pool) {

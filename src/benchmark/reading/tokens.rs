@@ -11,6 +11,8 @@ pub(super) enum Token {
 
 /// Longest number in digits: more would be lost in an f64.
 const DIGITS_MAX: usize = 12;
+/// Punctuation, until words have been joined: "eighty, one metre" is not eighty-one.
+const PAUSE: &str = ",";
 /// Left out: articles, and words that make a number vague.
 const DROPPED: [&str; 9] = ["the", "a", "an", "about", "approximately", "approx", "roughly", "circa", "ca"];
 /// One to nineteen.
@@ -62,7 +64,11 @@ pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
                 raw.push("deg".into());
                 at += 1;
             }
-            c if c.is_whitespace() && !c.is_control() || is_punctuation(c) => at += 1,
+            c if c.is_whitespace() && !c.is_control() || c == '-' || c == '_' => at += 1,
+            c if is_punctuation(c) => {
+                raw.push(PAUSE.into());
+                at += 1;
+            }
             _ => return None,
         }
     }
@@ -79,7 +85,7 @@ fn plain_char(c: char) -> char {
 }
 
 fn is_punctuation(c: char) -> bool {
-    ",.;:?!\"'()-_~≈\u{201c}\u{201d}\u{2026}\u{2013}\u{2014}".contains(c)
+    ",.;:?!\"'()~≈\u{201c}\u{201d}\u{2026}\u{2013}\u{2014}".contains(c)
 }
 
 /// Reads digits from `at` on; they are kept as text, so that number words can be told from digits.
@@ -133,7 +139,7 @@ fn joined(raw: &[String]) -> Vec<Token> {
             "counter" | "anti" if raw.get(at + 1).is_some_and(|w| w == "clockwise") => {
                 (Some(Token::Word("counterclockwise".into())), 2)
             }
-            word if DROPPED.contains(&word) => (None, 1),
+            word if word == PAUSE || DROPPED.contains(&word) => (None, 1),
             word => match number_words(&raw[at..]) {
                 Some((value, used)) => (Some(Token::Number(value as f64)), used),
                 None => (Some(Token::Word(same_word(word).into())), 1),
@@ -233,7 +239,7 @@ mod tests {
             ("\u{2212}12.5 degrees and +3 metres", "-12.5 deg and 3 m"),
             ("2m or 2 meters", "2 m or 2 m"),
             ("forty-five degrees, one hundred and eighty, one hundred", "45 deg 180 100"),
-            ("twenty two zero nineteen", "22 0 19"),
+            ("twenty two zero nineteen; eighty, one metre", "22 0 19 80 1 m"),
             ("counter-clockwise, anti-clockwise, anticlockwise, clockwise", {
                 "counterclockwise counterclockwise counterclockwise clockwise"
             }),
