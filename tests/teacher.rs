@@ -33,28 +33,33 @@ struct Scenes {
 /// Twelve scenes of the procedural bank.
 static SCENES: LazyLock<Scenes> = LazyLock::new(|| simulate(12, |_| vec![]));
 
-/// Scenes with speakers, one of whom speaks to language models.
+/// Scenes with speakers, some of whom speak to language models.
 static SPEECH: LazyLock<Scenes> = LazyLock::new(|| {
-    simulate(16, |home| {
-        let speech = home.join("speech");
-        std::fs::create_dir(&speech).unwrap();
-        let said = [INJECTION, "good morning", "please close the door", "it will rain", "nobody is at home"];
-        for (speaker, text) in said.iter().enumerate() {
-            let mut rng = Rng::new(7, "voice", speaker as u64);
-            let spec = hound::WavSpec {
-                channels: 1,
-                sample_rate: 16_000,
-                bits_per_sample: 16,
-                sample_format: hound::SampleFormat::Int,
-            };
-            let mut wav = hound::WavWriter::create(speech.join(format!("{speaker}_1_000001.wav")), spec).unwrap();
-            (0..24_000).for_each(|_| wav.write_sample((rng.normal() * 3000.0) as i16).unwrap());
-            wav.finalize().unwrap();
-            std::fs::write(speech.join(format!("{speaker}_1_000001.normalized.txt")), text).unwrap();
+    simulate(24, |home| {
+        for class in ["dog_bark", "rain", "siren", "clock_tick", "church_bell", "engine"] {
+            (0..3).for_each(|take| noise(&home.join(format!("environment/{class}/{class}{take}.wav"))));
         }
-        vec!["--sources".into(), format!("speech={}", speech.display())]
+        let others = ["good morning", "please close the door", "it will rain", "nobody is at home"];
+        for (speaker, text) in [INJECTION; 5].iter().chain(&others).enumerate() {
+            let name = home.join(format!("speech/voice{speaker}_000001"));
+            noise(&name.with_extension("wav"));
+            std::fs::write(name.with_extension("normalized.txt"), text).unwrap();
+        }
+        let source = |domain: &str| ["--sources".into(), format!("{domain}={}", home.join(domain).display())];
+        [source("environment"), source("speech")].concat()
     })
 });
+
+/// A second and a half of noise of its own.
+fn noise(path: &Path) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let (bits_per_sample, sample_format) = (16, hound::SampleFormat::Int);
+    let spec = hound::WavSpec { channels: 1, sample_rate: 16_000, bits_per_sample, sample_format };
+    let mut wav = hound::WavWriter::create(path, spec).unwrap();
+    let mut rng = Rng::new(7, path.file_name().unwrap().to_str().unwrap(), 0);
+    (0..24_000).for_each(|_| wav.write_sample((rng.normal() * 3000.0) as i16).unwrap());
+    wav.finalize().unwrap();
+}
 
 fn simulate(count: usize, sources: impl Fn(&Path) -> Vec<String>) -> Scenes {
     let home = tempfile::tempdir().unwrap();
@@ -398,7 +403,8 @@ fn a_teacher_that_refuses_or_is_gone_ends_the_run() {
     // The key is set right: the run goes on.
     expect(&run(), 0);
     let counts = checked(&SCENES, &out, 8);
-    assert_eq!((counts["http_other"], counts["accepted"]), (2, 8));
+    // Nobody speaks in these scenes: what is said is not asked for, another task of its level stands in.
+    assert_eq!((counts["http_other"], counts["accepted"]), (2, 7));
     // Nobody listens there.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let nobody = format!("http://127.0.0.1:{port}");
@@ -407,6 +413,25 @@ fn a_teacher_that_refuses_or_is_gone_ends_the_run() {
         command(&SCENES, &gone, &nobody, &["--questions", "8", "--teacher-requests-max", "2"]).output().unwrap();
     assert!(expect(&output, 69).contains("answered none"));
     assert_eq!(ledger_lines(&gone), 2);
+}
+
+#[test]
+fn training_rows_have_a_chain_of_thought_in_our_words() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out");
+    let scenes = simulate(12, |_| ["--split", "train", "--set", "train_layered_share=0"].map(String::from).to_vec());
+    let pool = scenes.pool.clone();
+    let server = Server::start(move |request| Act::Say(right(&pool, request)));
+    let flags = ["--questions", "40", "--kind", "sft", "--azimuth", "around"];
+    expect(&command(&scenes, &out, &server.url(), &flags).output().unwrap(), 0);
+    let manifest: Value = serde_json::from_slice(&std::fs::read(out.join("benchmark.json")).unwrap()).unwrap();
+    let accepted = manifest["teacher"]["outcomes"]["accepted"].as_u64().unwrap();
+    assert!(accepted >= 30, "{} {}", manifest["teacher"], manifest["tasks"]);
+    for row in lines(&out.join("metadata.jsonl")) {
+        let (thought, letter) = (row["reasoning"].as_str().unwrap(), row["answer_letter"].as_str().unwrap());
+        assert_eq!(row["response"], format!("<think>{thought}</think><answer>{letter}</answer>"));
+        assert!((40..=400).contains(&thought.chars().count()) && thought.starts_with("I hear"), "{thought}");
+    }
 }
 
 #[test]

@@ -42,9 +42,9 @@ pub(super) fn bind_identity(asked: &Asked) -> Read {
     ];
     asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
     asked.each(|option| match asked.forms.read(OPTIONS, option)?.1.split_first()? {
-        (Value::Label(label), told) => match asked.only(label) {
-            Some(source) => Some(Claim::both(Claim::Present { label: label.clone() }, place(source, told)?)),
-            None => asked.of_label(label, |_| unreachable!("no source has this label")),
+        (Value::Label(label), told) => match asked.facts.called(label)[..] {
+            [source] => Some(Claim::both(Claim::Present { label: label.clone() }, place(source, told)?)),
+            _ => asked.of_label(label, |source| place(source, told)),
         },
         _ => None,
     })
@@ -157,22 +157,18 @@ fn closer_by(asked: &Asked, named: Option<(usize, usize)>, option: &[Token]) -> 
         [Value::Label(a), Value::Number(m)] => (a, None, *m),
         _ => return None,
     };
-    for label in std::iter::once(first).chain(second) {
-        if asked.facts.called(label).is_empty() {
-            return Some(Claim::Present { label: label.clone() });
-        }
+    if let (true, Some(second)) = (asked.facts.called(first).is_empty(), second) {
+        return asked.of_label(first, |a| asked.of_label(second, |b| Some(Claim::CloserBy { a, b, m })));
     }
     let a = asked.only(first)?;
     let b = match (second, named) {
-        (Some(label), _) => asked.only(label)?,
+        (Some(label), _) => match asked.only(label) {
+            Some(b) => b,
+            None => return asked.of_label(label, |b| Some(Claim::CloserBy { a, b, m })),
+        },
         // "The rain, by 2 m" answers which of the two is closer.
-        (None, Some((x, y))) => {
-            if a == x {
-                y
-            } else {
-                x
-            }
-        }
+        (None, Some((x, y))) if a == x => y,
+        (None, Some((x, _))) => x,
         (None, None) => return None,
     };
     let is_asked = named.is_none_or(|(x, y)| [(x, y), (y, x)].contains(&(a, b)));

@@ -100,12 +100,12 @@ impl Asked<'_> {
         }
     }
 
-    /// What `claim` says of the source called `label`; a label that no source of the scene has makes the whole claim one
-    /// of its presence.
-    fn of_label(&self, label: &str, claim: impl FnOnce(usize) -> Claim) -> Option<Claim> {
+    /// What `claim` says of the source called `label`. A label that no source of the scene has makes the whole claim false:
+    /// to its absence the rest is added about the first source, so that different options stay different claims.
+    fn of_label(&self, label: &str, claim: impl FnOnce(usize) -> Option<Claim>) -> Option<Claim> {
         match self.facts.called(label)[..] {
-            [] => Some(Claim::Present { label: label.into() }),
-            [source] => Some(claim(source)),
+            [] => Some(Claim::both(Claim::Present { label: label.into() }, claim(0)?)),
+            [source] => claim(source),
             _ => None,
         }
     }

@@ -153,7 +153,7 @@ pub(super) fn source_removal(asked: &Asked) -> Read {
     let removed = asked.only(label).ok_or(Unreadable::Question)?;
     let rest: Vec<usize> = (0..asked.facts.count()).filter(|&i| i != removed).collect();
     let out = |label: &str, what: Extreme| {
-        asked.of_label(label, |source| Claim::StandsOut { source, what, without: Some(removed) })
+        asked.of_label(label, |source| Some(Claim::StandsOut { source, what, without: Some(removed) }))
     };
     asked.each(|option| {
         let (form, values) = asked.forms.read(OPTIONS, option)?;
@@ -183,7 +183,7 @@ pub(super) fn multi_hop_query(asked: &Asked) -> Read {
     let [Value::Extreme(what)] = values[..] else { return Err(Unreadable::Question) };
     asked.each(|option| match &asked.forms.read(OPTIONS, option)?.1[..] {
         [Value::Label(label), Value::Octant(octant)] => asked.of_label(label, |source| {
-            Claim::both(Claim::StandsOut { source, what, without: None }, octant_claim(source, *octant))
+            Some(Claim::both(Claim::StandsOut { source, what, without: None }, octant_claim(source, *octant)))
         }),
         _ => None,
     })
