@@ -236,6 +236,33 @@ impl Claim {
         Claim::All { of: vec![a, b] }
     }
 
+    /// The claim with its measured numbers as options print them, with two decimals: what is asserted is what is read.
+    pub fn as_printed(mut self) -> Claim {
+        let print = |x: &mut f64| *x = format!("{x:.2}").parse().expect("a number");
+        match &mut self {
+            Claim::Azimuth { deg, .. } => {
+                print(deg);
+                *deg = around(*deg);
+            }
+            Claim::Direction { azimuth_deg, elevation_deg, .. } => {
+                print(azimuth_deg);
+                *azimuth_deg = around(*azimuth_deg);
+                print(elevation_deg);
+            }
+            Claim::Elevation { deg: x, .. }
+            | Claim::Distance { m: x, .. }
+            | Claim::CloserBy { m: x, .. }
+            | Claim::ReverberationTime { s: x }
+            | Claim::TravelTime { ms: x, .. }
+            | Claim::FarthestCorner { m: x }
+            | Claim::CeilingAbove { m: x } => print(x),
+            Claim::Not { of } => **of = of.clone().as_printed(),
+            Claim::All { of } => of.iter_mut().for_each(|c| *c = c.clone().as_printed()),
+            _ => {}
+        }
+        self
+    }
+
     /// Whether the claim holds in a scene, with a margin on both sides. An index of a source that is not there is
     /// [`Verdict::False`].
     pub fn verdict(&self, facts: &Facts) -> Verdict {
@@ -495,6 +522,15 @@ mod tests {
         assert_eq!([travels(7.3), travels(8.5), travels(12.0)], [True, Unclear, False]);
         let ceiling = |m| Claim::Not { of: Box::new(Claim::CeilingAbove { m }) }.verdict(&scene);
         assert_eq!([ceiling(1.0), ceiling(2.0), ceiling(1.2)], [False, True, Unclear]);
+        let printed = Claim::both(
+            Claim::Azimuth { source: 0, deg: 359.996, turn_deg: 0.0 },
+            Claim::TravelTime { source: 0, ms: 1.115 },
+        );
+        let read = Claim::both(
+            Claim::Azimuth { source: 0, deg: 0.0, turn_deg: 0.0 },
+            Claim::TravelTime { source: 0, ms: 1.11 },
+        );
+        assert_eq!(Claim::Not { of: Box::new(printed) }.as_printed(), Claim::Not { of: Box::new(read) });
         let text = serde_json::to_string(&Claim::CeilingAbove { m: 0.4 }).unwrap();
         assert_eq!(text, r#"{"claim":"ceiling_above","m":0.4}"#);
     }

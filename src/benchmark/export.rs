@@ -4,12 +4,14 @@
 //! DIR/metadata.jsonl          questions with answers          DIR/audio/<scene>.wav   AmbiX, 16 bit
 //! DIR/public/metadata.jsonl   the same without (benchmark)    DIR/key.jsonl           the answers alone (benchmark)
 //! DIR/derivations.jsonl       why each key is right           DIR/benchmark.json      what it was made from
+//! DIR/teacher.jsonl           every request to a teacher (with one)
 //! ```
 
 use super::draft::Pool;
 use super::facts::Facts;
 use super::generate::{Generated, Row, Settings};
 use super::leaks::Contents;
+use super::teacher::Report;
 use super::training::{Kind, training_row};
 use crate::audio::{Audio, wav};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -71,6 +73,9 @@ pub struct Manifest {
     pub tasks: BTreeMap<String, usize>,
     /// Questions planned per task, where that is not what was made.
     pub planned: BTreeMap<String, usize>,
+    /// How a teacher was asked, when one was; the questions that it did not deliver are made by rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<Report>,
     /// What is heard in the set, for the check for leaks.
     pub contents: Contents,
 }
@@ -89,6 +94,8 @@ pub struct Export<'a> {
     pub kind: Kind,
     /// Whether recordings are written.
     pub audio: bool,
+    /// How a teacher was asked, when one was.
+    pub teacher: Option<Report>,
 }
 
 impl Export<'_> {
@@ -157,6 +164,7 @@ impl Export<'_> {
             scenes_skipped: self.scenes.skipped,
             tasks,
             planned: made.filled.iter().map(|(task, planned, _)| (task.id(), *planned)).collect(),
+            teacher: self.teacher.clone(),
             contents: contents.clone(),
         }
     }

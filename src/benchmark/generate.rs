@@ -2,7 +2,7 @@
 
 use super::balance::{Balance, LetterDeck};
 use super::claims::Claim;
-use super::draft::{Context, Draft, Pool};
+use super::draft::{Choice, Context, Draft, Pool};
 use super::task::{Task, quotas};
 use super::{integration, perception, reasoning};
 use crate::error::{Error, Result};
@@ -62,6 +62,17 @@ pub struct Row {
     pub derivation: Derivation,
 }
 
+/// A question that somebody else wrote, checked already.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// Task.
+    pub task: Task,
+    /// Index into [`Pool::scenes`].
+    pub scene: usize,
+    /// The question.
+    pub draft: Draft,
+}
+
 /// All questions, and where they differ from the plan.
 #[derive(Debug)]
 pub struct Generated {
@@ -93,7 +104,10 @@ pub fn draft(task: Task, context: &Context, rng: &mut Rng) -> Option<Draft> {
         Task::MultiHopQuery => reasoning::multi_hop_query,
         Task::PhysicalConsistency => reasoning::physical_consistency,
     };
-    make(context, rng).filter(|d| d.holds(context.facts))
+    let mut draft = make(context, rng)?;
+    // Checked is what is printed, not what it was rounded from.
+    draft.choices = draft.choices.map(|choice| Choice { claim: choice.claim.as_printed(), ..choice });
+    draft.holds(context.facts).then_some(draft)
 }
 
 /// Makes the questions.
@@ -101,6 +115,16 @@ pub fn draft(task: Task, context: &Context, rng: &mut Rng) -> Option<Draft> {
 /// # Errors
 /// `Data` when no task of a level has material: a level cannot be filled from itself.
 pub fn generate(pool: &Pool, settings: Settings) -> Result<Generated> {
+    generate_beside(pool, settings, &[])
+}
+
+/// [`generate`] beside questions that are there: they count towards their tasks, and what is missing is made. Panics when
+/// a task is given more than its share, or a question that does not hold.
+///
+/// # Errors
+/// As [`generate`].
+#[track_caller]
+pub fn generate_beside(pool: &Pool, settings: Settings, given: &[Given]) -> Result<Generated> {
     if pool.scenes.is_empty() {
         return Err(Error::data("none of the scenes can be asked about").hint(
             "questions need one to three sources per scene, all audible and none layered: simulate without \
@@ -108,7 +132,13 @@ pub fn generate(pool: &Pool, settings: Settings) -> Result<Generated> {
         ));
     }
     let plan = quotas(settings.questions);
-    let mut makers: Vec<Maker> = plan.par_iter().map(|&(task, n)| Maker::new(pool, settings, task).make(n)).collect();
+    let make = |&(task, n): &(Task, usize)| {
+        let mut maker = Maker::new(pool, settings, task);
+        given.iter().filter(|g| g.task == task).for_each(|g| maker.take(g.scene, g.draft.clone()));
+        assert!(maker.rows.len() <= n, "{n} questions of {task:?} are wanted, {} are given", maker.rows.len());
+        maker.make(n)
+    };
+    let mut makers: Vec<Maker> = plan.par_iter().map(make).collect();
     for level in 1..=3 {
         fill_level(&mut makers, &plan, level)?;
     }
@@ -171,35 +201,40 @@ impl<'a> Maker<'a> {
 
     /// One question more; `false` when the task has no material left.
     fn make_one(&mut self) -> bool {
-        let mut best: Option<(i64, usize, Draft, [u8; 16])> = None;
+        let mut best: Option<(i64, usize, Draft)> = None;
         let mut found = 0;
         for _ in 0..TRIES {
             let scene = self.rng.below(self.pool.scenes.len());
             let facts = &self.pool.scenes[scene];
             let context = Context { facts, pool: self.pool, signed: self.settings.signed_azimuth };
             let Some(draft) = draft(self.task, &context, &mut self.rng) else { continue };
-            let mark = mark(scene, &draft);
-            if self.seen.contains(&mark) || self.settings.open && draft.open.is_none() {
+            if self.seen.contains(&mark(scene, &draft)) || self.settings.open && draft.open.is_none() {
                 continue;
             }
             let cost = self.balance.cost(&draft);
             if best.as_ref().is_none_or(|(lowest, ..)| cost < *lowest) {
-                best = Some((cost, scene, draft, mark));
+                best = Some((cost, scene, draft));
             }
             found += 1;
             if found == DRAFTS {
                 break;
             }
         }
-        let Some((_, scene, draft, mark)) = best else {
+        let Some((_, scene, draft)) = best else {
             self.exhausted = true;
             return false;
         };
-        self.seen.insert(mark);
+        self.take(scene, draft);
+        true
+    }
+
+    /// Makes `draft` a row.
+    fn take(&mut self, scene: usize, draft: Draft) {
+        assert!(draft.holds(&self.pool.scenes[scene]), "a question that does not hold: {draft:?}");
+        self.seen.insert(mark(scene, &draft));
         self.balance.add(&draft);
         let row = self.row(scene, draft);
         self.rows.push(row);
-        true
     }
 
     fn row(&mut self, scene: usize, draft: Draft) -> Row {
@@ -267,7 +302,7 @@ fn sample_id(mut i: usize, width: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::claims::Verdict;
     use super::super::facts::Facts;
     use super::*;
@@ -279,7 +314,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     /// Scenes as `twnm simulate` draws them, equally loud, with a word for every speaker.
-    fn scenes(n: u64) -> Vec<Facts> {
+    pub(in crate::benchmark) fn scenes(n: u64) -> Vec<Facts> {
         let sources = Sources::procedural(1);
         let sampler = SceneSampler::new(&SceneConfig::default(), &sources, Split::All, 5).unwrap();
         let facts = |index| {

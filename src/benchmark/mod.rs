@@ -7,6 +7,9 @@
 //! ([`claims`] knows the margins). Options are drawn so that, seen without the sound, each is as likely as the next:
 //! values from the distribution that true values have, or all four combinations of two attributes; what chance leaves
 //! over is evened out by [`balance`]. So a reader without ears stays at one in four.
+//!
+//! Questions can also be written by a language model behind an HTTP endpoint ([`teacher`]). What it writes is read back
+//! into claims ([`reading`]) and goes through the same check.
 
 pub mod balance;
 pub mod claims;
@@ -21,8 +24,10 @@ pub mod leaks;
 
 mod perception;
 
+pub mod reading;
 mod reasoning;
 mod task;
+pub mod teacher;
 pub mod training;
 
 mod wording;

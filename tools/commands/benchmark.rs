@@ -1,9 +1,12 @@
 //! `twnm benchmark`: questions about simulated scenes, made by rule from their ground truth.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use twnm::benchmark::draft::Pool;
 use twnm::benchmark::export::{Export, Manifest, read_scenes};
-use twnm::benchmark::generate::{Generated, Settings, generate};
+use twnm::benchmark::generate::{Generated, Given, Settings, generate_beside};
 use twnm::benchmark::leaks::Contents;
+use twnm::benchmark::teacher::{self, Endpoint, Identity, Key, Report};
 use twnm::benchmark::training::Kind;
 use twnm::error::{Error, Result};
 use twnm::shard::ShardSet;
@@ -36,6 +39,30 @@ pub struct Args {
     /// Questions only, without audio/
     #[arg(long)]
     no_audio: bool,
+    #[command(flatten)]
+    teacher: TeacherArgs,
+}
+
+/// How a language model is asked for questions
+#[derive(clap::Args)]
+struct TeacherArgs {
+    /// Let a language model write the questions: the address of an OpenAI-compatible server (with or without /v1). Every
+    /// row is checked against the truth; what it does not deliver is made by rule. The requests stand in teacher.jsonl,
+    /// and the same command goes on after an interruption
+    #[arg(long = "teacher", value_name = "URL", requires = "model")]
+    url: Option<String>,
+    /// Name of the model at that server
+    #[arg(long = "teacher-model", value_name = "NAME", requires = "url")]
+    model: Option<String>,
+    /// File with the key of that server; without it, the environment variable TWNM_TEACHER_KEY (or none)
+    #[arg(long = "teacher-key-file", value_name = "FILE", requires = "url")]
+    key_file: Option<PathBuf>,
+    /// Longest time for one answer in seconds
+    #[arg(long = "teacher-timeout-s", value_name = "S", requires = "url", default_value_t = 60.0)]
+    timeout_s: f64,
+    /// Most requests, those of earlier runs into the same folder included (default: five per question)
+    #[arg(long = "teacher-requests-max", value_name = "N", requires = "url")]
+    requests_max: Option<u64>,
 }
 
 fn kind(name: &str) -> Result<Kind, String> {
@@ -48,6 +75,7 @@ pub fn run(args: Args) -> Result<()> {
     if args.questions == 0 {
         return Err(Error::usage("--questions 0: give at least one"));
     }
+    let teacher = teacher_options(&args)?;
     twnm::signals::catch_stop();
     let set = ShardSet::open(&args.scenes)?;
     if let Some(manifest) = set.manifests().iter().find(|m| args.kind.is_training() && m.spec.split != "train") {
@@ -61,10 +89,17 @@ pub fn run(args: Args) -> Result<()> {
     }
     let signed_azimuth = args.azimuth == "signed";
     let settings = Settings { questions: args.questions, seed: args.seed, signed_azimuth, open: args.kind.is_open() };
-    let made = generate(&scenes.pool, settings)?;
+    let (given, report) = match &teacher {
+        Some(options) => {
+            let (given, report) = ask(&args, &scenes.pool, settings, set.fingerprint(), options)?;
+            (given, Some(report))
+        }
+        None => (vec![], None),
+    };
+    let made = generate_beside(&scenes.pool, settings, &given)?;
     report_filled(&made);
-    let export =
-        Export { out: &args.out, set: &set, scenes: &scenes, settings, kind: args.kind, audio: !args.no_audio };
+    let (out, kind, audio) = (args.out.as_path(), args.kind, !args.no_audio);
+    let export = Export { out, set: &set, scenes: &scenes, settings, kind, audio, teacher: report };
     let contents = export.contents(&made.rows)?;
     for folder in &args.check_leaks {
         contents.check_apart_from(&Contents::of_folder(folder)?, folder)?;
@@ -75,6 +110,49 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// The teacher that the flags ask for.
+fn teacher_options(args: &Args) -> Result<Option<teacher::Options>> {
+    let flags = &args.teacher;
+    let Some(url) = &flags.url else { return Ok(None) };
+    if !matches!(args.kind, Kind::Benchmark | Kind::Sft | Kind::Sapo) {
+        return Err(Error::usage("--teacher: writes questions with options only")
+            .hint("use it with --kind benchmark, sft or sapo"));
+    }
+    if !(0.1..=3600.0).contains(&flags.timeout_s) {
+        return Err(Error::usage("--teacher-timeout-s: give 0.1 to 3600"));
+    }
+    if flags.requests_max == Some(0) {
+        return Err(Error::usage("--teacher-requests-max 0: give at least one"));
+    }
+    let endpoint = Endpoint::parse(url)?;
+    let key = Key::find(flags.key_file.as_deref())?;
+    if endpoint.is_open() && key.is_some() {
+        tracing::warn!("{}: the key goes there unencrypted", endpoint.shown());
+    }
+    let requests_max = flags.requests_max.unwrap_or(5 * args.questions as u64);
+    Ok(Some(teacher::Options { endpoint, key, timeout: Duration::from_secs_f64(flags.timeout_s), requests_max }))
+}
+
+fn ask(
+    args: &Args,
+    pool: &Pool,
+    settings: Settings,
+    scenes_blake3: String,
+    options: &teacher::Options,
+) -> Result<(Vec<Given>, Report)> {
+    let model = args.teacher.model.clone().expect("clap asks for it");
+    let Settings { questions, seed, signed_azimuth, .. } = settings;
+    let identity = Identity { model, seed, questions, kind: args.kind, signed_azimuth, scenes_blake3 };
+    let (given, report) = teacher::ask(pool, settings, identity, options, &args.out)?;
+    let counts: Vec<String> = report.outcomes.iter().map(|(outcome, n)| format!("{outcome} {n}")).collect();
+    tracing::info!("teacher: {} requests: {}", report.requests, counts.join(", "));
+    let missing = questions - given.len();
+    if missing > 0 {
+        tracing::warn!("{missing} of {questions} questions are made by rule: the teacher did not deliver them");
+    }
+    Ok((given, report))
+}
+
 /// Tasks that made less or more than planned.
 fn report_filled(made: &Generated) {
     for (task, planned, n) in &made.filled {
@@ -83,7 +161,7 @@ fn report_filled(made: &Generated) {
     }
 }
 
-fn summary(manifest: &Manifest, out: &std::path::Path) {
+fn summary(manifest: &Manifest, out: &Path) {
     let level = |l: &str| manifest.tasks.iter().filter(|(id, _)| id.starts_with(l)).map(|(_, n)| n).sum::<usize>();
     let levels = [level("l1_"), level("l2_"), level("l3_")];
     let (n, scenes) = (manifest.questions, manifest.contents.scenes.len());

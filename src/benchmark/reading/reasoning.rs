@@ -1,0 +1,232 @@
+//! Reading questions of level 3.
+
+use super::super::claims::{Claim, Extreme};
+use super::super::knowledge::of_label;
+use super::pattern::Value;
+use super::tokens::{Token, tokens};
+use super::{Asked, Unreadable, octant_claim};
+
+type Read = Result<[Claim; 4], Unreadable>;
+
+pub(super) fn scene_abduction(asked: &Asked) -> Read {
+    const QUESTIONS: &[((), &str)] = &[
+        ((), "what is most plausible/likely explanation of/for this scene"),
+        ((), "what is most plausible/likely explanation of/for what is heard"),
+        ((), "what is most? likely/probably going on/happening here?"),
+        ((), "what is most? likely/probably happening"),
+        ((), "which situation best? explains sounds/scene best?"),
+    ];
+    const OPTIONS: &[((), &str)] = &[((), "SITUATION"), ((), "SITUATION and SITUATION")];
+    asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
+    let event = |situation: &str| Claim::Event { situation: situation.into() };
+    asked.each(|option| match asked.forms.read(OPTIONS, option)?.1[..] {
+        [Value::Name(situation)] => Some(event(situation)),
+        [Value::Name(a), Value::Name(b)] => Some(Claim::both(event(a), event(b))),
+        _ => None,
+    })
+}
+
+pub(super) fn causal_intent(asked: &Asked) -> Read {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Question {
+        Way,
+        Aim,
+    }
+    use Question::{Aim, Way};
+    const QUESTIONS: &[(Question, &str)] = &[
+        (Way, "listener/somebody wants/has to AIM which way should they go and how far"),
+        (Way, "listener/somebody wants/has to AIM where should they go"),
+        (Way, "somebody at this place has to AIM where do they have to go"),
+        (Way, "in order? to AIM in which direction and how far would/should listener/somebody walk/go"),
+        (Way, "to AIM which way and how far should listener/somebody walk/go"),
+        (Aim, "listener turns and walks towards/to OCT why most likely"),
+        (Aim, "listener/somebody walks/goes towards/to OCT why most? likely?"),
+        (Aim, "somebody walks/goes towards/to OCT what do they probably? want"),
+        (Aim, "what would be reason to go/walk towards/to OCT from here"),
+        (Aim, "why would listener/somebody go/walk towards/to OCT"),
+    ];
+    const WAYS: &[((), &str)] = &[((), "go/walk? towards/to? OCT for? M away?")];
+    const AIMS: &[((), &str)] = &[((), "to? AIM"), ((), "they want to AIM"), ((), "because they want to AIM")];
+    let (question, values) = asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
+    let source = match (question, &values[..]) {
+        (Question::Way, [Value::Name(aim)]) => source_of_aim(asked, aim),
+        (Question::Aim, [Value::Octant(octant)]) => asked.only_where(|i| octant_claim(i, *octant)),
+        _ => None,
+    };
+    let source = source.ok_or(Unreadable::Question)?;
+    asked.each(|option| match question {
+        Way => match asked.forms.read(WAYS, option)?.1[..] {
+            [Value::Octant(octant), Value::Number(m)] => {
+                Some(Claim::both(octant_claim(source, octant), Claim::Distance { source, m }))
+            }
+            _ => None,
+        },
+        Aim => match asked.forms.read(AIMS, option)?.1[..] {
+            [Value::Name(intention)] => Some(Claim::Intends { source, intention: intention.into() }),
+            _ => None,
+        },
+    })
+}
+
+/// The one source that somebody with this aim goes to; of a sound outside the table nobody knows.
+fn source_of_aim(asked: &Asked, aim: &str) -> Option<usize> {
+    let entries = asked.facts.labels.iter().map(|l| of_label(l)).collect::<Option<Vec<_>>>()?;
+    let with_aim: Vec<usize> = (0..entries.len()).filter(|&i| entries[i].intention == aim).collect();
+    match with_aim[..] {
+        [source] => Some(source),
+        _ => None,
+    }
+}
+
+pub(super) fn rotate_observer(asked: &Asked) -> Read {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Question {
+        Side,
+        Angle,
+    }
+    use Question::{Angle, Side};
+    const TURNING: [&str; 2] = [
+        "if? listener/you/observer/somebody turn/turns/rotate/rotates around? by? TURN",
+        "after turn/turning/rotating/rotation around? of/by? TURN",
+    ];
+    const ASKED: [(Question, &str); 6] = [
+        (Side, "on which/what side would/will/is S be? then?"),
+        (Side, "where would/will/is S be? then/now?"),
+        (Side, "in which/what direction would/will/is S be? then/now?"),
+        (Angle, "at what/which azimuth would/will/is S be? then/now? CCW?"),
+        (Angle, "what is/will new azimuth of S be? CCW?"),
+        (Angle, "what is azimuth of S then/now CCW?"),
+    ];
+    let forms: Vec<(Question, String)> = TURNING
+        .iter()
+        .flat_map(|turning| ASKED.iter().map(move |(question, asked)| (*question, format!("{turning} {asked}"))))
+        .collect();
+    let forms: Vec<(Question, &str)> = forms.iter().map(|(question, form)| (*question, form.as_str())).collect();
+    let (question, values) = asked.forms.read_question(&forms, &asked.question).ok_or(Unreadable::Question)?;
+    let [Value::Number(turn_deg), Value::Label(label)] = &values[..] else { return Err(Unreadable::Question) };
+    let (turn_deg, source) = (*turn_deg, asked.only(label).ok_or(Unreadable::Question)?);
+    const SIDES: &[((), &str)] = &[((), "in/at? OCT"), ((), "to/on OCT side?"), ((), "OCT side")];
+    const ANGLES: &[((), &str)] = &[((), "at? azimuth? AZ")];
+    if question == Angle {
+        return asked.each(|option| match asked.forms.read(ANGLES, option)?.1[..] {
+            [Value::Number(deg)] => Some(Claim::Azimuth { source, deg, turn_deg }),
+            _ => None,
+        });
+    }
+    let octant = |option: &[Token]| match asked.forms.read(SIDES, option)?.1[..] {
+        [Value::Octant(octant)] => Some(octant),
+        _ => None,
+    };
+    // Four sides are quarters; with a direction between them all are eighths.
+    let all: Vec<Option<usize>> = asked.options.iter().map(|o| octant(&tokens(o)?)).collect();
+    let width_deg = if all.iter().flatten().all(|o| o % 2 == 0) { 90.0 } else { 45.0 };
+    asked.each(|option| Some(Claim::Sector { source, centre_deg: 45.0 * octant(option)? as f64, width_deg, turn_deg }))
+}
+
+pub(super) fn source_removal(asked: &Asked) -> Read {
+    const QUESTIONS: &[((), &str)] = &[
+        (
+            (),
+            "if S is/were removed/silent/silenced which statement remains/is/becomes/would still? be? true/right/correct",
+        ),
+        ((), "if S is/were removed which statement would remain true/right/correct"),
+        ((), "imagine scene without S what holds"),
+        ((), "imagine scene without S which statement is true/right/correct"),
+        ((), "without S which statement is true/right/correct"),
+        ((), "S falls silent which statement is true/right/correct [ rest ]"),
+        ((), "S is removed which statement remains/is true/right/correct"),
+    ];
+    #[derive(Clone, Copy, PartialEq)]
+    enum Form {
+        Extremes,
+        Left,
+    }
+    const OPTIONS: &[(Form, &str)] = &[
+        (Form::Extremes, "S is? then/now? EXTREME sound/source/1? and S is? then/now? EXTREME sound/source/1?"),
+        (Form::Extremes, "S is then/now? EXTREME sound/source/1?"),
+        (Form::Left, "what is left comes from OCT M away?"),
+        (Form::Left, "what remains comes from OCT M away?"),
+        (Form::Left, "remaining sound/source comes from OCT M away?"),
+    ];
+    let (_, values) = asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
+    let [Value::Label(label)] = &values[..] else { return Err(Unreadable::Question) };
+    let removed = asked.only(label).ok_or(Unreadable::Question)?;
+    let rest: Vec<usize> = (0..asked.facts.count()).filter(|&i| i != removed).collect();
+    let out = |label: &str, what: Extreme| {
+        asked.of_label(label, |source| Some(Claim::StandsOut { source, what, without: Some(removed) }))
+    };
+    asked.each(|option| {
+        let (form, values) = asked.forms.read(OPTIONS, option)?;
+        match (form, &values[..], &rest[..]) {
+            (Form::Extremes, [Value::Label(a), Value::Extreme(x), Value::Label(b), Value::Extreme(y)], _) => {
+                Some(Claim::both(out(a, *x)?, out(b, *y)?))
+            }
+            (Form::Extremes, [Value::Label(a), Value::Extreme(x)], _) => out(a, *x),
+            (Form::Left, [Value::Octant(octant), Value::Number(m)], [source]) => {
+                Some(Claim::both(octant_claim(*source, *octant), Claim::Distance { source: *source, m: *m }))
+            }
+            _ => None,
+        }
+    })
+}
+
+pub(super) fn multi_hop_query(asked: &Asked) -> Read {
+    const QUESTIONS: &[((), &str)] = &[
+        ((), "identify/find/name EXTREME source/sound and state/tell/give its? direction"),
+        ((), "which sound/source is EXTREME and where does it come from"),
+        ((), "which sound/source is EXTREME and from which direction does it come"),
+        ((), "name EXTREME of sounds/sources together with its direction"),
+        ((), "what is EXTREME sound/source and where does it come from"),
+    ];
+    const OPTIONS: &[((), &str)] = &[((), "S comes/coming? from/to/at/on? OCT")];
+    let (_, values) = asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
+    let [Value::Extreme(what)] = values[..] else { return Err(Unreadable::Question) };
+    asked.each(|option| match &asked.forms.read(OPTIONS, option)?.1[..] {
+        [Value::Label(label), Value::Octant(octant)] => asked.of_label(label, |source| {
+            Some(Claim::both(Claim::StandsOut { source, what, without: None }, octant_claim(source, *octant)))
+        }),
+        _ => None,
+    })
+}
+
+pub(super) fn physical_consistency(asked: &Asked) -> Read {
+    const QUESTIONS: &[((), &str)] = &[
+        ((), "which statement is physically? impossible [ given/in this? room ]"),
+        ((), "which statement cannot be true [ of what is heard ]"),
+        ((), "which of these/following statements is physically? impossible [ given/in this? room ]"),
+        ((), "which of these/following statements cannot be true [ of what is heard ]"),
+        ((), "which of these/following statements contradicts this? scene/room"),
+        ((), "which statement contradicts this? scene/room"),
+        ((), "3 statements fit this scene 1 contradicts it which 1"),
+    ];
+    #[derive(Clone, Copy, PartialEq)]
+    enum Form {
+        Time,
+        Corner,
+        Ceiling,
+        Travel,
+    }
+    const OPTIONS: &[(Form, &str)] = &[
+        (Form::Time, "sounds in this? room fade/decay by 60 db within/in SEC"),
+        (Form::Time, "reverberation time rt60? of this? room is SEC"),
+        (Form::Time, "reverberation time rt60? is SEC"),
+        (Form::Corner, "farthest corner of this? room is M away [ from listener/you ]"),
+        (Form::Ceiling, "ceiling is M above EAR"),
+        (Form::Travel, "direct? sound of S travels for? MS"),
+        (Form::Travel, "direct? sound of S takes/needs MS to reach listener/you"),
+    ];
+    asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
+    asked.each(|option| {
+        let (form, values) = asked.forms.read(OPTIONS, option)?;
+        let claim = match (form, &values[..]) {
+            (Form::Time, [Value::Number(s)]) => Claim::ReverberationTime { s: *s },
+            (Form::Corner, [Value::Number(m)]) => Claim::FarthestCorner { m: *m },
+            (Form::Ceiling, [Value::Number(m)]) => Claim::CeilingAbove { m: *m },
+            (Form::Travel, [Value::Label(label), Value::Number(ms)]) => {
+                Claim::TravelTime { source: asked.only(label)?, ms: *ms }
+            }
+            _ => return None,
+        };
+        Some(Claim::Not { of: Box::new(claim) })
+    })
+}
