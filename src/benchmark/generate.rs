@@ -190,8 +190,8 @@ struct Maker<'a> {
 impl<'a> Maker<'a> {
     fn new(pool: &'a Pool, settings: Settings, task: Task) -> Maker<'a> {
         let rng = Rng::new(settings.seed, "benchmark task", task as u64);
-        let (balance, letters) = Default::default();
-        Maker { pool, settings, task, rng, balance, letters, seen: BTreeSet::new(), rows: vec![], exhausted: false }
+        let (balance, letters, seen, rows) = Default::default();
+        Maker { pool, settings, task, rng, balance, letters, seen, rows, exhausted: false }
     }
 
     fn make(mut self, n: usize) -> Self {
@@ -307,6 +307,7 @@ pub(super) mod tests {
     use super::super::facts::Facts;
     use super::*;
     use crate::audio::foa::angles_deg;
+    use crate::sim::acoustics::mean_absorption;
     use crate::sim::config::SceneConfig;
     use crate::sim::rtsd::{Rtsd, RtsdRoom, RtsdSource};
     use crate::sim::scene::SceneSampler;
@@ -358,10 +359,10 @@ pub(super) mod tests {
                     finish: scene.finish.into(),
                     dimensions_m: room.dimensions_m,
                     surface_m2: 1.0,
-                    absorption: 0.2,
-                    wall_absorption: [0.2; 6],
+                    absorption: mean_absorption(room.dimensions_m, &room.absorption[0]),
+                    wall_absorption: room.absorption[0],
                     rt60_s: scene.rt60_s,
-                    t20_s: None,
+                    t20_s: Some(1.5 * scene.rt60_s),
                     rir_s: 1.0,
                 },
                 receiver_m: room.receiver_m,
