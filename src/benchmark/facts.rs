@@ -136,6 +136,11 @@ impl Facts {
         self.rtsd.room.dimensions_m[2] - self.rtsd.receiver_m[2]
     }
 
+    /// The sources called `label`.
+    pub fn called(&self, label: &str) -> Vec<usize> {
+        (0..self.count()).filter(|&i| self.labels[i] == label).collect()
+    }
+
     /// Greatest distance from the receiver to a corner of the room.
     pub fn farthest_corner_m(&self) -> f64 {
         let room = &self.rtsd.room.dimensions_m;

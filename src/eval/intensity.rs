@@ -218,8 +218,7 @@ mod tests {
         let mut room = Room::new([8.0, 8.0, 8.0], [1.0; 6], 16_000, Extent::DurationS(0.05));
         let place = |d: [f64; 3]| std::array::from_fn(|axis| room.receiver_m[axis] + 1.5 * d[axis]);
         room.sources_m = heard.iter().map(|&(_, direction)| place(direction)).collect();
-        let source =
-            |&(recording, _): &(usize, [f64; 3])| SceneSource::new(recording, 0.0);
+        let source = |&(recording, _): &(usize, [f64; 3])| SceneSource::new(recording, 0.0);
         let scene = Scene {
             index: 0,
             seed: 1,

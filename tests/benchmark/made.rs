@@ -119,6 +119,7 @@ fn scene(scene: &Scene, sources: &Sources, named: Named) -> Value {
             caption: None,
             licence: None,
             speed: 1.0,
+            followed_by: vec![],
             layered_with: None,
             azimuth_deg,
             elevation_deg,

@@ -28,6 +28,7 @@ fn place(source: usize, values: &[Value]) -> Option<Claim> {
 pub(super) fn bind_identity(asked: &Asked) -> Read {
     const QUESTIONS: &[((), &str)] = &[
         ((), "which statement/option/description describes content location and distance correctly"),
+        ((), "which statement/option/description is right/correct in content location and distance"),
         ((), "which combination of sound direction and distance is right/correct/true"),
         ((), "which combination of sound/content location and distance is right/correct/true"),
         ((), "STATEMENT"),
@@ -60,6 +61,7 @@ pub(super) fn query_location(asked: &Asked) -> Read {
         ((), "what is location/position/place of S"),
         ((), "which location/position/place is that? of S"),
         ((), "S can be heard where does it come from"),
+        ((), "S can be heard where does that? sound come from"),
     ];
     const OPTIONS: &[((), &str)] = &[
         ((), "at? azimuth AZ and? elevation EL and? at? [ distance of? ] M away? [ from listener/you ]"),
@@ -190,10 +192,11 @@ pub(super) fn relative_direction(asked: &Asked) -> Read {
         (AskedFirst, "in which/what direction is S located? from S [ as listener hears it ]"),
         (AskedFirst, "in which/what direction is S located? relative to S [ as listener hears it ]"),
         (ReferenceFirst, "listener faces S where is S from there"),
+        (ReferenceFirst, "listener turns to face S where is S relative to it"),
         (ReferenceFirst, "relative to S where is S located? [ as listener hears it ]"),
     ];
     const OPTIONS: &[((), &str)] = &[
-        ((), "SIDE [ of it ] and? HEIGHT"),
+        ((), "further? SIDE [ of it ] and? HEIGHT"),
         ((), "SIDE of S and? HEIGHT"),
         ((), "HEIGHT and? SIDE [ of it ]"),
         ((), "HEIGHT and? SIDE of S"),

@@ -168,8 +168,19 @@ impl Forms {
 
 fn is_word(token: &Token, word: &str) -> bool {
     match token {
-        Token::Word(w) => w == word,
+        Token::Word(w) => singular(w) == singular(word),
         Token::Number(x) => word.parse::<f64>().is_ok_and(|y| *x == y),
+    }
+}
+
+/// Verbs of several things as of one: "the sea waves are", "the rain is".
+fn singular(word: &str) -> &str {
+    match word {
+        "are" => "is",
+        "do" => "does",
+        "come" => "comes",
+        "fall" => "falls",
+        other => other,
     }
 }
 
@@ -327,14 +338,20 @@ fn values(place: &str) -> Option<&'static [(&'static str, Value)]> {
     static FINISH: &[(&str, Value)] = &[
         ("hard? reflective walls/surfaces", Name("reflective")),
         ("hard walls/surfaces", Name("reflective")),
+        ("hard walls that absorb less than 20 percent of sound", Name("reflective")),
+        ("walls that absorb 20 to 40 percent of sound", Name("moderate")),
+        ("soft walls that absorb more than 40 percent of sound", Name("absorptive")),
         ("walls/surfaces that absorb moderately", Name("moderate")),
         ("moderately absorbing/absorptive walls/surfaces", Name("moderate")),
         ("moderate absorption", Name("moderate")),
         ("soft? absorptive/absorbing walls/surfaces", Name("absorptive")),
         ("soft walls/surfaces", Name("absorptive")),
     ];
-    static SIZE: &[(&str, Value)] =
-        &[("small", Name("small")), ("medium sized/size?", Name("medium")), ("large", Name("large"))];
+    static SIZE: &[(&str, Value)] = &[
+        ("small room [ up to 20 m squared of floor ]", Name("small")),
+        ("medium sized/size? room [ 30 to 55 m squared of floor ]", Name("medium")),
+        ("large room [ 70 m squared of floor or more ]", Name("large")),
+    ];
     static SIDE: &[(&str, Value)] = &[("to/on? left side?", Flag(true)), ("to/on? right side?", Flag(false))];
     static HEIGHT: &[(&str, Value)] = &[
         ("higher", Flag(true)),

@@ -35,6 +35,7 @@ pub(super) fn count_objects(asked: &Asked) -> Read {
     const NUMBERS: &[((), &str)] =
         &[((), "[ there is/are ] N [ independent/separate? sound? source/sources audible? ]")];
     const GRID: &[((), &str)] = &[
+        ((), "[ there is/are ] N sound? source/sources in all N REGION"),
         ((), "[ there is/are ] N sound? source/sources of which N [ is/are located? ] REGION"),
         ((), "[ there is/are ] N sound? source/sources with? N [ of them ] [ is/are located? ] REGION"),
     ];
@@ -92,9 +93,7 @@ pub(super) fn identify_speech_transcript(asked: &Asked) -> Read {
     asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
     let facts = asked.facts;
     let speech = (0..facts.count()).filter(|&i| facts.source(i).domain == Domain::Speech).count();
-    let speaking: Vec<usize> = (0..facts.count())
-        .filter(|&i| facts.source(i).transcript.as_ref().is_some_and(|t| !t.trim().is_empty()))
-        .collect();
+    let speaking: Vec<usize> = (0..facts.count()).filter(|&i| facts.transcript(i).is_some()).collect();
     // Two speakers: "what is said" has two answers.
     let (&[source], 1) = (&speaking[..], speech) else { return Err(Unreadable::Question) };
     asked.each_text(|option| {
@@ -140,9 +139,9 @@ pub(super) fn localize_azimuth(asked: &Asked) -> Read {
 }
 
 /// Half the gap that stands for "about as much": an elevation of 20° is neither more nor less than 20°.
-const BAND_GAP_DEG: f64 = 2.0;
+const BAND_GAP_DEG: f64 = 5.0;
 /// Closer to ear level than this an elevation is neither above nor below.
-const LEVEL_GAP_DEG: f64 = 4.0;
+const LEVEL_GAP_DEG: f64 = 5.0;
 
 pub(super) fn localize_elevation(asked: &Asked) -> Read {
     const QUESTIONS: &[((), &str)] = &[
@@ -218,7 +217,7 @@ pub(super) fn environment_acoustics(asked: &Asked) -> Read {
     }
     use Question::{Room, Time};
     const QUESTIONS: &[(Question, &str)] = &[
-        (Time, "how long is reverberation time? rt60? [ of this? room ]"),
+        (Time, "how long is reverberation time? rt60? [ of this? room ] [ as heard ]"),
         (Time, "what is reverberation time rt60? [ of/in this? room ] [ in s ]"),
         (Time, "what is rt60 [ of this? room ] [ in s ]"),
         (Time, "estimate reverberation time rt60? [ of this? room ] [ in s ]"),
@@ -231,7 +230,7 @@ pub(super) fn environment_acoustics(asked: &Asked) -> Read {
         (Room, "what kind/type of room do you hear"),
     ];
     const TIMES: &[((), &str)] = &[((), "SEC")];
-    const ROOMS: &[((), &str)] = &[((), "SIZE room with FINISH")];
+    const ROOMS: &[((), &str)] = &[((), "SIZE with FINISH")];
     let (question, _) = asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
     asked.each(|option| match question {
         Time => Some(Claim::ReverberationTime { s: one_number(asked, TIMES, option)? }),

@@ -1,7 +1,6 @@
 //! Reading questions of level 3.
 
 use super::super::claims::{Claim, Extreme};
-use super::super::knowledge::of_label;
 use super::pattern::Value;
 use super::tokens::{Token, tokens};
 use super::{Asked, Unreadable, octant_claim};
@@ -36,7 +35,10 @@ pub(super) fn causal_intent(asked: &Asked) -> Read {
     const QUESTIONS: &[(Question, &str)] = &[
         (Way, "listener/somebody wants/has to AIM which way should they go and how far"),
         (Way, "listener/somebody wants/has to AIM where should they go"),
+        (Way, "listener/somebody wants/has to AIM which way should they turn and how far away is goal"),
         (Way, "somebody at this place has to AIM where do they have to go"),
+        (Way, "somebody at this place has to AIM where is place to go"),
+        (Way, "in order? to AIM in which direction would/should listener/somebody go and how far away is it"),
         (Way, "in order? to AIM in which direction and how far would/should listener/somebody walk/go"),
         (Way, "to AIM which way and how far should listener/somebody walk/go"),
         (Aim, "listener turns and walks towards/to OCT why most likely"),
@@ -70,7 +72,7 @@ pub(super) fn causal_intent(asked: &Asked) -> Read {
 
 /// The one source that somebody with this aim goes to; of a sound outside the table nobody knows.
 fn source_of_aim(asked: &Asked, aim: &str) -> Option<usize> {
-    let entries = asked.facts.labels.iter().map(|l| of_label(l)).collect::<Option<Vec<_>>>()?;
+    let entries = asked.facts.senses.iter().map(|s| s.entry).collect::<Option<Vec<_>>>()?;
     let with_aim: Vec<usize> = (0..entries.len()).filter(|&i| entries[i].intention == aim).collect();
     match with_aim[..] {
         [source] => Some(source),
@@ -129,6 +131,7 @@ pub(super) fn source_removal(asked: &Asked) -> Read {
             (),
             "if S is/were removed/silent/silenced which statement remains/is/becomes/would still? be? true/right/correct",
         ),
+        ((), "if S is/were removed which statement is true/right/correct of/about? rest"),
         ((), "if S is/were removed which statement would remain true/right/correct"),
         ((), "imagine scene without S what holds"),
         ((), "imagine scene without S which statement is true/right/correct"),
@@ -139,9 +142,11 @@ pub(super) fn source_removal(asked: &Asked) -> Read {
     #[derive(Clone, Copy, PartialEq)]
     enum Form {
         Extremes,
+        ExtremesFirst,
         Left,
     }
     const OPTIONS: &[(Form, &str)] = &[
+        (Form::ExtremesFirst, "EXTREME is then/now? S and? EXTREME is? then/now? S"),
         (Form::Extremes, "S is? then/now? EXTREME sound/source/1? and S is? then/now? EXTREME sound/source/1?"),
         (Form::Extremes, "S is then/now? EXTREME sound/source/1?"),
         (Form::Left, "what is left comes from OCT M away?"),
@@ -159,6 +164,9 @@ pub(super) fn source_removal(asked: &Asked) -> Read {
         let (form, values) = asked.forms.read(OPTIONS, option)?;
         match (form, &values[..], &rest[..]) {
             (Form::Extremes, [Value::Label(a), Value::Extreme(x), Value::Label(b), Value::Extreme(y)], _) => {
+                Some(Claim::both(out(a, *x)?, out(b, *y)?))
+            }
+            (Form::ExtremesFirst, [Value::Extreme(x), Value::Label(a), Value::Extreme(y), Value::Label(b)], _) => {
                 Some(Claim::both(out(a, *x)?, out(b, *y)?))
             }
             (Form::Extremes, [Value::Label(a), Value::Extreme(x)], _) => out(a, *x),
@@ -192,6 +200,7 @@ pub(super) fn multi_hop_query(asked: &Asked) -> Read {
 pub(super) fn physical_consistency(asked: &Asked) -> Read {
     const QUESTIONS: &[((), &str)] = &[
         ((), "which statement is physically? impossible [ given/in this? room ]"),
+        ((), "which statement is physically? impossible given this room and where its sounds are"),
         ((), "which statement cannot be true [ of what is heard ]"),
         ((), "which of these/following statements is physically? impossible [ given/in this? room ]"),
         ((), "which of these/following statements cannot be true [ of what is heard ]"),
@@ -208,6 +217,7 @@ pub(super) fn physical_consistency(asked: &Asked) -> Read {
     }
     const OPTIONS: &[(Form, &str)] = &[
         (Form::Time, "sounds in this? room fade/decay by 60 db within/in SEC"),
+        (Form::Time, "sounds in this? room take SEC to fade/decay by 60 db"),
         (Form::Time, "reverberation time rt60? of this? room is SEC"),
         (Form::Time, "reverberation time rt60? is SEC"),
         (Form::Corner, "farthest corner of this? room is M away [ from listener/you ]"),

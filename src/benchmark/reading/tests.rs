@@ -97,7 +97,7 @@ fn another_author_is_understood_about_single_sources() {
     ];
     let read = claims(Task::LocalizeElevation, question, bands).unwrap();
     let within = |low_deg, high_deg| Claim::ElevationWithin { source: speech, low_deg, high_deg };
-    assert_eq!(read, [within(32.0, 90.0), within(4.0, 28.0), within(-90.0, -32.0), within(-28.0, -4.0)]);
+    assert_eq!(read, [within(35.0, 90.0), within(5.0, 25.0), within(-90.0, -35.0), within(-25.0, -5.0)]);
     let counts = ["There are 3 sources", "two", "1", "four sound sources"];
     let question = "Based on the recording, how many distinct sound sources are present?";
     assert_eq!(first(Task::CountObjects, question, counts), Claim::Count { region: Region::Anywhere, n: 3 });

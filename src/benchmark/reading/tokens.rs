@@ -14,7 +14,8 @@ const DIGITS_MAX: usize = 12;
 /// Punctuation, until words have been joined: "eighty, one metre" is not eighty-one.
 const PAUSE: &str = ",";
 /// Left out: articles, and words that make a number vague.
-const DROPPED: [&str; 9] = ["the", "a", "an", "about", "approximately", "approx", "roughly", "circa", "ca"];
+const DROPPED: [&str; 10] =
+    ["the", "a", "an", "about", "somewhere", "approximately", "approx", "roughly", "circa", "ca"];
 /// One to nineteen.
 const ONES: [&str; 19] = [
     "one",
@@ -60,8 +61,9 @@ pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
             // A longer dash in front of a number might be meant as a minus.
             '\u{2013}' | '\u{2014}' if is_digit(after) => return None,
             c if c.is_alphabetic() => at = word(&chars, at, &mut raw),
-            '°' => {
-                raw.push("deg".into());
+            '°' | '%' | '²' => {
+                let unit = [("°", "deg"), ("%", "percent"), ("²", "squared")].into_iter();
+                raw.extend(unit.filter(|(c, _)| c.starts_with(chars[at])).map(|(_, word)| word.to_string()));
                 at += 1;
             }
             c if c.is_whitespace() && !c.is_control() || c == '-' || c == '_' => at += 1,
@@ -113,7 +115,7 @@ fn number(chars: &[char], at: usize, sign: f64, raw: &mut Vec<String>) -> Option
 /// own kind, so that it is not taken for an article.
 fn word(chars: &[char], at: usize, raw: &mut Vec<String>) -> usize {
     let mut end = at;
-    while end < chars.len() && (chars[end].is_alphanumeric() || is_inner_apostrophe(chars, end)) {
+    while end < chars.len() && (chars[end].is_alphanumeric() && chars[end] != '²' || is_inner_apostrophe(chars, end)) {
         end += 1;
     }
     let text: String = chars[at..end].iter().collect();

@@ -133,8 +133,8 @@ fn conclude(context: &Context, claim: &Claim, sentences: &mut Vec<String>) {
         }
         Claim::Says { text, .. } => format!("The voice says \"{text}\"."),
         Claim::RoomSize { .. } | Claim::RoomFinish { .. } | Claim::ReverberationTime { .. } => {
-            let (rt60, size, finish) = (room.rt60_s, &room.size, &room.finish);
-            format!("I hear the room answer for about {rt60:.1} s, as a {size} room with {finish} surfaces does.")
+            let (measured, size, finish) = (facts.reverberation_s().unwrap_or(room.rt60_s), &room.size, &room.finish);
+            format!("I hear the room answer for about {measured:.1} s, as a {size} room with {finish} surfaces does.")
         }
         Claim::CloserBy { a, .. } => format!("So the {} is closer.", label(*a)),
         Claim::Beside { a, b, left } => {

@@ -6,7 +6,7 @@
 
 use super::super::draft::Pool;
 use super::super::facts::{Facts, OCTANTS};
-use super::super::knowledge::of_label;
+use super::super::knowledge::Sense;
 use super::super::task::Task;
 use super::super::wording::octant;
 use super::check::is_invisible;
@@ -93,7 +93,7 @@ fn data(ask: &Ask, pool: &Pool, seed: u64, signed: bool) -> String {
     let mut rng = Rng::new(seed, "teacher data", ask.number);
     let azimuth = |degrees: f64| rounded(if signed && degrees > 180.0 { degrees - 360.0 } else { degrees });
     let source = |i: usize| {
-        let (from, entry) = (facts.source(i), of_label(&facts.labels[i]));
+        let (from, entry) = (facts.source(i), facts.senses[i].entry);
         json!({
             "label": quote(&facts.labels[i]),
             "can_be_named": facts.named.contains(&i),
@@ -117,12 +117,12 @@ fn data(ask: &Ask, pool: &Pool, seed: u64, signed: bool) -> String {
         "room": {
             "size": room.size,
             "walls": room.finish,
-            "rt60_s": rounded(room.rt60_s),
+            "reverberation_s": facts.reverberation_s().map(rounded),
             "farthest_corner_m": rounded(facts.farthest_corner_m()),
             "ceiling_above_ears_m": rounded(facts.ceiling_above_m()),
         },
     });
-    let labels = pool.other_labels(&mut rng, OFFERED, &facts.labels);
+    let labels = pool.other_labels(&mut rng, OFFERED, &facts.senses);
     let labels = labels.unwrap_or_else(|| pool.labels.iter().filter(|l| !facts.labels.contains(l)).cloned().collect());
     data["labels_for_wrong_options"] = labels.iter().map(|l| quote(l)).collect();
     let others: Vec<(&Facts, usize)> = (0..6).map(|_| pool.any(&mut rng)).collect();
@@ -131,7 +131,7 @@ fn data(ask: &Ask, pool: &Pool, seed: u64, signed: bool) -> String {
         "azimuth_deg": column(&|f, i| azimuth(f.azimuth_deg(i, 0.0))),
         "elevation_deg": column(&|f, i| rounded(f.elevation_deg(i))),
         "distance_m": column(&|f, i| rounded(f.distance_m(i))),
-        "rt60_s": column(&|f, _| rounded(f.rtsd.room.rt60_s)),
+        "reverberation_s": column(&|f, _| f.reverberation_s().map_or(0.0, rounded)),
     });
     match ask.task {
         Task::IdentifySpeechTranscript => {
@@ -141,7 +141,7 @@ fn data(ask: &Ask, pool: &Pool, seed: u64, signed: bool) -> String {
             data["transcripts_for_wrong_options"] = others.iter().take(OFFERED).map(|t| quote(t)).collect();
         }
         Task::SceneAbduction | Task::CausalIntent => {
-            let entries = labels.iter().filter_map(|l| of_label(l));
+            let entries = labels.iter().filter_map(|l| Sense::new(l).entry);
             let entries = entries.map(|e| json!({"situation": e.situation, "aim": e.intention}));
             data["situations_for_wrong_options"] = entries.collect();
         }
