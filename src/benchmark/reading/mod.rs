@@ -9,6 +9,7 @@ mod integration;
 mod pattern;
 mod perception;
 mod reasoning;
+mod tables;
 mod tokens;
 
 #[cfg(test)]

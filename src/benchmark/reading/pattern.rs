@@ -3,14 +3,15 @@
 //! ```text
 //! word            that word; "a/b" either        word?        may be missing        [ w w ]   may be missing as a whole
 //! S               a label of the set             N            a count               M SEC MS  a number with its unit
-//! AZ EL DEG TURN  angles                         OCT ..       a word of a table: see `values`
-//! LEAD TAIL ..    phrases that add nothing: see `phrases`
+//! AZ EL DEG TURN  angles                         OCT ..       a word of a table: see `tables`
+//! LEAD TAIL ..    phrases that add nothing: see `tables`
 //! ```
 //! A form fits a text only as a whole, and a text is read only when all fits agree.
 
 use super::super::claims::{Extreme, Region};
 use super::super::facts::around;
 use super::super::knowledge::TABLE;
+use super::tables::{phrases, values};
 use super::tokens::{Token, tokens};
 
 /// What stands in a place.
@@ -289,144 +290,6 @@ fn turns(text: &[Token]) -> Vec<(Value, usize)> {
     found
 }
 
-/// Tables of words with what they mean.
-fn values(place: &str) -> Option<&'static [(&'static str, Value)]> {
-    use Value::{Flag, Name};
-    const fn octant(i: usize) -> Value {
-        Value::Octant(i)
-    }
-    static OCT: &[(&str, Value)] = &[
-        ("front", octant(0)),
-        ("straight? ahead", octant(0)),
-        ("front left", octant(1)),
-        ("left front", octant(1)),
-        ("left", octant(2)),
-        ("back left", octant(3)),
-        ("left back", octant(3)),
-        ("back", octant(4)),
-        ("behind", octant(4)),
-        ("back right", octant(5)),
-        ("right back", octant(5)),
-        ("right", octant(6)),
-        ("front right", octant(7)),
-        ("right front", octant(7)),
-    ];
-    static REGION: &[(&str, Value)] = &[
-        ("to/on left side? [ of listener/you ]", Value::Region(Region::Left)),
-        ("left of listener/you", Value::Region(Region::Left)),
-        ("to/on listener/your left side?", Value::Region(Region::Left)),
-        ("to/on right side? [ of listener/you ]", Value::Region(Region::Right)),
-        ("right of listener/you", Value::Region(Region::Right)),
-        ("to/on listener/your right side?", Value::Region(Region::Right)),
-        ("in front [ of listener/you ]", Value::Region(Region::Front)),
-        ("behind listener/you", Value::Region(Region::Behind)),
-        ("behind", Value::Region(Region::Behind)),
-        ("above EAR", Value::Region(Region::Above)),
-        ("higher than EAR", Value::Region(Region::Above)),
-        ("below EAR", Value::Region(Region::Below)),
-        ("lower than EAR", Value::Region(Region::Below)),
-        ("less/closer than 2 m away? [ from/to listener/you ]", Value::Region(Region::Near)),
-        ("within 2 m [ of listener/you ]", Value::Region(Region::Near)),
-    ];
-    static EXTREME: &[(&str, Value)] = &[
-        ("nearest", Value::Extreme(Extreme::Nearest)),
-        ("farthest", Value::Extreme(Extreme::Farthest)),
-        ("most distant", Value::Extreme(Extreme::Farthest)),
-        ("highest", Value::Extreme(Extreme::Highest)),
-        ("lowest", Value::Extreme(Extreme::Lowest)),
-    ];
-    static FINISH: &[(&str, Value)] = &[
-        ("hard? reflective walls/surfaces", Name("reflective")),
-        ("hard walls/surfaces", Name("reflective")),
-        ("hard walls that absorb less than 20 percent of sound", Name("reflective")),
-        ("walls that absorb 20 to 40 percent of sound", Name("moderate")),
-        ("soft walls that absorb more than 40 percent of sound", Name("absorptive")),
-        ("walls/surfaces that absorb moderately", Name("moderate")),
-        ("moderately absorbing/absorptive walls/surfaces", Name("moderate")),
-        ("moderate absorption", Name("moderate")),
-        ("soft? absorptive/absorbing walls/surfaces", Name("absorptive")),
-        ("soft walls/surfaces", Name("absorptive")),
-    ];
-    static SIZE: &[(&str, Value)] = &[
-        ("small room [ up to 20 m squared of floor ]", Name("small")),
-        ("medium sized/size? room [ 30 to 55 m squared of floor ]", Name("medium")),
-        ("large room [ 70 m squared of floor or more ]", Name("large")),
-    ];
-    static SIDE: &[(&str, Value)] = &[("to/on? left side?", Flag(true)), ("to/on? right side?", Flag(false))];
-    static HEIGHT: &[(&str, Value)] = &[
-        ("higher", Flag(true)),
-        ("above", Flag(true)),
-        ("above it", Flag(true)),
-        ("higher than it", Flag(true)),
-        ("lower", Flag(false)),
-        ("below", Flag(false)),
-        ("below it", Flag(false)),
-        ("lower than it", Flag(false)),
-    ];
-    static UP: &[(&str, Value)] = &[("above", Flag(true)), ("below", Flag(false))];
-    static MORE: &[(&str, Value)] = &[("more than", Flag(true)), ("less than", Flag(false))];
-    Some(match place {
-        "OCT" => OCT,
-        "REGION" => REGION,
-        "EXTREME" => EXTREME,
-        "FINISH" => FINISH,
-        "SIZE" => SIZE,
-        "SIDE" => SIDE,
-        "HEIGHT" => HEIGHT,
-        "UP" => UP,
-        "MORE" => MORE,
-        _ => return None,
-    })
-}
-
-/// Phrases that change nothing about what is asked.
-fn phrases(place: &str) -> Option<&'static [&'static str]> {
-    Some(match place {
-        "LEAD" => &[
-            "based on/upon this/what recording/scene/audio/clip",
-            "based on/upon recording/scene/audio/clip",
-            "based on what you/is hear/heard",
-            "listen to this? recording/scene/audio/clip",
-            "listening to this? recording/scene/audio/clip",
-            "in this? recording/scene/audio/clip",
-            "from listener perspective",
-            "from perspective of listener",
-            "from listener point of view",
-        ],
-        "TAIL" => &[
-            "in/from this? recording/scene/audio/clip",
-            "from listener perspective",
-            "from perspective of listener",
-            "from listener point of view",
-            "relative to listener",
-            "choose/select/pick best/right/correct? answer/option",
-        ],
-        "EAR" => &["ear level/height", "ears", "listener ear/ears level/height?", "horizon", "horizontal plane"],
-        // How azimuths are counted.
-        "CCW" => &[
-            "in deg",
-            "counted/measured? counterclockwise",
-            "counted/measured? counterclockwise from front/0",
-            "counted/measured? counterclockwise from straight ahead",
-            "0 deg is front counterclockwise",
-            "0 deg is front and? angles? increase/increasing counterclockwise",
-            "where/with 0 deg is/at? front and? angles? increase/increasing counterclockwise",
-            "0 deg is front 90 deg is left",
-        ],
-        "STATEMENT" => &[
-            "which statement/description/option/answer/combination is right/correct/true/accurate",
-            "which of these/following statements/descriptions/options is right/correct/true/accurate",
-            // "about" is left out by the tokens.
-            "which statement scene/sources/sounds is right/correct/true/accurate",
-            "which statement sound sources is right/correct/true/accurate",
-        ],
-        "COMES" => {
-            &["is coming", "comes", "arrives", "is arriving", "is", "is heard", "can be heard", "reaches listener/you"]
-        }
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -449,6 +312,50 @@ mod tests {
         assert_eq!(read("S bark? and S", "dog bark and rain"), None);
         assert_eq!(read("from OCT", "from the rear-left"), Some(vec![Value::Octant(3)]));
         assert_eq!(read("REGION", "less than two metres away"), Some(vec![Value::Region(Region::Near)]));
+    }
+
+    /// A place that does not exist, or a bracket that is not closed, would end the program on some text of somebody's.
+    #[test]
+    fn every_form_of_the_readers_is_well_formed() {
+        let files = ["perception.rs", "integration.rs", "reasoning.rs", "tables.rs"];
+        let texts = [
+            include_str!("perception.rs"),
+            include_str!("integration.rs"),
+            include_str!("reasoning.rs"),
+            include_str!("tables.rs"),
+        ];
+        let measured = ["S", "SITUATION", "AIM", "N", "M", "SEC", "MS", "DEG", "AZ", "EL", "TURN"];
+        let forms = Forms::new(&["rain".into()]);
+        let mut count = 0;
+        for (file, text) in files.iter().zip(texts) {
+            let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+            let code = code.replace("'\"'", "");
+            for literal in code.split('"').skip(1).step_by(2).filter(|l| l.contains(' ') && !l.contains(['{', '.'])) {
+                let mut open = 0;
+                for part in literal.split_whitespace().map(|p| p.trim_end_matches('?')) {
+                    open += i32::from(part == "[") - i32::from(part == "]");
+                    assert!(open >= 0, "{file}: {literal}");
+                    let is_place = part.starts_with(char::is_uppercase);
+                    let is_known = measured.contains(&part) || values(part).is_some() || phrases(part).is_some();
+                    assert!(!is_place || is_known, "{file}: {part} in {literal}");
+                    let is_word = part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '/');
+                    assert!(is_place || is_word || part == "[" || part == "]", "{file}: {part} in {literal}");
+                    // A word that the tokens drop or spell otherwise could never be met.
+                    for word in part.split('/').filter(|_| is_word) {
+                        let kept = tokens(&format!("{word} x")).unwrap();
+                        assert!(is_word_at(&kept, word), "{file}: {word} in {literal} is never met");
+                    }
+                }
+                assert_eq!(open, 0, "{file}: {literal}");
+                forms.read(&[((), literal)], &tokens("rain").unwrap());
+                count += 1;
+            }
+        }
+        assert!(count > 200, "{count}");
+    }
+
+    fn is_word_at(tokens: &[Token], word: &str) -> bool {
+        tokens.len() == 2 && is_word(&tokens[0], word)
     }
 
     #[test]

@@ -162,6 +162,13 @@ fn form_of_relations(kind: &str) -> Form {
             "AIM word for word of one source; right: its direction and distance; wrong: another direction, or a distance off \
              by a third and 0.5 m",
         ),
+        _ => return form_of_reasoning(kind),
+    };
+    Form { task, questions, options, rule }
+}
+
+fn form_of_reasoning(kind: &str) -> Form {
+    let (task, questions, options, rule): (_, &[&str], &[&str], _) = match kind {
         "side after a turn" => (
             "on which side one named source is after a turn of 90 or 180 degrees",
             &["The listener turns 90° to the left. Where is the LABEL then?"],
