@@ -26,7 +26,7 @@ impl Choice {
 pub struct Draft {
     /// The kind of question within its task: what options are compared with when they are balanced.
     pub kind: &'static str,
-    /// What the question names (a turn, a sound), several parted by `|`: options are balanced within each as well.
+    /// What the question's wording gives away about its options (a turn, a removed sound): balanced on its own as well.
     pub context: String,
     /// The question.
     pub question: String,

@@ -10,10 +10,12 @@ use crate::rng::Rng;
 use crate::text::questions::{Letter, Question};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Drafts among which the most balanced one is taken.
 const DRAFTS: usize = 8;
+/// What it costs to ask about a fact again, in the currency of [`Balance::cost`]: as much as some uneven words.
+const AGAIN_COST: i64 = 40;
 /// Tries for one question before a task counts as without material.
 const TRIES: usize = 3000;
 
@@ -183,6 +185,8 @@ struct Maker<'a> {
     balance: Balance,
     letters: LetterDeck,
     seen: BTreeSet<[u8; 16]>,
+    /// How often each fact has been asked about.
+    asked: BTreeMap<[u8; 16], i64>,
     rows: Vec<Row>,
     exhausted: bool,
 }
@@ -190,8 +194,8 @@ struct Maker<'a> {
 impl<'a> Maker<'a> {
     fn new(pool: &'a Pool, settings: Settings, task: Task) -> Maker<'a> {
         let rng = Rng::new(settings.seed, "benchmark task", task as u64);
-        let (balance, letters, seen, rows) = Default::default();
-        Maker { pool, settings, task, rng, balance, letters, seen, rows, exhausted: false }
+        let (balance, letters, seen, asked, rows) = Default::default();
+        Maker { pool, settings, task, rng, balance, letters, seen, asked, rows, exhausted: false }
     }
 
     fn make(mut self, n: usize) -> Self {
@@ -211,7 +215,8 @@ impl<'a> Maker<'a> {
             if self.seen.contains(&mark(scene, &draft)) || self.settings.open && draft.open.is_none() {
                 continue;
             }
-            let cost = self.balance.cost(&draft);
+            let again = self.asked.get(&fact_mark(scene, &draft)).copied().unwrap_or(0);
+            let cost = self.balance.cost(&draft) + AGAIN_COST * again;
             if best.as_ref().is_none_or(|(lowest, ..)| cost < *lowest) {
                 best = Some((cost, scene, draft));
             }
@@ -232,6 +237,7 @@ impl<'a> Maker<'a> {
     fn take(&mut self, scene: usize, draft: Draft) {
         assert!(draft.holds(&self.pool.scenes[scene]), "a question that does not hold: {draft:?}");
         self.seen.insert(mark(scene, &draft));
+        *self.asked.entry(fact_mark(scene, &draft)).or_default() += 1;
         self.balance.add(&draft);
         let row = self.row(scene, draft);
         self.rows.push(row);
@@ -287,6 +293,14 @@ fn mark(scene: usize, draft: &Draft) -> [u8; 16] {
     hash.finalize().as_bytes()[..16].try_into().expect("a hash has 32 bytes")
 }
 
+/// Tells what a question asks about a scene, whatever the wrong options: who has seen a question knows the answer to
+/// another about the same fact.
+fn fact_mark(scene: usize, draft: &Draft) -> [u8; 16] {
+    let claim = serde_json::to_string(&draft.choices[0].claim).expect("plain data");
+    let hash = blake3::hash(format!("{scene} {} {claim}", draft.kind).as_bytes());
+    hash.as_bytes()[..16].try_into().expect("a hash has 32 bytes")
+}
+
 /// Three characters, as in the official set, or as many as are needed.
 fn sample_id_width(n: usize) -> usize {
     (3..).find(|&w| 36usize.pow(w as u32) >= n).expect("36^12 exceeds every count")
@@ -312,7 +326,6 @@ pub(super) mod tests {
     use crate::sim::rtsd::{Rtsd, RtsdRoom, RtsdSource};
     use crate::sim::scene::SceneSampler;
     use crate::sources::{Domain, Sources, Split};
-    use std::collections::BTreeMap;
 
     /// Scenes as `twnm simulate` draws them, equally loud, with a word for every speaker.
     pub(in crate::benchmark) fn scenes(n: u64) -> Vec<Facts> {

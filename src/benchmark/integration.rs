@@ -102,7 +102,7 @@ pub(super) fn query_location(c: &Context, rng: &mut Rng) -> Option<Draft> {
     };
     Some(Draft {
         kind: "location",
-        context: label.into(),
+        context: String::new(),
         choices: [choice(0), choice(1), choice(2), choice(3)],
         reasoning: hear(c, &[source]),
         open: Some([question.clone(), format!("The {label} {is} at {}.", words(&places[0]))]),
@@ -136,7 +136,7 @@ pub(super) fn query_identity(c: &Context, rng: &mut Rng) -> Option<Draft> {
     };
     Some(Draft {
         kind: "identity",
-        context: format!("{0}|{0} {m:.1}", OCTANTS[direction]),
+        context: OCTANTS[direction].into(),
         choices: [choice(0), choice(1), choice(2), choice(3)],
         reasoning: hear(c, &[source]),
         open: Some([question.clone(), format!("It is the {}.", labels[0])]),
@@ -144,18 +144,10 @@ pub(super) fn query_identity(c: &Context, rng: &mut Rng) -> Option<Draft> {
     })
 }
 
-/// Context of a question about two sounds.
-fn pair_context(a: &str, b: &str) -> String {
-    format!("{a}|{b}|{} {}", a.min(b), a.max(b))
-}
-
-/// Differences of distances that can be told apart in all rooms: a fifth of 5 m.
-const GAPS_APART_M: f64 = 1.0;
-
-/// How much closer one source is than another, when that is clear.
-fn clear_gap_m(facts: &super::facts::Facts, i: usize, j: usize) -> Option<f64> {
+/// How much closer one source is than another, when that is clear, and how far the farther one is.
+fn clear_gap_m(facts: &super::facts::Facts, i: usize, j: usize) -> Option<(f64, f64)> {
     let (a, b) = (facts.distance_m(i), facts.distance_m(j));
-    (i != j && distances_apart(a, b)).then_some((a - b).abs())
+    (i != j && distances_apart(a, b)).then_some(((a - b).abs(), a.max(b)))
 }
 
 /// Which of two sources is closer, and by how much.
@@ -165,9 +157,9 @@ pub(super) fn compare_distances(c: &Context, rng: &mut Rng) -> Option<Draft> {
     // The wrong difference is another pair's, by the same rules: neither may look more like a right one.
     let (other, i) = c.pool.any(rng);
     let j = (i + 1 + rng.below(other.count().max(2) - 1)) % other.count();
-    let m = clear_gap_m(c.facts, x, y)?;
-    let wrong_m = clear_gap_m(other, i, j)?;
-    if (m - wrong_m).abs() < GAPS_APART_M {
+    let (m, far_m) = clear_gap_m(c.facts, x, y)?;
+    let (wrong_m, wrong_far_m) = clear_gap_m(other, i, j)?;
+    if (m - wrong_m).abs() < (0.22 * far_m.max(wrong_far_m)).max(0.55) {
         return None;
     }
     let choices = grid(|first, second| {
@@ -185,7 +177,7 @@ pub(super) fn compare_distances(c: &Context, rng: &mut Rng) -> Option<Draft> {
     };
     Some(Draft {
         kind: "closer",
-        context: pair_context(a, b),
+        context: String::new(),
         choices,
         reasoning: format!("{} So the {} {is} closer.", hear(c, &[near, far]), c.label(near)),
         open: Some([
@@ -218,7 +210,7 @@ pub(super) fn relative_direction(c: &Context, rng: &mut Rng) -> Option<Draft> {
     };
     Some(Draft {
         kind: "relative direction",
-        context: pair_context(x, y),
+        context: String::new(),
         choices,
         reasoning: format!("{} So the {x} {is} {}.", hear(c, &[a, b]), words(left, higher)),
         open: Some([question.clone(), format!("The {x} {is} {}.", words(left, higher))]),

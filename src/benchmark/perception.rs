@@ -192,7 +192,7 @@ pub(super) fn localize_azimuth(c: &Context, rng: &mut Rng) -> Option<Draft> {
     };
     Some(Draft {
         kind: "azimuth",
-        context: label.into(),
+        context: String::new(),
         choices: [choice(azimuths[0]), choice(azimuths[1]), choice(azimuths[2]), choice(azimuths[3])],
         reasoning: format!("{} Its azimuth is about {:.0}°.", hear(c, &[source]), azimuths[0]),
         open: Some([question.clone(), format!("The {label} {is} at an azimuth of {}.", c.azimuth(azimuths[0]))]),
@@ -241,7 +241,7 @@ pub(super) fn localize_elevation(c: &Context, rng: &mut Rng) -> Option<Draft> {
     let side = if elevation > 0.0 { "above" } else { "below" };
     Some(Draft {
         kind,
-        context: label.into(),
+        context: String::new(),
         choices,
         reasoning: format!("{} It sounds about {:.0}° {side} ear level.", hear(c, &[source]), elevation.abs()),
         open: Some([question.clone(), format!("The {label} {is} {:.0}° {side} ear level.", elevation.abs())]),
@@ -275,7 +275,7 @@ pub(super) fn estimate_distance(c: &Context, rng: &mut Rng) -> Option<Draft> {
     };
     Some(Draft {
         kind: "distance",
-        context: label.into(),
+        context: String::new(),
         choices: [choice(distances[0]), choice(distances[1]), choice(distances[2]), choice(distances[3])],
         reasoning: format!("{} Direct sound and echo fit this distance best.", hear(c, &[source])),
         open: Some([question.clone(), format!("The {label} {is} {:.2} m away.", distances[0])]),

@@ -112,7 +112,7 @@ fn way_to_aim(c: &Context, rng: &mut Rng, source: usize, entry: &Entry) -> Optio
     };
     Some(Draft {
         kind: "way to an aim",
-        context: aim.into(),
+        context: String::new(),
         reasoning: format!("{} To {aim}, one goes to the {}.", hear(c, &[source]), c.label(source)),
         open: Some([question.clone(), format!("The place to go is {}.", choices[0].text)]),
         choices,
@@ -204,7 +204,7 @@ pub(super) fn rotate_observer(c: &Context, rng: &mut Rng) -> Option<Draft> {
     let verb = format!("After the turn its azimuth goes from about {before:.0}° to {azimuth:.0}°.");
     Some(Draft {
         kind,
-        context: format!("{by}|{label}"),
+        context: by,
         reasoning: format!("{} {verb}", hear(c, &[source])),
         open: Some([question.clone(), format!("It would be at {}.", choices[0].text)]),
         choices,

@@ -58,11 +58,11 @@ static FINISH: &[(&str, Value)] = &[
 ];
 /// Sizes of rooms.
 static SIZE: &[(&str, Value)] = &[
-        ("small room [ up to 20 m squared of floor ]", Name("small")),
-        ("medium sized/size? room [ 30 to 55 m squared of floor ]", Name("medium")),
-        ("large room [ 70 m squared of floor or more ]", Name("large")),
-    ];
-    static SIDE: &[(&str, Value)] = &[("to/on? left side?", Value::Flag(true)), ("to/on? right side?", Value::Flag(false))];
+    ("small room [ up to 20 m squared of floor ]", Value::Name("small")),
+    ("medium sized/size? room [ 30 to 55 m squared of floor ]", Value::Name("medium")),
+    ("large room [ 70 m squared of floor or more ]", Value::Name("large")),
+];
+static SIDE: &[(&str, Value)] = &[("to/on? left side?", Value::Flag(true)), ("to/on? right side?", Value::Flag(false))];
 /// Higher (true) or lower.
 static HEIGHT: &[(&str, Value)] = &[
     ("higher", Value::Flag(true)),
