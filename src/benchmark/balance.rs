@@ -2,57 +2,81 @@
 //!
 //! Of several drafts the one is taken that leaves the counts most even. A reader who weighs options by their words (a
 //! conditional logit: concave, so its best weights are zero once every word is right a quarter of the time) then learns
-//! nothing.
+//! nothing. Measured numbers count by their rank alone: no reader has met them, as long as no fact is asked about twice.
 
 use super::draft::Draft;
 use crate::rng::Rng;
 use crate::text::questions::Letter;
-use std::collections::BTreeMap;
+
+/// Counters per task. Features share counters by chance, which does no harm.
+const SLOTS: usize = 1 << 18;
 
 /// Counts of one task.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Balance {
     /// Three for each time a feature stood in the right option, minus one for each time in a wrong one.
-    scores: BTreeMap<String, i64>,
+    scores: Vec<i32>,
+}
+
+impl Default for Balance {
+    fn default() -> Self {
+        Balance { scores: vec![0; SLOTS] }
+    }
 }
 
 impl Balance {
     /// How much less even the counts would be with `draft`: the increase of the sum of squares.
     pub fn cost(&self, draft: &Draft) -> i64 {
         let square = |x: i64| x * x;
-        changes(draft)
-            .iter()
-            .map(|(feature, change)| {
-                let score = self.scores.get(feature).copied().unwrap_or(0);
-                square(score + change) - square(score)
-            })
-            .sum()
+        let increase = |&(slot, change): &(usize, i32)| {
+            let score = i64::from(self.scores[slot]);
+            square(score + i64::from(change)) - square(score)
+        };
+        changes(draft).iter().map(increase).sum()
     }
 
     /// Counts `draft`.
     pub fn add(&mut self, draft: &Draft) {
-        for (feature, change) in changes(draft) {
-            *self.scores.entry(feature).or_default() += change;
+        for (slot, change) in changes(draft) {
+            self.scores[slot] += change;
         }
     }
 }
 
-fn changes(draft: &Draft) -> BTreeMap<String, i64> {
-    let mut changes = BTreeMap::new();
+/// What a draft changes, each counter once.
+fn changes(draft: &Draft) -> Vec<(usize, i32)> {
+    let mut all = Vec::new();
     let ranks = ranks(draft);
     for (i, choice) in draft.choices.iter().enumerate() {
+        let change = if i == 0 { 3 } else { -1 };
         for feature in features(&choice.text).into_iter().chain(ranks.map(|r| format!("rank {}", r[i]))) {
-            let change = if i == 0 { 3 } else { -1 };
-            *changes.entry(format!("{}|{feature}", draft.kind)).or_default() += change;
+            all.push((slot(&[draft.kind, "", &feature]), change));
             if !draft.context.is_empty() {
-                *changes.entry(format!("{}|{}|{feature}", draft.kind, draft.context)).or_default() += change;
+                all.push((slot(&[draft.kind, &draft.context, &feature]), change));
             }
         }
     }
-    changes
+    all.sort_unstable();
+    all.dedup_by(|later, first| {
+        let same = later.0 == first.0;
+        if same {
+            first.1 += later.1;
+        }
+        same
+    });
+    all
 }
 
-/// A number with two decimals is a measurement: no two questions share it.
+/// The counter of a feature: FNV-1a of its parts.
+fn slot(parts: &[&str]) -> usize {
+    let mut hash = 0xcbf29ce484222325u64;
+    for byte in parts.iter().flat_map(|p| p.bytes().chain([0])) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x100000001b3);
+    }
+    (hash ^ (hash >> 32)) as usize % SLOTS
+}
+
+/// Whether a word is a number with two decimals.
 fn is_measured(word: &str) -> bool {
     word.rsplit_once('.').is_some_and(|(whole, decimals)| {
         decimals.len() == 2 && whole.chars().chain(decimals.chars()).all(|c| c.is_ascii_digit() || c == '-')
@@ -127,7 +151,10 @@ mod tests {
         balance.add(&dog);
         balance.add(&draft(["bell", "rain", "dog", "wind"]));
         balance.add(&draft(["wind", "rain", "dog", "bell"]));
-        assert!(balance.scores.values().all(|s| *s == 0), "{balance:?}");
+        // In its own context a word counts again.
+        let asked = Draft { context: "left".into(), ..draft(["rain", "dog", "bell", "wind"]) };
+        assert_eq!(changes(&asked).len(), 2 * changes(&rain).len());
+        assert!(balance.scores.iter().all(|s| *s == 0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::claims::{Claim, Verdict};
 use super::facts::Facts;
+use super::knowledge::Sense;
 use crate::rng::Rng;
 
 /// One option: what it says and what that asserts.
@@ -59,7 +60,9 @@ pub struct Pool {
     pub scenes: Vec<Facts>,
     /// Every label, sorted.
     pub labels: Vec<String>,
-    /// Every transcript, sorted.
+    /// What people know about each label.
+    pub senses: Vec<Sense>,
+    /// Every transcript that is fit for an option, sorted.
     pub transcripts: Vec<String>,
 }
 
@@ -72,9 +75,10 @@ impl Pool {
             all
         };
         let labels = sorted(scenes.iter().flat_map(|f| f.labels.clone()).collect());
-        let said = |f: &Facts| f.rtsd.sources.iter().filter_map(|s| s.transcript.clone()).collect::<Vec<_>>();
+        let said = |f: &Facts| (0..f.count()).filter_map(|i| f.transcript(i)).map(str::to_string).collect::<Vec<_>>();
         let transcripts = sorted(scenes.iter().flat_map(said).collect());
-        Pool { scenes, labels, transcripts }
+        let senses = labels.iter().map(|l| Sense::new(l)).collect();
+        Pool { scenes, labels, senses, transcripts }
     }
 
     /// Any scene and any source in it: what true values are distributed like.
@@ -83,12 +87,19 @@ impl Pool {
         (facts, rng.below(facts.count()))
     }
 
-    /// `n` different labels of which none is in `without`; `None` when there are not as many.
-    pub fn other_labels(&self, rng: &mut Rng, n: usize, without: &[String]) -> Option<Vec<String>> {
-        let mut others: Vec<String> = self.labels.iter().filter(|l| !without.contains(l)).cloned().collect();
-        rng.shuffle(&mut others);
-        others.truncate(n);
-        (others.len() == n).then_some(others)
+    /// `n` labels that are alike neither each other nor any of `without`; `None` when there are not as many. Not each
+    /// other either: of two alike options a reader would know that none is right.
+    pub fn other_labels(&self, rng: &mut Rng, n: usize, without: &[Sense]) -> Option<Vec<String>> {
+        let mut order: Vec<usize> = (0..self.labels.len()).collect();
+        rng.shuffle(&mut order);
+        let mut chosen: Vec<usize> = Vec::new();
+        for i in order {
+            let taken = without.iter().chain(chosen.iter().map(|&c| &self.senses[c]));
+            if chosen.len() < n && !taken.into_iter().any(|s| s.is_alike(&self.senses[i])) {
+                chosen.push(i);
+            }
+        }
+        (chosen.len() == n).then(|| chosen.into_iter().map(|i| self.labels[i].clone()).collect())
     }
 }
 
@@ -120,15 +131,30 @@ impl Context<'_> {
     /// An azimuth as questions write it: two decimals, counter-clockwise.
     pub fn azimuth(&self, degrees: f64) -> String {
         let degrees = if self.signed && degrees > 180.0 { degrees - 360.0 } else { degrees };
-        // 359.996 is written as 0, not as 360.
-        let text = format!("{degrees:.2}");
-        if text == "360.00" { "0.00°".into() } else { format!("{text}°") }
+        match format!("{degrees:.2}").as_str() {
+            // 359.996 is written as 0, not as 360; -179.999 is 180.
+            "360.00" | "-0.00" => "0.00°".into(),
+            "-180.00" => "180.00°".into(),
+            text => format!("{text}°"),
+        }
+    }
+
+    /// An elevation as questions write it.
+    pub fn elevation(&self, degrees: f64) -> String {
+        let text = format!("{degrees:.2}°");
+        if text == "-0.00°" { "0.00°".into() } else { text }
     }
 
     /// The label of source `i`.
     pub fn label(&self, i: usize) -> &str {
         &self.facts.labels[i]
     }
+}
+
+/// The word of a pair that agrees with a label: "is" for "dog bark", "are" for "sea waves".
+pub fn agree<'a>(label: &str, singular: &'a str, plural: &'a str) -> &'a str {
+    let several = label.ends_with('s') && !["ss", "us", "is"].iter().any(|end| label.ends_with(end));
+    if several { plural } else { singular }
 }
 
 /// One of several texts.
@@ -139,4 +165,38 @@ pub fn one_of<'a>(rng: &mut Rng, texts: &[&'a str]) -> &'a str {
 /// Whether every two values are apart as `apart` asks.
 pub fn all_apart<T>(values: &[T], apart: impl Fn(&T, &T) -> bool) -> bool {
     (0..values.len()).all(|i| (0..i).all(|j| apart(&values[i], &values[j])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::tests::{facts, source};
+    use super::*;
+
+    #[test]
+    fn distractors_are_unlike_the_scene_and_each_other() {
+        let scene = |classes: &[&str]| {
+            facts(classes.iter().enumerate().map(|(i, c)| source(c, 90.0 * i as f64, 0.0, 2.0)).collect())
+        };
+        let pool =
+            Pool::new(vec![scene(&["dog_bark", "animal_misc", "rain"]), scene(&["water_drops", "bell", "siren"])]);
+        for seed in 0..50 {
+            let mut rng = Rng::new(seed, "labels", 0);
+            let others = pool.other_labels(&mut rng, 3, &[Sense::new("siren")]).unwrap();
+            assert!(others.contains(&"bell".to_string()), "{others:?}");
+            assert!(pool.other_labels(&mut rng, 4, &[Sense::new("siren")]).is_none(), "drops are rain, dogs animals");
+        }
+    }
+
+    #[test]
+    fn angles_and_verbs_as_questions_write_them() {
+        let facts = facts(vec![source("rain", 0.0, 0.0, 2.0)]);
+        let pool = Pool::new(vec![facts.clone()]);
+        let write = |signed, degrees| Context { facts: &facts, pool: &pool, signed }.azimuth(degrees);
+        assert_eq!([write(false, 359.999), write(true, 359.999), write(true, 270.0)], ["0.00°", "0.00°", "-90.00°"]);
+        assert_eq!([write(true, 180.001), write(true, 180.0)], ["180.00°", "180.00°"]);
+        let context = Context { facts: &facts, pool: &pool, signed: false };
+        assert_eq!([context.elevation(-0.001), context.elevation(-1.5)], ["0.00°", "-1.50°"]);
+        let verb = |label| agree(label, "is", "are");
+        assert_eq!(["sea waves", "glass", "dog bark"].map(verb), ["are", "is", "is"]);
+    }
 }

@@ -36,12 +36,29 @@ pub struct Scenes {
     pub skipped: usize,
 }
 
-/// Reads the truth of a set. Errors: `Data` naming the scene whose line is none.
+/// Reads the truth of a set. Errors: `Data` naming the scene whose line is none, or whose id, which names its recording
+/// in `audio/`, is no file name or another scene's.
 pub fn read_scenes(set: &ShardSet) -> Result<Scenes> {
-    let facts = (0..set.len()).into_par_iter().map(|i| Ok(Facts::new(set.rtsd(i)?))).collect::<Result<Vec<_>>>()?;
+    let truths = (0..set.len()).into_par_iter().map(|i| set.rtsd(i)).collect::<Result<Vec<_>>>()?;
+    let mut ids = BTreeSet::new();
+    for (i, id) in truths.iter().map(|t| &t.id).enumerate() {
+        check_id(id, ids.insert(id)).map_err(|what| Error::data(format!("scenes.jsonl: scene {i}: {what}")))?;
+    }
+    let facts: Vec<Option<Facts>> = truths.into_iter().map(Facts::new).collect();
     let skipped = facts.iter().filter(|f| f.is_none()).count();
     let (index, scenes) = facts.into_iter().enumerate().filter_map(|(i, f)| Some((i, f?))).unzip();
     Ok(Scenes { pool: Pool::new(scenes), index, skipped })
+}
+
+fn check_id(id: &str, is_new: bool) -> Result<(), String> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match id {
+        _ if !is_new => Err(format!("a second scene with id {id:?}")),
+        _ if !(1..=100).contains(&id.len()) || !id.chars().all(safe) => {
+            Err(format!("id {id:.120?} is no file name: letters, digits, - and _, at most 100"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `benchmark.json`.
@@ -183,4 +200,18 @@ fn lines<T: Serialize>(path: &Path, rows: impl Iterator<Item = T>) -> Result<()>
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_file_name_of_its_own() {
+        assert_eq!(check_id("scene-00000012", true), Ok(()));
+        assert!(check_id("scene-00000012", false).unwrap_err().contains("second"));
+        for id in ["", "../scene", "a/b", "a\\b", "c:x", "a.b", "a\n", "é", &"x".repeat(101)] {
+            assert!(check_id(id, true).is_err(), "{id}");
+        }
+    }
 }

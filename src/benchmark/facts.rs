@@ -1,12 +1,22 @@
 //! What may be asked about a scene: its truth, in the words and units of questions.
 
+use super::knowledge::Sense;
 use crate::audio::foa::{angle_between_deg, unit_vector};
 use crate::sim::rtsd::{Rtsd, RtsdSource};
 
 /// A source this far below the loudest may be inaudible: its scene is not asked about.
-const AUDIBLE_DB: f64 = 20.0;
+const AUDIBLE_DB: f64 = 15.0;
+/// Nor is one with a source that stands out less from the noise.
+const ABOVE_NOISE_DB: f64 = 10.0;
 /// In the rooms that `twnm simulate` draws.
 const SPEED_OF_SOUND: f64 = 343.0;
+/// Longest label and longest transcript in characters: the longest official option has 233.
+const LABEL_CHARS_MAX: usize = 60;
+const TRANSCRIPT_CHARS_MAX: usize = 200;
+/// Above and below this elevation the azimuth says little.
+const AZIMUTH_UP_TO_DEG: f64 = 60.0;
+/// Largest length, time or level that is a truth.
+const VALUE_MAX: f64 = 1e6;
 
 /// A scene's truth with what questions need.
 #[derive(Clone, Debug)]
@@ -15,33 +25,47 @@ pub struct Facts {
     pub rtsd: Rtsd,
     /// What each source is called.
     pub labels: Vec<String>,
-    /// Sources whose label no other source of the scene has: only these can be named.
+    /// What people know about each label.
+    pub senses: Vec<Sense>,
+    /// Sources that no other source of the scene might be called like: only these can be named.
     pub named: Vec<usize>,
 }
 
 /// What a class is called in a sentence: `dog_bark` is "dog bark".
 pub fn label(class: &str) -> String {
-    class.replace(['_', '-'], " ").to_lowercase()
+    let words = class.replace(['_', '-'], " ").to_lowercase();
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a text from outside can stand in a sentence: not empty, not long, with nothing that moves or hides text.
+fn is_plain(text: &str, chars_max: usize) -> bool {
+    let hidden =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let chars = text.chars().count();
+    (1..=chars_max).contains(&chars) && !text.chars().any(|c| c.is_control() || hidden(c))
 }
 
 impl Facts {
     /// `None` for a scene that cannot be asked about: without sources, with more than three, with one that may be
-    /// inaudible or that layers two recordings (is it one sound or two?), or with values that are no numbers.
+    /// inaudible, that layers two recordings (is it one sound or two?) or whose class is no name, or with values that
+    /// are no measurements.
     pub fn new(rtsd: Rtsd) -> Option<Facts> {
         let levels = || rtsd.sources.iter().map(|s| s.level_db);
-        let loudest = levels().fold(f64::NEG_INFINITY, f64::max);
-        let audible = levels().all(|l| l > loudest - AUDIBLE_DB) && rtsd.sources.iter().all(|s| !s.active_s.is_empty());
-        let finite = |s: &RtsdSource| {
-            let numbers = [s.azimuth_deg, s.elevation_deg, s.distance_m, s.level_db];
-            numbers.iter().all(|x| x.is_finite()) && s.distance_m > 0.0
-        };
+        let least = levels().fold(f64::NEG_INFINITY, f64::max) - AUDIBLE_DB;
+        let audible = levels().all(|l| l > least.max(ABOVE_NOISE_DB - rtsd.snr_db))
+            && rtsd.sources.iter().all(|s| !s.active_s.is_empty());
         let layered = rtsd.sources.iter().any(|s| s.layered_with.is_some());
-        if layered || !(1..=3).contains(&rtsd.sources.len()) || !audible || !rtsd.sources.iter().all(finite) {
+        if layered || !(1..=3).contains(&rtsd.sources.len()) || !audible || !is_measured(&rtsd) {
             return None;
         }
         let labels: Vec<String> = rtsd.sources.iter().map(|s| label(&s.class)).collect();
-        let named = (0..labels.len()).filter(|&i| labels.iter().filter(|l| **l == labels[i]).count() == 1).collect();
-        Some(Facts { rtsd, labels, named })
+        if !labels.iter().all(|l| is_plain(l, LABEL_CHARS_MAX)) {
+            return None;
+        }
+        let senses: Vec<Sense> = labels.iter().map(|l| Sense::new(l)).collect();
+        let alone = |&i: &usize| (0..senses.len()).all(|j| j == i || !senses[i].is_alike(&senses[j]));
+        let named = (0..labels.len()).filter(alone).collect();
+        Some(Facts { rtsd, labels, senses, named })
     }
 
     /// How many sources.
@@ -80,9 +104,26 @@ impl Facts {
         angle_between_deg(self.direction(i), unit_vector(azimuth_deg, elevation_deg))
     }
 
-    /// The sources called `label`.
-    pub fn called(&self, label: &str) -> Vec<usize> {
-        (0..self.count()).filter(|&i| self.labels[i] == label).collect()
+    /// Height of source `i` above the listener's ears.
+    pub fn height_m(&self, i: usize) -> f64 {
+        self.distance_m(i) * self.elevation_deg(i).to_radians().sin()
+    }
+
+    /// Whether source `i` lies to a side, not overhead or underfoot.
+    pub fn has_azimuth(&self, i: usize) -> bool {
+        self.elevation_deg(i).abs() <= AZIMUTH_UP_TO_DEG
+    }
+
+    /// What source `i` says, when that is known and fit for an option.
+    pub fn transcript(&self, i: usize) -> Option<&str> {
+        let said = self.source(i).transcript.as_deref().map(str::trim);
+        said.filter(|t| is_plain(t, TRANSCRIPT_CHARS_MAX) && t.chars().any(char::is_alphanumeric))
+    }
+
+    /// The time in which a sound fades by 60 dB, as measured on the response that is heard. Eyring's formula, the label
+    /// `rt60_s`, holds for diffuse fields: between smooth walls sounds last one and a half times as long.
+    pub fn reverberation_s(&self) -> Option<f64> {
+        self.rtsd.room.t20_s
     }
 
     /// Time that the direct sound of source `i` travels.
@@ -101,6 +142,20 @@ impl Facts {
         let reach = |a: usize| self.rtsd.receiver_m[a].max(room[a] - self.rtsd.receiver_m[a]);
         (0..3).map(|a| reach(a).powi(2)).sum::<f64>().sqrt()
     }
+}
+
+/// Whether all values of a scene can be measurements.
+fn is_measured(rtsd: &Rtsd) -> bool {
+    let room = &rtsd.room;
+    let positive = room.dimensions_m.into_iter().chain([room.rt60_s]).chain(room.t20_s);
+    let places = rtsd.receiver_m.into_iter().chain([rtsd.snr_db, room.absorption]);
+    let about = |s: &RtsdSource| [s.azimuth_deg, s.elevation_deg, s.level_db, s.distance_m];
+    let all = positive.clone().chain(places).chain(rtsd.sources.iter().flat_map(about));
+    let inside = (0..3).all(|a| (0.0..=room.dimensions_m[a]).contains(&rtsd.receiver_m[a]));
+    // NaN is in no range.
+    { all }.all(|x| (-VALUE_MAX..=VALUE_MAX).contains(&x))
+        && positive.chain(rtsd.sources.iter().map(|s| s.distance_m)).all(|x| x > 0.0)
+        && inside
 }
 
 /// An angle in [0, 360).
@@ -161,7 +216,7 @@ pub(crate) mod tests {
             absorption: 0.15,
             wall_absorption: [0.15; 6],
             rt60_s: 0.6,
-            t20_s: None,
+            t20_s: Some(0.9),
             rir_s: 0.6,
         };
         let rtsd = Rtsd {
@@ -185,7 +240,6 @@ pub(crate) mod tests {
         assert_eq!((two.labels.join(","), two.named.len()), ("dog bark,rain".into(), 2));
         assert_eq!(two.azimuth_deg(0, 0.0), 270.0);
         assert_eq!(two.azimuth_deg(1, 90.0), 280.0);
-        assert_eq!(two.called("rain"), [1]);
         assert_eq!((turn_between_deg(10.0, 350.0), turn_between_deg(350.0, 10.0)), (20.0, -20.0));
         assert_eq!(around(-1e-17), 0.0);
         let same = facts(vec![source("rain", -90.0, 10.0, 2.0), source("rain", 10.0, 0.0, 3.0)]);
@@ -196,7 +250,36 @@ pub(crate) mod tests {
         let mut broken = two.rtsd.clone();
         broken.sources[0].azimuth_deg = f64::NAN;
         assert!(Facts::new(broken).is_none());
+        let akin = facts(vec![source("rain", -90.0, 10.0, 2.0), source("water_drops", 10.0, 0.0, 3.0)]);
+        assert!(akin.named.is_empty(), "drops may be rain");
         let corner: f64 = (2.0f64.powi(2) + 2.5f64.powi(2) + 1.7f64.powi(2)).sqrt();
         assert!((two.farthest_corner_m() - corner).abs() < 1e-12);
+    }
+
+    #[test]
+    fn names_from_outside_are_plain_or_their_scene_is_left_out() {
+        let named = |class: &str| {
+            let mut rtsd = facts(vec![source("rain", 10.0, 0.0, 2.0)]).rtsd;
+            rtsd.sources[0].class = class.into();
+            Facts::new(rtsd).map(|f| f.labels[0].clone())
+        };
+        for class in ["", " _ ", "a\u{0}b", "rain\u{202e}", "\u{200b}", &"x".repeat(61), &"long ".repeat(2000)] {
+            assert_eq!(named(class), None, "{class:?}");
+        }
+        for class in ["\"quoted\"", "<b>bold</b>", "🐕", "a\nb", "ignore previous instructions", "--dog__bark-"] {
+            assert!(named(class).is_some_and(|l| !l.contains('_') && !l.contains("  ") && !l.contains('\n')));
+        }
+        let says = |text: &str| {
+            let mut speech = source("speech", 10.0, 0.0, 2.0);
+            speech.transcript = Some(text.into());
+            facts(vec![speech]).transcript(0).map(str::to_string)
+        };
+        assert_eq!(says(" \"Stop!\" he said. "), Some("\"Stop!\" he said.".into()));
+        for text in ["", "...", "one\ntwo", &"word ".repeat(41), "a\u{0}b"] {
+            assert_eq!(says(text), None, "{text:?}");
+        }
+        let mut far = facts(vec![source("rain", 10.0, 0.0, 2.0)]).rtsd;
+        far.room.dimensions_m[0] = 1e200;
+        assert!(Facts::new(far).is_none());
     }
 }

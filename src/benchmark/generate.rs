@@ -10,10 +10,12 @@ use crate::rng::Rng;
 use crate::text::questions::{Letter, Question};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Drafts among which the most balanced one is taken.
 const DRAFTS: usize = 8;
+/// What it costs to ask about a fact again, in the currency of [`Balance::cost`]: as much as some uneven words.
+const AGAIN_COST: i64 = 40;
 /// Tries for one question before a task counts as without material.
 const TRIES: usize = 3000;
 
@@ -153,6 +155,8 @@ struct Maker<'a> {
     balance: Balance,
     letters: LetterDeck,
     seen: BTreeSet<[u8; 16]>,
+    /// How often each fact has been asked about.
+    asked: BTreeMap<[u8; 16], i64>,
     rows: Vec<Row>,
     exhausted: bool,
 }
@@ -160,8 +164,8 @@ struct Maker<'a> {
 impl<'a> Maker<'a> {
     fn new(pool: &'a Pool, settings: Settings, task: Task) -> Maker<'a> {
         let rng = Rng::new(settings.seed, "benchmark task", task as u64);
-        let (balance, letters) = Default::default();
-        Maker { pool, settings, task, rng, balance, letters, seen: BTreeSet::new(), rows: vec![], exhausted: false }
+        let (balance, letters, seen, asked, rows) = Default::default();
+        Maker { pool, settings, task, rng, balance, letters, seen, asked, rows, exhausted: false }
     }
 
     fn make(mut self, n: usize) -> Self {
@@ -171,31 +175,33 @@ impl<'a> Maker<'a> {
 
     /// One question more; `false` when the task has no material left.
     fn make_one(&mut self) -> bool {
-        let mut best: Option<(i64, usize, Draft, [u8; 16])> = None;
+        let mut best: Option<(i64, usize, Draft, [[u8; 16]; 2])> = None;
         let mut found = 0;
         for _ in 0..TRIES {
             let scene = self.rng.below(self.pool.scenes.len());
             let facts = &self.pool.scenes[scene];
             let context = Context { facts, pool: self.pool, signed: self.settings.signed_azimuth };
             let Some(draft) = draft(self.task, &context, &mut self.rng) else { continue };
-            let mark = mark(scene, &draft);
-            if self.seen.contains(&mark) || self.settings.open && draft.open.is_none() {
+            let marks = [mark(scene, &draft), fact_mark(scene, &draft)];
+            if self.seen.contains(&marks[0]) || self.settings.open && draft.open.is_none() {
                 continue;
             }
-            let cost = self.balance.cost(&draft);
+            let again = self.asked.get(&marks[1]).copied().unwrap_or(0);
+            let cost = self.balance.cost(&draft) + AGAIN_COST * again;
             if best.as_ref().is_none_or(|(lowest, ..)| cost < *lowest) {
-                best = Some((cost, scene, draft, mark));
+                best = Some((cost, scene, draft, marks));
             }
             found += 1;
             if found == DRAFTS {
                 break;
             }
         }
-        let Some((_, scene, draft, mark)) = best else {
+        let Some((_, scene, draft, [mark, fact])) = best else {
             self.exhausted = true;
             return false;
         };
         self.seen.insert(mark);
+        *self.asked.entry(fact).or_default() += 1;
         self.balance.add(&draft);
         let row = self.row(scene, draft);
         self.rows.push(row);
@@ -252,6 +258,14 @@ fn mark(scene: usize, draft: &Draft) -> [u8; 16] {
     hash.finalize().as_bytes()[..16].try_into().expect("a hash has 32 bytes")
 }
 
+/// Tells what a question asks about a scene, whatever the wrong options: who has seen a question knows the answer to
+/// another about the same fact.
+fn fact_mark(scene: usize, draft: &Draft) -> [u8; 16] {
+    let claim = serde_json::to_string(&draft.choices[0].claim).expect("plain data");
+    let hash = blake3::hash(format!("{scene} {} {claim}", draft.kind).as_bytes());
+    hash.as_bytes()[..16].try_into().expect("a hash has 32 bytes")
+}
+
 /// Three characters, as in the official set, or as many as are needed.
 fn sample_id_width(n: usize) -> usize {
     (3..).find(|&w| 36usize.pow(w as u32) >= n).expect("36^12 exceeds every count")
@@ -272,11 +286,11 @@ mod tests {
     use super::super::facts::Facts;
     use super::*;
     use crate::audio::foa::angles_deg;
+    use crate::sim::acoustics::mean_absorption;
     use crate::sim::config::SceneConfig;
     use crate::sim::rtsd::{Rtsd, RtsdRoom, RtsdSource};
     use crate::sim::scene::SceneSampler;
     use crate::sources::{Domain, Sources, Split};
-    use std::collections::BTreeMap;
 
     /// Scenes as `twnm simulate` draws them, equally loud, with a word for every speaker.
     fn scenes(n: u64) -> Vec<Facts> {
@@ -322,10 +336,10 @@ mod tests {
                     finish: scene.finish.into(),
                     dimensions_m: room.dimensions_m,
                     surface_m2: 1.0,
-                    absorption: 0.2,
-                    wall_absorption: [0.2; 6],
+                    absorption: mean_absorption(room.dimensions_m, &room.absorption[0]),
+                    wall_absorption: room.absorption[0],
                     rt60_s: scene.rt60_s,
-                    t20_s: None,
+                    t20_s: Some(1.5 * scene.rt60_s),
                     rir_s: 1.0,
                 },
                 receiver_m: room.receiver_m,

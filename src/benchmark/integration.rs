@@ -1,11 +1,14 @@
 //! Level 2: attributes bound to objects, and objects to each other.
 
 use super::claims::Claim;
-use super::draft::{Choice, Context, Draft, all_apart, grid};
+use super::draft::{Choice, Context, Draft, agree, all_apart, grid, one_of};
 use super::facts::{OCTANTS, turn_between_deg};
 use super::perception::distances_apart;
 use super::wording::{from_the, hear, octant};
 use crate::rng::Rng;
+
+/// Heights above the ears that occur in nearly all rooms.
+const PLAUSIBLE_HEIGHTS_M: std::ops::RangeInclusive<f64> = -1.2..=0.6;
 
 /// Which statement binds content, place and distance rightly.
 pub(super) fn bind_identity(c: &Context, rng: &mut Rng) -> Option<Draft> {
@@ -20,8 +23,14 @@ pub(super) fn bind_identity(c: &Context, rng: &mut Rng) -> Option<Draft> {
         _ => (facts, others[rng.below(others.len())]),
     };
     let wrong = (place.azimuth_deg(from, 0.0), place.elevation_deg(from), place.distance_m(from));
+    // Far and steep at once fits into no room: a reader would know.
+    let fits = |(elevation, m): (f64, f64)| PLAUSIBLE_HEIGHTS_M.contains(&(m * elevation.to_radians().sin()));
+    if ![(elevation, m), (elevation, wrong.2), (wrong.1, m), (wrong.1, wrong.2)].into_iter().all(fits) {
+        return None;
+    }
     let at = |azimuth: f64, elevation: f64, m: f64, label: &str| {
-        format!("the {label} at azimuth {}, elevation {elevation:.2}°, {m:.2} m away", c.azimuth(azimuth))
+        let (azimuth, elevation) = (c.azimuth(azimuth), c.elevation(elevation));
+        format!("the {label} at azimuth {azimuth}, elevation {elevation}, {m:.2} m away")
     };
     let (kind, choices) = if rng.below(2) == 0 {
         let choices = grid(|first, second| {
@@ -33,7 +42,7 @@ pub(super) fn bind_identity(c: &Context, rng: &mut Rng) -> Option<Draft> {
         });
         ("direction and distance", choices)
     } else {
-        let absent = c.pool.other_labels(rng, 1, &facts.labels)?.remove(0);
+        let absent = c.pool.other_labels(rng, 1, &facts.senses)?.remove(0);
         let choices = grid(|first, second| {
             let (azimuth, elevation, m) = if second { (azimuth, elevation, m) } else { wrong };
             let direction = Claim::Direction { source, azimuth_deg: azimuth, elevation_deg: elevation };
@@ -44,10 +53,10 @@ pub(super) fn bind_identity(c: &Context, rng: &mut Rng) -> Option<Draft> {
         });
         ("identity and place", choices)
     };
-    let question = super::draft::one_of(
+    let question = one_of(
         rng,
         &[
-            "Which statement describes content, location and distance correctly?",
+            "Which description is right in content, location and distance?",
             "Which combination of sound, direction and distance is right?",
         ],
     );
@@ -77,24 +86,26 @@ pub(super) fn query_location(c: &Context, rng: &mut Rng) -> Option<Draft> {
     if !all_apart(&places, |a, b| crate::audio::foa::angle_between_deg(direction(a), direction(b)) >= 16.0) {
         return None;
     }
-    let words = |p: &(f64, f64, f64)| format!("azimuth {}, elevation {:.2}°, {:.2} m", c.azimuth(p.0), p.1, p.2);
+    let words =
+        |p: &(f64, f64, f64)| format!("azimuth {}, elevation {}, {:.2} m away", c.azimuth(p.0), c.elevation(p.1), p.2);
     let choice = |i: usize| {
         let (azimuth_deg, elevation_deg, m) = places[i];
         let direction = Claim::Direction { source, azimuth_deg, elevation_deg };
         Choice::new(words(&places[i]), Claim::both(direction, Claim::Distance { source, m }))
     };
     let label = c.label(source);
+    let is = agree(label, "is", "are");
     let question = match rng.below(3) {
-        0 => format!("Where is the {label}?"),
+        0 => format!("Where {is} the {label}?"),
         1 => format!("Which location belongs to the {label}?"),
-        _ => format!("The {label} can be heard. Where does it come from?"),
+        _ => format!("The {label} can be heard. Where does that sound come from?"),
     };
     Some(Draft {
         kind: "location",
         context: String::new(),
         choices: [choice(0), choice(1), choice(2), choice(3)],
         reasoning: hear(c, &[source]),
-        open: Some([question.clone(), format!("The {label} is at {}.", words(&places[0]))]),
+        open: Some([question.clone(), format!("The {label} {is} at {}.", words(&places[0]))]),
         question,
     })
 }
@@ -112,10 +123,10 @@ pub(super) fn query_identity(c: &Context, rng: &mut Rng) -> Option<Draft> {
     if here(source).verdict(facts) != True || others.iter().any(|&i| here(i).verdict(facts) != False) {
         return None;
     }
+    // The other sounds of the scene, unless they are called alike.
     let mut labels: Vec<String> = vec![c.label(source).into()];
-    labels.extend(others.iter().map(|&i| c.label(i).to_string()).filter(|l| l != c.label(source)));
-    labels.dedup();
-    labels.extend(c.pool.other_labels(rng, 4usize.checked_sub(labels.len())?, &facts.labels)?);
+    labels.extend(others.iter().filter(|i| facts.named.contains(i)).map(|&i| c.label(i).to_string()));
+    labels.extend(c.pool.other_labels(rng, 4 - labels.len(), &facts.senses)?);
     let choice = |i: usize| Choice::new(&labels[i], Claim::Called { source, label: labels[i].clone() });
     let place = from_the(direction);
     let question = match rng.below(3) {
@@ -133,29 +144,32 @@ pub(super) fn query_identity(c: &Context, rng: &mut Rng) -> Option<Draft> {
     })
 }
 
+/// How much closer one source is than another, when that is clear, and how far the farther one is.
+fn clear_gap_m(facts: &super::facts::Facts, i: usize, j: usize) -> Option<(f64, f64)> {
+    let (a, b) = (facts.distance_m(i), facts.distance_m(j));
+    (i != j && distances_apart(a, b)).then_some(((a - b).abs(), a.max(b)))
+}
+
 /// Which of two sources is closer, and by how much.
 pub(super) fn compare_distances(c: &Context, rng: &mut Rng) -> Option<Draft> {
     let (x, y) = c.named_pair(rng)?;
-    let gap = |facts: &super::facts::Facts, i: usize, j: usize| (facts.distance_m(i) - facts.distance_m(j)).abs();
     let (near, far) = if c.facts.distance_m(x) < c.facts.distance_m(y) { (x, y) } else { (y, x) };
-    let (m, (other, i)) = (gap(c.facts, x, y), c.pool.any(rng));
-    let j = (0..other.count()).find(|&j| j != i)?;
-    let wrong_m = gap(other, i, j);
-    // Both differences are clear ones, and clearly different.
-    if m < 0.4
-        || wrong_m < 0.4
-        || (m - wrong_m).abs() < 0.55
-        || !distances_apart(c.facts.distance_m(x), c.facts.distance_m(y))
-    {
+    // The wrong difference is another pair's, by the same rules: neither may look more like a right one.
+    let (other, i) = c.pool.any(rng);
+    let j = (i + 1 + rng.below(other.count().max(2) - 1)) % other.count();
+    let (m, far_m) = clear_gap_m(c.facts, x, y)?;
+    let (wrong_m, wrong_far_m) = clear_gap_m(other, i, j)?;
+    if (m - wrong_m).abs() < (0.22 * far_m.max(wrong_far_m)).max(0.55) {
         return None;
     }
     let choices = grid(|first, second| {
         let (a, b) = if first { (near, far) } else { (far, near) };
         let m = if second { m } else { wrong_m };
-        let text = format!("the {} is closer than the {}, by about {m:.2} m", c.label(a), c.label(b));
+        let is = agree(c.label(a), "is", "are");
+        let text = format!("the {} {is} closer than the {}, by about {m:.2} m", c.label(a), c.label(b));
         Choice::new(text, Claim::CloserBy { a, b, m })
     });
-    let (a, b) = (c.label(x), c.label(y));
+    let (a, b, is) = (c.label(x), c.label(y), agree(c.label(near), "is", "are"));
     let question = match rng.below(3) {
         0 => format!("Compare the distances of the {a} and the {b}. Which statement is right?"),
         1 => format!("Which is closer to the listener, the {a} or the {b}, and by how much?"),
@@ -165,10 +179,10 @@ pub(super) fn compare_distances(c: &Context, rng: &mut Rng) -> Option<Draft> {
         kind: "closer",
         context: String::new(),
         choices,
-        reasoning: format!("{} So the {} is closer.", hear(c, &[near, far]), c.label(near)),
+        reasoning: format!("{} So the {} {is} closer.", hear(c, &[near, far]), c.label(near)),
         open: Some([
             format!("Which is closer, the {a} or the {b}?"),
-            format!("The {} is closer, by about {m:.2} m.", c.label(near)),
+            format!("The {} {is} closer, by about {m:.2} m.", c.label(near)),
         ]),
         question,
     })
@@ -181,24 +195,25 @@ pub(super) fn relative_direction(c: &Context, rng: &mut Rng) -> Option<Draft> {
     let higher = c.facts.elevation_deg(a) > c.facts.elevation_deg(b);
     let words = |left: bool, higher: bool| {
         let (side, height) = (if left { "left" } else { "right" }, if higher { "higher" } else { "lower" });
-        format!("to the {side} of it and {height}")
+        format!("further to the {side} and {height}")
     };
     let choices = grid(|first, second| {
         let (left, higher) = (left == first, higher == second);
         Choice::new(words(left, higher), Claim::both(Claim::Beside { a, b, left }, Claim::Above { a, b, higher }))
     });
     let (x, y) = (c.label(a), c.label(b));
+    let (is, does) = (agree(x, "is", "are"), agree(x, "does", "do"));
     let question = match rng.below(3) {
-        0 => format!("Seen by the listener, where is the {x} relative to the {y}?"),
-        1 => format!("The listener faces the {y}. Where is the {x} from there?"),
-        _ => format!("In which direction does the {x} lie from the {y}, as the listener hears it?"),
+        0 => format!("Heard by the listener, where {is} the {x} relative to the {y}?"),
+        1 => format!("The listener turns to face the {y}. Where {is} the {x} relative to it?"),
+        _ => format!("In which direction {does} the {x} lie from the {y}, as the listener hears it?"),
     };
     Some(Draft {
         kind: "relative direction",
         context: String::new(),
         choices,
-        reasoning: format!("{} So the {x} is {}.", hear(c, &[a, b]), words(left, higher)),
-        open: Some([question.clone(), format!("The {x} is {}.", words(left, higher))]),
+        reasoning: format!("{} So the {x} {is} {}.", hear(c, &[a, b]), words(left, higher)),
+        open: Some([question.clone(), format!("The {x} {is} {}.", words(left, higher))]),
         question,
     })
 }

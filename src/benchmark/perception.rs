@@ -1,8 +1,8 @@
 //! Level 1: one source, or the whole scene, one attribute at a time.
 
-use super::claims::{Claim, Region};
-use super::draft::{Choice, Context, Draft, all_apart, grid, one_of};
-use super::wording::{hear, number};
+use super::claims::{Claim, Region, overlap, plain};
+use super::draft::{Choice, Context, Draft, agree, all_apart, grid, one_of};
+use super::wording::{hear, how_many, number};
 use crate::rng::Rng;
 
 /// How many sources there are: plain, in a region, or both at once. Plain counts are one to three and never the fourth
@@ -46,12 +46,12 @@ fn plain_count(c: &Context, rng: &mut Rng) -> Draft {
     }
 }
 
-/// Regions with the words for them.
+/// Regions with the words for them; "somewhere", because each is half of all directions.
 pub(super) const REGIONS: [(Region, &str); 7] = [
-    (Region::Left, "to the left of the listener"),
-    (Region::Right, "to the right of the listener"),
-    (Region::Front, "in front of the listener"),
-    (Region::Behind, "behind the listener"),
+    (Region::Left, "somewhere to the left of the listener"),
+    (Region::Right, "somewhere to the right of the listener"),
+    (Region::Front, "somewhere in front of the listener"),
+    (Region::Behind, "somewhere behind the listener"),
     (Region::Above, "above ear level"),
     (Region::Below, "below ear level"),
     (Region::Near, "less than two metres away"),
@@ -68,7 +68,7 @@ fn count_in_region(c: &Context, rng: &mut Rng) -> Option<Draft> {
     let count = inside(c, region)?;
     let mut numbers: Vec<usize> = (0..4).filter(|n| *n != count).collect();
     numbers.insert(0, count);
-    let choice = |n: usize| Choice::new(number(n), Claim::Count { region, n });
+    let choice = |n: usize| Choice::new(how_many(n), Claim::Count { region, n });
     let question = format!("How many of the audible sound sources are {words}?");
     Some(Draft {
         kind: "count in a region",
@@ -91,7 +91,7 @@ fn count_and_region(c: &Context, rng: &mut Rng) -> Option<Draft> {
     let choices = grid(|first, second| {
         let (n, k) = (if first { n } else { other_n }, if second { k } else { other_k });
         let claim = Claim::both(Claim::Count { region: Region::Anywhere, n }, Claim::Count { region, n: k });
-        Choice::new(format!("{}, of which {} {words}", sources_word(n), number(k)), claim)
+        Choice::new(format!("{} in all, {} {words}", sources_word(n), how_many(k)), claim)
     });
     let question = one_of(
         rng,
@@ -119,7 +119,7 @@ fn count_and_region(c: &Context, rng: &mut Rng) -> Option<Draft> {
 pub(super) fn identify_event_class(c: &Context, rng: &mut Rng) -> Option<Draft> {
     let source = rng.below(c.facts.count());
     let label = c.label(source).to_string();
-    let others = c.pool.other_labels(rng, 3, &c.facts.labels)?;
+    let others = c.pool.other_labels(rng, 3, &c.facts.senses)?;
     let choice = |label: &String| Choice::new(label, Claim::Present { label: label.clone() });
     let question = one_of(
         rng,
@@ -144,18 +144,15 @@ pub(super) fn identify_event_class(c: &Context, rng: &mut Rng) -> Option<Draft> 
 
 /// What is said.
 pub(super) fn identify_speech_transcript(c: &Context, rng: &mut Rng) -> Option<Draft> {
-    let speaking: Vec<usize> = (0..c.facts.count())
-        .filter(|&i| c.facts.source(i).transcript.as_ref().is_some_and(|t| !t.trim().is_empty()))
-        .collect();
+    let speaking: Vec<usize> = (0..c.facts.count()).filter(|&i| c.facts.transcript(i).is_some()).collect();
     // Two speakers: "what is said" would have two answers.
     let speech = c.facts.rtsd.sources.iter().filter(|s| s.domain == crate::sources::Domain::Speech).count();
     let (&[source], 1) = (&speaking[..], speech) else { return None };
-    let said = c.facts.source(source).transcript.clone()?;
     let mut others: Vec<&String> = c.pool.transcripts.iter().collect();
     rng.shuffle(&mut others);
-    let mut texts = vec![said.clone()];
+    let mut texts = vec![c.facts.transcript(source)?.to_string()];
     for other in others {
-        if texts.len() < 4 && texts.iter().all(|t| super::claims::plain(t) != super::claims::plain(other)) {
+        if texts.len() < 4 && !texts.iter().any(|t| overlap(&plain(t), &plain(other))) {
             texts.push(other.clone());
         }
     }
@@ -175,20 +172,22 @@ pub(super) fn identify_speech_transcript(c: &Context, rng: &mut Rng) -> Option<D
 /// Azimuth of a named source.
 pub(super) fn localize_azimuth(c: &Context, rng: &mut Rng) -> Option<Draft> {
     let source = c.named(rng)?;
-    // Where the other sources are, then where sources may be: all uniform around the listener.
+    // Where the other sources are, then where sources of other scenes are: a value that is right once is wrong elsewhere.
     let mut azimuths = vec![c.facts.azimuth_deg(source, 0.0)];
     azimuths.extend((0..c.facts.count()).filter(|&i| i != source).map(|i| c.facts.azimuth_deg(i, 0.0)));
     while azimuths.len() < 4 {
-        azimuths.push(rng.range(0.0, 360.0));
+        let (facts, i) = c.pool.any(rng);
+        azimuths.push(facts.azimuth_deg(i, 0.0));
     }
     if !all_apart(&azimuths, |a, b| super::facts::turn_between_deg(*a, *b).abs() >= 20.0) {
         return None;
     }
     let choice = |deg: f64| Choice::new(c.azimuth(deg), Claim::Azimuth { source, deg, turn_deg: 0.0 });
     let label = c.label(source);
+    let (is, does) = (agree(label, "is", "are"), agree(label, "does", "do"));
     let question = match rng.below(3) {
-        0 => format!("At what azimuth is the {label}, counted counter-clockwise from the front?"),
-        1 => format!("From which azimuth does the {label} reach the listener (0° is the front, counter-clockwise)?"),
+        0 => format!("At what azimuth {is} the {label}, counted counter-clockwise from the front?"),
+        1 => format!("From which azimuth {does} the {label} reach the listener (0° is the front, counter-clockwise)?"),
         _ => format!("Estimate the horizontal angle of the {label}, counter-clockwise from straight ahead."),
     };
     Some(Draft {
@@ -196,26 +195,27 @@ pub(super) fn localize_azimuth(c: &Context, rng: &mut Rng) -> Option<Draft> {
         context: String::new(),
         choices: [choice(azimuths[0]), choice(azimuths[1]), choice(azimuths[2]), choice(azimuths[3])],
         reasoning: format!("{} Its azimuth is about {:.0}°.", hear(c, &[source]), azimuths[0]),
-        open: Some([question.clone(), format!("The {label} is at an azimuth of {}.", c.azimuth(azimuths[0]))]),
+        open: Some([question.clone(), format!("The {label} {is} at an azimuth of {}.", c.azimuth(azimuths[0]))]),
         question,
     })
 }
 
 /// Bands of elevation with a gap between them, lowest first.
 pub(super) const BANDS: [(f64, f64, &str); 4] = [
-    (-90.0, -22.0, "far below ear level, by more than 20°"),
-    (-18.0, -4.0, "slightly below ear level, by less than 20°"),
-    (4.0, 18.0, "slightly above ear level, by less than 20°"),
-    (22.0, 90.0, "far above ear level, by more than 20°"),
+    (-90.0, -25.0, "far below ear level, by more than 20°"),
+    (-15.0, -5.0, "slightly below ear level, by less than 20°"),
+    (5.0, 15.0, "slightly above ear level, by less than 20°"),
+    (25.0, 90.0, "far above ear level, by more than 20°"),
 ];
 
 /// Elevation of a named source: as a number or as one of four bands.
 pub(super) fn localize_elevation(c: &Context, rng: &mut Rng) -> Option<Draft> {
     let source = c.named(rng)?;
     let (label, elevation) = (c.label(source), c.facts.elevation_deg(source));
+    let is = agree(label, "is", "are");
     let question = match rng.below(2) {
         0 => format!("What is the elevation of the {label}?"),
-        _ => format!("How high is the {label}, as an angle from ear level?"),
+        _ => format!("How high {is} the {label}, as an angle from ear level?"),
     };
     let (kind, choices) = if rng.below(2) == 0 {
         let right = BANDS.iter().position(|(low, high, _)| (*low..=*high).contains(&elevation))?;
@@ -235,7 +235,7 @@ pub(super) fn localize_elevation(c: &Context, rng: &mut Rng) -> Option<Draft> {
         if !all_apart(&elevations, |a, b| (a - b).abs() >= 11.0) {
             return None;
         }
-        let choice = |deg: f64| Choice::new(format!("{deg:.2}°"), Claim::Elevation { source, deg });
+        let choice = |deg: f64| Choice::new(c.elevation(deg), Claim::Elevation { source, deg });
         ("elevation", [choice(elevations[0]), choice(elevations[1]), choice(elevations[2]), choice(elevations[3])])
     };
     let side = if elevation > 0.0 { "above" } else { "below" };
@@ -244,7 +244,7 @@ pub(super) fn localize_elevation(c: &Context, rng: &mut Rng) -> Option<Draft> {
         context: String::new(),
         choices,
         reasoning: format!("{} It sounds about {:.0}° {side} ear level.", hear(c, &[source]), elevation.abs()),
-        open: Some([question.clone(), format!("The {label} is {:.0}° {side} ear level.", elevation.abs())]),
+        open: Some([question.clone(), format!("The {label} {is} {:.0}° {side} ear level.", elevation.abs())]),
         question,
     })
 }
@@ -267,8 +267,9 @@ pub(super) fn estimate_distance(c: &Context, rng: &mut Rng) -> Option<Draft> {
     }
     let choice = |m: f64| Choice::new(format!("{m:.2} m"), Claim::Distance { source, m });
     let label = c.label(source);
+    let is = agree(label, "is", "are");
     let question = match rng.below(3) {
-        0 => format!("How far away is the {label}?"),
+        0 => format!("How far away {is} the {label}?"),
         1 => format!("What is the distance between the listener and the {label}?"),
         _ => format!("Estimate the distance of the {label} in metres."),
     };
@@ -277,31 +278,36 @@ pub(super) fn estimate_distance(c: &Context, rng: &mut Rng) -> Option<Draft> {
         context: String::new(),
         choices: [choice(distances[0]), choice(distances[1]), choice(distances[2]), choice(distances[3])],
         reasoning: format!("{} Direct sound and echo fit this distance best.", hear(c, &[source])),
-        open: Some([question.clone(), format!("The {label} is {:.2} m away.", distances[0])]),
+        open: Some([question.clone(), format!("The {label} {is} {:.2} m away.", distances[0])]),
         question,
     })
 }
 
-/// Words for the finish of walls.
+/// Words for the finish of walls, with the limits that make them checkable.
 pub(super) const FINISHES: [(&str, &str); 3] = [
-    ("reflective", "hard, reflective walls"),
-    ("moderate", "walls that absorb moderately"),
-    ("absorptive", "soft, absorptive walls"),
+    ("reflective", "hard walls that absorb less than 20 % of the sound"),
+    ("moderate", "walls that absorb 20 to 40 % of the sound"),
+    ("absorptive", "soft walls that absorb more than 40 % of the sound"),
 ];
-/// Sizes of rooms.
-pub(super) const SIZES: [&str; 3] = ["small", "medium", "large"];
+/// Sizes of rooms by floor area: rooms between them are not asked about.
+pub(super) const SIZES: [(&str, &str); 3] = [
+    ("small", "a small room (up to 20 m² of floor)"),
+    ("medium", "a medium-sized room (30 to 55 m² of floor)"),
+    ("large", "a large room (70 m² of floor or more)"),
+];
 
 /// Size and finish of the room, or its reverberation time.
 pub(super) fn environment_acoustics(c: &Context, rng: &mut Rng) -> Option<Draft> {
     let room = &c.facts.rtsd.room;
+    let measured = c.facts.reverberation_s()?;
     let reasoning = format!(
-        "I hear the room answer for about {:.1} s, as a {} room with {} surfaces does.",
-        room.rt60_s, room.size, room.finish
+        "I hear the room answer for about {measured:.1} s, as a {} room with {} surfaces does.",
+        room.size, room.finish
     );
     if rng.below(2) == 0 {
-        let mut times = vec![room.rt60_s];
+        let mut times = vec![measured];
         while times.len() < 4 {
-            times.push(c.pool.any(rng).0.rtsd.room.rt60_s);
+            times.push(c.pool.any(rng).0.reverberation_s()?);
         }
         if !all_apart(&times, |a, b| (a / b).ln().abs() >= 1.4f64.ln()) {
             return None;
@@ -310,7 +316,7 @@ pub(super) fn environment_acoustics(c: &Context, rng: &mut Rng) -> Option<Draft>
         let question = one_of(
             rng,
             &[
-                "How long is the reverberation time (RT60) of this room?",
+                "How long is the reverberation time of this room, as heard?",
                 "How long does a sound in this room take to fade by 60 dB?",
             ],
         );
@@ -324,17 +330,17 @@ pub(super) fn environment_acoustics(c: &Context, rng: &mut Rng) -> Option<Draft>
         });
     }
     let (_, finish_words) = *FINISHES.iter().find(|(f, _)| *f == room.finish)?;
-    let size = *SIZES.iter().find(|s| **s == room.size)?;
+    let (_, size_words) = *SIZES.iter().find(|(s, _)| *s == room.size)?;
     let (other_finish, other_words) = FINISHES[rng.below(3)];
-    let other_size = SIZES[rng.below(3)];
-    if other_finish == room.finish || other_size == size {
+    let (other_size, other_size_words) = SIZES[rng.below(3)];
+    if other_finish == room.finish || other_size == room.size {
         return None;
     }
     let choices = grid(|first, second| {
-        let size = if first { size } else { other_size };
+        let (size, size_words) = if first { (room.size.as_str(), size_words) } else { (other_size, other_size_words) };
         let (finish, words) = if second { (room.finish.as_str(), finish_words) } else { (other_finish, other_words) };
         let claim = Claim::both(Claim::RoomSize { size: size.into() }, Claim::RoomFinish { finish: finish.into() });
-        Choice::new(format!("a {size} room with {words}"), claim)
+        Choice::new(format!("{size_words} with {words}"), claim)
     });
     let question = one_of(
         rng,
@@ -350,6 +356,6 @@ pub(super) fn environment_acoustics(c: &Context, rng: &mut Rng) -> Option<Draft>
         question: question.into(),
         choices,
         reasoning,
-        open: Some([question.into(), format!("It is a {size} room with {finish_words}.")]),
+        open: Some([question.into(), format!("It is {size_words} with {finish_words}.")]),
     })
 }

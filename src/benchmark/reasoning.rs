@@ -1,43 +1,59 @@
 //! Level 3: the scene and what people know about the world.
 
-use super::claims::{Claim, Extreme, Verdict};
-use super::draft::{Choice, Context, Draft, all_apart, grid, one_of};
-use super::facts::{OCTANTS, SECTORS, turn_between_deg};
-use super::knowledge::{Entry, of_label};
+use super::claims::{Claim, Extreme, FADING_MARGINS, LENGTH_MARGINS, Verdict, about};
+use super::draft::{Choice, Context, Draft, agree, all_apart, grid, one_of};
+use super::facts::{Facts, OCTANTS, SECTORS, turn_between_deg};
+use super::knowledge::Entry;
 use super::wording::{from_the, hear, octant, sector};
 use crate::rng::Rng;
 
-/// Table entries of the absent labels of the set that tell of nothing in the scene, in random order.
-fn absent(c: &Context, rng: &mut Rng) -> Vec<&'static Entry> {
-    let present: Vec<&str> = c.facts.labels.iter().filter_map(|l| of_label(l)).map(|e| e.situation).collect();
-    let known = c.pool.labels.iter().filter_map(|l| of_label(l));
-    let mut entries: Vec<&'static Entry> = known.filter(|e| !present.contains(&e.situation)).collect();
+/// Whether no two entries are of one family: of two that are, a reader would know that neither is right.
+fn all_foreign(entries: &[&Entry]) -> bool {
+    all_apart(entries, |a, b| !a.is_akin(b))
+}
+
+/// The entries of a scene's sources, each once; `None` when the table does not know one of them.
+fn present(c: &Context) -> Option<Vec<&'static Entry>> {
+    let mut entries: Vec<&'static Entry> = c.facts.senses.iter().map(|s| s.entry).collect::<Option<_>>()?;
     entries.sort_by_key(|e| e.situation);
     entries.dedup_by_key(|e| e.situation);
-    rng.shuffle(&mut entries);
-    entries
+    Some(entries)
+}
+
+/// `n` table entries of labels of the set, akin neither to each other nor to `present`, at random.
+fn absent(c: &Context, rng: &mut Rng, n: usize, present: &[&'static Entry]) -> Option<Vec<&'static Entry>> {
+    let mut order: Vec<usize> = (0..c.pool.senses.len()).collect();
+    rng.shuffle(&mut order);
+    let mut chosen: Vec<&'static Entry> = Vec::new();
+    for entry in order.into_iter().filter_map(|i| c.pool.senses[i].entry) {
+        if chosen.len() < n && !present.iter().chain(&chosen).any(|e| e.is_akin(entry)) {
+            chosen.push(entry);
+        }
+    }
+    (chosen.len() == n).then_some(chosen)
 }
 
 /// What is going on.
 pub(super) fn scene_abduction(c: &Context, rng: &mut Rng) -> Option<Draft> {
-    let present: Vec<&Entry> = c.facts.labels.iter().map(|l| of_label(l)).collect::<Option<_>>()?;
-    let absent = absent(c, rng);
+    let present = present(c)?;
     let event = |e: &Entry| Claim::Event { situation: e.situation.into() };
     let (kind, choices) = if present.len() == 1 {
-        if absent.len() < 3 {
-            return None;
-        }
+        let others = absent(c, rng, 3, &present)?;
         let choice = |e: &Entry| Choice::new(e.situation, event(e));
-        ("one event", [choice(present[0]), choice(absent[0]), choice(absent[1]), choice(absent[2])])
+        ("one event", [choice(present[0]), choice(others[0]), choice(others[1]), choice(others[2])])
     } else {
         let first = rng.below(present.len());
         let second = (first + 1 + rng.below(present.len() - 1)) % present.len();
         let (a, b) = (present[first], present[second]);
-        let [c, d, ..] = absent[..] else { return None };
+        if !all_foreign(&[a, b]) {
+            return None;
+        }
+        let others = absent(c, rng, 2, &present)?;
         let pair = |a: &Entry, b: &Entry| {
             Choice::new(format!("{}, and {}", a.situation, b.situation), Claim::both(event(a), event(b)))
         };
-        ("two events", grid(|first, second| pair(if first { a } else { c }, if second { b } else { d })))
+        let right_or = |first: bool, right, i: usize| if first { right } else { others[i] };
+        ("two events", grid(|first, second| pair(right_or(first, a, 0), right_or(second, b, 1))))
     };
     let question = one_of(
         rng,
@@ -58,12 +74,12 @@ pub(super) fn scene_abduction(c: &Context, rng: &mut Rng) -> Option<Draft> {
     })
 }
 
-/// A source whose intention no other source of the scene shares.
+/// A source whose intention fits no other source of the scene.
 fn with_intention(c: &Context, rng: &mut Rng) -> Option<(usize, &'static Entry)> {
     let source = c.named(rng)?;
-    let entry = of_label(c.label(source))?;
-    let entries: Vec<&Entry> = c.facts.labels.iter().map(|l| of_label(l)).collect::<Option<_>>()?;
-    (entries.iter().filter(|e| e.intention == entry.intention).count() == 1).then_some((source, entry))
+    let entry = c.facts.senses[source].entry?;
+    let fits_another = |i: usize| i != source && c.facts.senses[i].entry.is_none_or(|e| e.is_akin(entry));
+    (!(0..c.facts.count()).any(fits_another)).then_some((source, entry))
 }
 
 /// What somebody does to reach an aim, or what aim explains what they do.
@@ -85,26 +101,26 @@ fn way_to_aim(c: &Context, rng: &mut Rng, source: usize, entry: &Entry) -> Optio
         let direction = if first { direction } else { wrong_direction };
         let m = if second { m } else { wrong_m };
         let sector = Claim::Sector { source, centre_deg: 45.0 * direction as f64, width_deg: 45.0, turn_deg: 0.0 };
-        let text = format!("towards the {}, about {m:.2} m", OCTANTS[direction]);
+        let text = format!("towards the {}, about {m:.2} m away", OCTANTS[direction]);
         Choice::new(text, Claim::both(sector, Claim::Distance { source, m }))
     });
     let aim = entry.intention;
     let question = match rng.below(3) {
-        0 => format!("The listener wants to {aim}. Which way should they go, and how far?"),
-        1 => format!("Somebody at this place has to {aim}. Where do they have to go?"),
-        _ => format!("In order to {aim}, in which direction and how far would the listener walk?"),
+        0 => format!("The listener wants to {aim}. Which way should they turn, and how far away is the goal?"),
+        1 => format!("Somebody at this place has to {aim}. Where is the place to go?"),
+        _ => format!("In order to {aim}, in which direction would the listener go, and how far away is it?"),
     };
     Some(Draft {
         kind: "way to an aim",
         context: String::new(),
         reasoning: format!("{} To {aim}, one goes to the {}.", hear(c, &[source]), c.label(source)),
-        open: Some([question.clone(), format!("They should go {}.", choices[0].text)]),
+        open: Some([question.clone(), format!("The place to go is {}.", choices[0].text)]),
         choices,
         question,
     })
 }
 
-fn aim_of_way(c: &Context, rng: &mut Rng, source: usize, entry: &Entry) -> Option<Draft> {
+fn aim_of_way(c: &Context, rng: &mut Rng, source: usize, entry: &'static Entry) -> Option<Draft> {
     let facts = c.facts;
     let direction = octant(facts.azimuth_deg(source, 0.0));
     let here =
@@ -114,13 +130,16 @@ fn aim_of_way(c: &Context, rng: &mut Rng, source: usize, entry: &Entry) -> Optio
     {
         return None;
     }
-    let mut aims = vec![entry.intention];
-    aims.extend(others.iter().filter_map(|&i| of_label(c.label(i))).map(|e| e.intention));
-    aims.dedup();
-    aims.extend(absent(c, rng).iter().map(|e| e.intention));
-    aims.truncate(4);
-    let choice = |aim: &&str| Choice::new(format!("to {aim}"), Claim::Intends { source, intention: aim.to_string() });
-    let choices: Vec<Choice> = aims.iter().map(choice).collect();
+    let mut entries = vec![entry];
+    entries.extend(others.iter().filter_map(|&i| facts.senses[i].entry));
+    if !all_foreign(&entries) {
+        return None;
+    }
+    entries.extend(absent(c, rng, 4 - entries.len(), &entries)?);
+    let choice = |i: usize| {
+        let intention = entries[i].intention.to_string();
+        Choice::new(format!("to {intention}"), Claim::Intends { source, intention })
+    };
     let words = from_the(direction).replace("from the", "towards the");
     let question = match rng.below(3) {
         0 => format!("The listener turns and walks {words}. Why, most likely?"),
@@ -130,7 +149,7 @@ fn aim_of_way(c: &Context, rng: &mut Rng, source: usize, entry: &Entry) -> Optio
     Some(Draft {
         kind: "aim of a way",
         context: OCTANTS[direction].into(),
-        choices: choices.try_into().ok()?,
+        choices: [choice(0), choice(1), choice(2), choice(3)],
         reasoning: format!("{} Somebody who goes there probably wants to {}.", hear(c, &[source]), entry.intention),
         open: Some([question.clone(), format!("Probably to {}.", entry.intention)]),
         question,
@@ -151,6 +170,7 @@ pub(super) fn rotate_observer(c: &Context, rng: &mut Rng) -> Option<Draft> {
         t => format!("{}° to the right", -t),
     };
     let (label, azimuth) = (c.label(source), c.facts.azimuth_deg(source, turn_deg));
+    let is = agree(label, "is", "are");
     let (kind, choices) = if steps == 90 {
         let right = sector(azimuth);
         let choice = |i: usize| {
@@ -163,7 +183,8 @@ pub(super) fn rotate_observer(c: &Context, rng: &mut Rng) -> Option<Draft> {
         let mut azimuths = vec![azimuth];
         azimuths.extend((0..c.facts.count()).filter(|&i| i != source).map(|i| c.facts.azimuth_deg(i, turn_deg)));
         while azimuths.len() < 4 {
-            azimuths.push(rng.range(0.0, 360.0));
+            let (facts, i) = c.pool.any(rng);
+            azimuths.push(facts.azimuth_deg(i, turn_deg));
         }
         if !all_apart(&azimuths, |a, b| turn_between_deg(*a, *b).abs() >= 20.0) {
             return None;
@@ -173,7 +194,7 @@ pub(super) fn rotate_observer(c: &Context, rng: &mut Rng) -> Option<Draft> {
     };
     let question = match (rng.below(2), kind) {
         (0, "side after a turn") => format!("If you turn around by {by}, on which side would the {label} be?"),
-        (_, "side after a turn") => format!("The listener turns {by}. Where is the {label} then?"),
+        (_, "side after a turn") => format!("The listener turns {by}. Where {is} the {label} then?"),
         (0, _) => format!("If you turn around by {by}, at what azimuth would the {label} be?"),
         _ => format!(
             "The listener turns {by}. What is the new azimuth of the {label}, counter-clockwise from the front?"
@@ -208,8 +229,7 @@ pub(super) fn source_removal(c: &Context, rng: &mut Rng) -> Option<Draft> {
                 let near = if first { near } else { other(near) };
                 let high = if second { high } else { other(high) };
                 let out = |source, what| Claim::StandsOut { source, what, without: Some(removed) };
-                let text =
-                    format!("the {} is then the nearest sound and the {} the highest", c.label(near), c.label(high));
+                let text = format!("nearest is then the {}, highest the {}", c.label(near), c.label(high));
                 Choice::new(text, Claim::both(out(near, Extreme::Nearest), out(high, Extreme::Highest)))
             });
             ("two remain", choices)
@@ -230,10 +250,11 @@ pub(super) fn source_removal(c: &Context, rng: &mut Rng) -> Option<Draft> {
         _ => return None,
     };
     let label = c.label(removed);
+    let (is, falls) = (agree(label, "is", "are"), agree(label, "falls", "fall"));
     let question = match rng.below(3) {
-        0 => format!("If the {label} is removed, which statement remains true?"),
+        0 => format!("If the {label} {is} removed, which statement is true of the rest?"),
         1 => format!("Imagine the scene without the {label}. What holds?"),
-        _ => format!("The {label} falls silent. Which statement is right about the rest?"),
+        _ => format!("The {label} {falls} silent. Which statement is right about the rest?"),
     };
     Some(Draft {
         kind,
@@ -279,63 +300,109 @@ pub(super) fn multi_hop_query(c: &Context, rng: &mut Rng) -> Option<Draft> {
     Some(Draft {
         kind: "multi-hop",
         context: word.into(),
-        reasoning: format!("{} The {word} of them is the {}.", hear(c, &all), c.label(source)),
+        reasoning: format!("{} The {word} of them: the {}.", hear(c, &all), c.label(source)),
         open: Some([question.clone(), format!("It is {}.", choices[0].text)]),
         choices,
         question,
     })
 }
 
-/// What cannot be in this room: four statements, one of which has a value of another scene.
-pub(super) fn physical_consistency(c: &Context, rng: &mut Rng) -> Option<Draft> {
-    let facts = c.facts;
-    let mut makers: Vec<usize> = (0..3).chain(facts.named.iter().map(|i| 3 + i)).collect();
-    rng.shuffle(&mut makers);
-    if makers.len() < 4 {
-        return None;
+/// What a statement of [`physical_consistency`] measures.
+#[derive(Clone, Copy, PartialEq)]
+enum Measure {
+    Fading,
+    FarthestCorner,
+    Ceiling,
+    /// Of the direct sound of a source.
+    Travel(usize),
+}
+
+/// Draws of a scene of the same size, and the most draws that count in [`wrong_value`].
+const SAME_SIZE_TRIES: usize = 60;
+const CORRECTION_MAX: usize = 8;
+
+impl Measure {
+    /// The value in a scene; of travel times that of source `i`.
+    fn value(self, facts: &Facts, i: usize) -> Option<f64> {
+        match self {
+            Measure::Fading => facts.reverberation_s(),
+            Measure::FarthestCorner => Some(facts.farthest_corner_m()),
+            Measure::Ceiling => Some(facts.ceiling_above_m()),
+            Measure::Travel(_) => Some(facts.travel_ms(i)),
+        }
     }
-    let choice = |k: usize, wrong: bool, rng: &mut Rng| {
-        let (from, i) = if wrong { c.pool.any(rng) } else { (facts, makers[k].saturating_sub(3)) };
-        let (text, claim) = match makers[k] {
-            0 => {
-                let s = from.rtsd.room.rt60_s;
-                (format!("sounds in this room fade by 60 dB within about {s:.2} s"), Claim::ReverberationTime { s })
-            }
-            1 => {
-                let m = from.farthest_corner_m();
+
+    fn statement(self, c: &Context, value: f64) -> Choice {
+        let (text, claim) = match self {
+            Measure::Fading => (
+                format!("sounds in this room take about {value:.2} s to fade by 60 dB"),
+                Claim::ReverberationTime { s: value },
+            ),
+            Measure::FarthestCorner => {
+                let m = value;
                 (format!("the farthest corner of the room is about {m:.2} m away"), Claim::FarthestCorner { m })
             }
-            2 => {
-                let m = from.ceiling_above_m();
+            Measure::Ceiling => {
+                let m = value;
                 (format!("the ceiling is about {m:.2} m above the listener's ears"), Claim::CeilingAbove { m })
             }
-            named => {
-                let (source, ms) = (named - 3, from.travel_ms(i));
-                let label = c.label(source);
-                (
-                    format!("the direct sound of the {label} travels for about {ms:.2} ms"),
-                    Claim::TravelTime { source, ms },
-                )
+            Measure::Travel(source) => {
+                let (label, ms) = (c.label(source), value);
+                let text = format!("the direct sound of the {label} travels for about {ms:.2} ms");
+                (text, Claim::TravelTime { source, ms })
             }
         };
         Choice::new(text, Claim::Not { of: Box::new(claim) })
+    }
+
+    /// A value of another room of the same size. In rooms of other sizes it would give itself away beside the other
+    /// statements. Nor may rare values stand out: common ones are more often too near the truth to be wrong, so they are
+    /// taken as much more often as it needs draws to find a scene in which they are wrong.
+    fn wrong_value(self, c: &Context, rng: &mut Rng) -> Option<f64> {
+        let draw = |rng: &mut Rng| {
+            let (facts, i) = (0..SAME_SIZE_TRIES)
+                .map(|_| c.pool.any(rng))
+                .find(|(facts, _)| facts.rtsd.room.size == c.facts.rtsd.room.size)?;
+            self.value(facts, i)
+        };
+        let value = draw(rng)?;
+        let margins = if self == Measure::Fading { FADING_MARGINS } else { LENGTH_MARGINS };
+        let mut draws = 1;
+        while draws < CORRECTION_MAX && about(draw(rng)?, value, margins) != Verdict::False {
+            draws += 1;
+        }
+        (rng.below(CORRECTION_MAX) < draws).then_some(value)
+    }
+}
+
+/// What cannot be in this room: four statements, one of which has a value of another scene.
+pub(super) fn physical_consistency(c: &Context, rng: &mut Rng) -> Option<Draft> {
+    let facts = c.facts;
+    let mut measures = vec![Measure::Fading, Measure::FarthestCorner, Measure::Ceiling];
+    measures.extend(facts.named.iter().map(|&i| Measure::Travel(i)));
+    rng.shuffle(&mut measures);
+    let right = |measure: Measure| {
+        let source = if let Measure::Travel(i) = measure { i } else { 0 };
+        Some(measure.statement(c, measure.value(facts, source)?))
     };
-    let choices = [choice(0, true, rng), choice(1, false, rng), choice(2, false, rng), choice(3, false, rng)];
+    let [first, second, third, fourth, ..] = measures[..] else { return None };
+    let wrong = first.statement(c, first.wrong_value(c, rng)?);
+    let choices = [wrong, right(second)?, right(third)?, right(fourth)?];
     let question = one_of(
         rng,
         &[
-            "Which statement is physically impossible given the room?",
+            "Which statement is physically impossible, given this room and where its sounds are?",
             "Which of these statements cannot be true of what is heard?",
             "Three statements fit this scene, one contradicts it. Which one?",
         ],
     );
-    let room = &facts.rtsd.room;
+    let (size, measured) = (&facts.rtsd.room.size, facts.reverberation_s()?);
     let all: Vec<usize> = (0..facts.count()).collect();
     Some(Draft {
         kind: "physics",
         context: String::new(),
         question: question.into(),
-        reasoning: format!("{} I hear a {} room that rings for {:.1} s.", hear(c, &all), room.size, room.rt60_s),
+        reasoning: format!("{} I hear a {size} room that rings for {measured:.1} s.", hear(c, &all)),
         choices,
         open: None,
     })

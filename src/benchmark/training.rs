@@ -71,12 +71,12 @@ pub(super) fn training_row(kind: Kind, row: &Row, facts: &Facts) -> Value {
 pub fn description(facts: &Facts) -> String {
     let room = &facts.rtsd.room;
     let [x, y, z] = room.dimensions_m;
+    let fades = facts.reverberation_s().map_or(String::new(), |s| format!(", reverberation time {s:.2} s"));
     let mut text = format!(
-        "A {} room of {x:.1} x {y:.1} x {z:.1} m with {} walls, RT60 {:.2} s. The ceiling is {:.2} m above the listener's \
+        "A {} room of {x:.1} x {y:.1} x {z:.1} m with {} walls{fades}. The ceiling is {:.2} m above the listener's \
          ears, the farthest corner {:.2} m away.",
         room.size,
         room.finish,
-        room.rt60_s,
         facts.ceiling_above_m(),
         facts.farthest_corner_m()
     );
@@ -88,7 +88,7 @@ pub fn description(facts: &Facts) -> String {
             facts.elevation_deg(i),
             facts.distance_m(i)
         );
-        if let Some(words) = &facts.source(i).transcript {
+        if let Some(words) = facts.transcript(i) {
             text += &format!(" It says \"{words}\".");
         }
     }

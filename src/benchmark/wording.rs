@@ -1,6 +1,6 @@
 //! Words for what is heard, shared by the tasks.
 
-use super::draft::Context;
+use super::draft::{Context, agree};
 use super::facts::{OCTANTS, around};
 
 /// The direction word of an azimuth, of eight.
@@ -22,7 +22,8 @@ pub fn from_the(octant: usize) -> String {
 pub fn heard(context: &Context, source: usize) -> String {
     let facts = context.facts;
     let place = from_the(octant(facts.azimuth_deg(source, 0.0)));
-    format!("the {} comes {place}, about {:.1} m away", facts.labels[source], facts.distance_m(source))
+    let label = &facts.labels[source];
+    format!("the {label} {} {place}, about {:.1} m away", agree(label, "comes", "come"), facts.distance_m(source))
 }
 
 /// What is heard of several sources, as a sentence.
@@ -46,6 +47,11 @@ pub fn number(n: usize) -> String {
     WORDS.get(n).map_or_else(|| n.to_string(), |w| w.to_string())
 }
 
+/// As an answer to "how many": "none" for 0.
+pub fn how_many(n: usize) -> String {
+    if n == 0 { "none".into() } else { number(n) }
+}
+
 /// The first letter in upper case.
 pub fn capital(text: &str) -> String {
     let mut chars = text.chars();
@@ -63,6 +69,7 @@ mod tests {
         assert_eq!(words, ["front", "front", "front-left", "left", "rear", "rear-right", "front", "front"]);
         assert_eq!([0.0, 46.0, 134.0, 136.0, 270.0, 314.0, 316.0].map(sector), [0, 1, 1, 2, 3, 3, 0]);
         assert_eq!(join(&["a".into(), "b".into(), "c".into()]), "a, b and c");
+        assert_eq!((how_many(0), how_many(2)), ("none".into(), "two".into()));
         assert_eq!((number(3), number(12), capital("the dog")), ("three".into(), "12".into(), "The dog".into()));
     }
 }
