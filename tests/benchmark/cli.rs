@@ -1,0 +1,228 @@
+//! The way through the programs: recordings, `twnm simulate`, `twnm benchmark`, files.
+
+use super::{TASKS, check, item, levels, text, truths};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::{Command, Output};
+use twnm::audio::{Audio, wav};
+use twnm::rng::Rng;
+
+#[path = "../common/mod.rs"]
+mod common;
+
+const CLASSES: [&str; 9] =
+    ["rain", "dog_bark", "clock_tick", "engine", "footsteps", "siren", "baby_cry", "keyboard_typing", "crackling_fire"];
+const SPEAKERS: [&str; 6] = ["anna", "ben", "carla", "dan", "eva", "finn"];
+
+fn twnm(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_twnm")).args(args).current_dir(folder).output().unwrap()
+}
+
+/// Runs a command that must end with `code`; what it says on standard error.
+#[track_caller]
+fn ends(folder: &Path, code: i32, command: &str) -> String {
+    let output = twnm(folder, &command.split_whitespace().collect::<Vec<_>>());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{command}: {said}");
+    assert!(output.stdout.is_empty(), "nothing on standard output: {command}");
+    said
+}
+
+/// Recordings with names from which digits are known: `speech/digits/3_anna_1.wav` says "three".
+fn recordings(folder: &Path) {
+    let write = |path: std::path::PathBuf, number: u64| {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut rng = Rng::new(9, "recordings", number);
+        let samples = (0..6000).map(|_| 0.3 * rng.normal() as f32).map(|x| x.clamp(-1.0, 1.0)).collect();
+        wav::write(&path, &Audio { sample_rate: 16_000, channels: 1, samples }, wav::Format::Pcm16).unwrap();
+    };
+    for (c, class) in CLASSES.iter().enumerate() {
+        (0..6).for_each(|i| write(folder.join(format!("environment/{class}/{class}{i}.wav")), (c * 10 + i) as u64));
+    }
+    (0..6).for_each(|i| write(folder.join(format!("music/tune{i}.wav")), 200 + i));
+    for (s, speaker) in SPEAKERS.iter().enumerate() {
+        for digit in 0..10 {
+            write(folder.join(format!("speech/digits/{digit}_{speaker}_0.wav")), (300 + s * 10 + digit) as u64);
+        }
+    }
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+fn one(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+const SHORT: &str = "--set seconds=0.5 --set rir_max_s=0.3 --sources dry";
+
+/// Audio of every scene as it stands in the shards.
+fn shard_audio(folder: &Path) -> BTreeMap<String, Vec<i16>> {
+    let set = twnm::shard::ShardSet::open(folder).unwrap();
+    (0..set.len()).map(|i| (set.rtsd(i).unwrap().id, set.audio(i).to_vec())).collect()
+}
+
+/// Every recording that is asked about has four channels at 16 kHz, and the samples of its scene: the gains of the four
+/// channels agree with each other as they do in the shard.
+fn check_audio(bench: &Path, rows: &[Value], scenes: &Path) {
+    let shards = shard_audio(scenes);
+    let names: BTreeSet<&str> = rows.iter().map(|r| text(r, "file_name")).collect();
+    let written: BTreeSet<String> = std::fs::read_dir(bench.join("audio"))
+        .unwrap()
+        .map(|e| format!("audio/{}", e.unwrap().file_name().to_str().unwrap()))
+        .collect();
+    assert_eq!(names.iter().map(|n| n.to_string()).collect::<BTreeSet<_>>(), written);
+    for name in names {
+        let mut reader = hound::WavReader::open(bench.join(name)).unwrap();
+        let spec = reader.spec();
+        assert_eq!((spec.channels, spec.sample_rate, spec.bits_per_sample), (4, 16_000, 16), "{name}");
+        let samples: Vec<f64> = reader.samples::<i16>().map(|s| f64::from(s.unwrap())).collect();
+        let shard = &shards[name.strip_prefix("audio/").unwrap().strip_suffix(".wav").unwrap()];
+        assert_eq!(samples.len(), shard.len(), "{name}");
+        let frames = shard.len() / 4;
+        // Interleaved in the file, one channel after the other in the shard, both in W, Y, Z, X; one gain for all.
+        let pairs = || (0..shard.len()).map(|k| (samples[k], f64::from(shard[k % 4 * frames + k / 4])));
+        let (mut xy, mut yy) = (0.0, 0.0);
+        pairs().for_each(|(x, y)| (xy, yy) = (xy + x * y, yy + y * y));
+        let gain = xy / yy;
+        assert!(gain > 0.0 && pairs().all(|(x, y)| (x - gain * y).abs() <= 1.0), "{name}: gain {gain}");
+    }
+}
+
+/// Public file, key and derivations belong to the questions.
+fn check_files(bench: &Path, rows: &[Value]) {
+    let columns =
+        "file_name sample_id question option_a option_b option_c option_d answer_letter answer_text level task";
+    let without = columns.replace(" answer_letter answer_text", "");
+    let names = |row: &Value| row.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    let (public, key) = (lines(&bench.join("public/metadata.jsonl")), lines(&bench.join("key.jsonl")));
+    let derivations = lines(&bench.join("derivations.jsonl"));
+    assert_eq!((public.len(), key.len(), derivations.len()), (rows.len(), rows.len(), rows.len()));
+    for (i, row) in rows.iter().enumerate() {
+        assert_eq!((names(row), names(&public[i])), (columns.into(), without.clone()));
+        assert!(without.split(' ').all(|c| row[c] == public[i][c]));
+        for column in ["sample_id", "answer_letter"] {
+            assert_eq!((&key[i][column], &derivations[i][column]), (&row[column], &row[column]));
+        }
+        assert_eq!(names(&key[i]), "sample_id answer_letter");
+        assert_eq!(format!("audio/{}.wav", text(&derivations[i], "scene")), text(row, "file_name"));
+        assert_eq!(derivations[i]["task"], row["task"]);
+    }
+    let ids: BTreeSet<&str> = rows.iter().map(|r| text(r, "sample_id")).collect();
+    assert!(ids.len() == rows.len() && ids.iter().all(|id| id.len() == 3));
+    let manifest = one(&bench.join("benchmark.json"));
+    assert_eq!((&manifest["format"], &manifest["questions"]), (&"twnm-questions".into(), &rows.len().into()));
+    assert_eq!(manifest["planned"], serde_json::json!({}), "every task made what was planned");
+    let tasks: Vec<&String> = manifest["tasks"].as_object().unwrap().keys().collect();
+    assert_eq!(tasks, TASKS);
+}
+
+#[test]
+fn a_set_of_a_thousand_questions_from_recordings_to_files() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    recordings(&home.join("dry"));
+    ends(home, 0, &format!("simulate --out test --scenes 150 --seed 3 --split test {SHORT}"));
+    ends(home, 0, "benchmark --scenes test --out bench --questions 1000 --seed 5");
+    let rows = lines(&home.join("bench/metadata.jsonl"));
+    assert_eq!(levels(&rows), [385, 279, 336]);
+    check(&rows, &asked_about(&rows, &lines(&home.join("test/scenes.jsonl"))));
+    check_audio(&home.join("bench"), &rows, &home.join("test"));
+    check_files(&home.join("bench"), &rows);
+    // The same seed gives the same bytes, whatever lay in the folder; another seed other questions.
+    std::fs::create_dir(home.join("again")).unwrap();
+    std::fs::write(home.join("again/benchmark.json"), "{}").unwrap();
+    ends(home, 0, "benchmark --scenes test --out again --questions 1000 --seed 5");
+    common::assert_same(&common::lasting(&home.join("bench")), &home.join("again"));
+    ends(home, 0, "benchmark --scenes test --out other --questions 90 --seed 6 --no-audio --azimuth signed");
+    assert!(!home.join("other/audio").exists());
+    let other = lines(&home.join("other/metadata.jsonl"));
+    check(&other, &asked_about(&other, &lines(&home.join("test/scenes.jsonl"))));
+    assert!(other.iter().any(|r| item(r).options.iter().any(|o| o.starts_with('-'))), "signed azimuths");
+    leaks_and_training(home);
+    refusals(home);
+}
+
+/// The truths of the scenes that rows ask about: others may be layered or silent.
+fn asked_about(rows: &[Value], scenes: &[Value]) -> BTreeMap<String, super::truth::Truth> {
+    let asked: BTreeSet<String> = rows.iter().map(|r| text(r, "file_name")[6..].replace(".wav", "")).collect();
+    let own: Vec<Value> = scenes.iter().filter(|s| asked.contains(text(s, "id"))).cloned().collect();
+    truths(&own)
+}
+
+/// A set of the train split shares nothing with the test set; each shares everything with itself.
+fn leaks_and_training(home: &Path) {
+    ends(
+        home,
+        0,
+        &format!("simulate --out train --scenes 60 --seed 4 --split train --splits test/splits.json {SHORT}"),
+    );
+    ends(
+        home,
+        0,
+        "benchmark --scenes train --out apart --questions 60 --seed 5 --check-leaks bench --check-leaks test",
+    );
+    for folder in ["test", "bench"] {
+        let command = format!("benchmark --scenes test --out same --questions 60 --seed 9 --check-leaks {folder}");
+        let said = ends(home, 78, &command);
+        assert!(said.contains("recordings") && said.contains("scenes"), "{said}");
+        assert!(!home.join("same").exists(), "nothing is written");
+    }
+    for (kind, columns) in [
+        ("align", "file_name sample_id question answer level task"),
+        (
+            "sapo",
+            "file_name sample_id question option_a option_b option_c option_d answer_letter answer_text level task",
+        ),
+        (
+            "sft",
+            "file_name sample_id question option_a option_b option_c option_d answer_letter answer_text level task \
+             reasoning response",
+        ),
+        (
+            "text",
+            "sample_id question option_a option_b option_c option_d answer_letter answer_text level task description",
+        ),
+    ] {
+        ends(home, 0, &format!("benchmark --scenes train --out {kind} --kind {kind} --questions 50 --seed 5"));
+        let folder = home.join(kind);
+        let rows = lines(&folder.join("metadata.jsonl"));
+        assert_eq!((rows.len(), one(&folder.join("benchmark.json"))["kind"].as_str()), (50, Some(kind)));
+        let mut names = columns.split(' ').collect::<Vec<_>>();
+        names.sort_unstable();
+        for row in &rows {
+            let mut own: Vec<&String> = row.as_object().unwrap().keys().collect();
+            own.sort_unstable();
+            assert_eq!(own, names, "{kind}");
+        }
+        assert_eq!(folder.join("audio").exists(), kind != "text");
+        assert!(!folder.join("public").exists() && !folder.join("key.jsonl").exists(), "{kind} is no benchmark");
+        let said = ends(home, 2, &format!("benchmark --scenes test --out no --kind {kind} --questions 50 --seed 5"));
+        assert!(said.contains("--split train"), "{said}");
+    }
+    for row in lines(&home.join("sft/metadata.jsonl")) {
+        let end = format!("</think><answer>{}</answer>", text(&row, "answer_letter"));
+        let response = text(&row, "response");
+        let think = response.strip_prefix("<think>").and_then(|r| r.strip_suffix(&end)).unwrap();
+        assert_eq!(think, text(&row, "reasoning"));
+        assert!((40..=400).contains(&think.chars().count()), "{think}");
+    }
+}
+
+fn refusals(home: &Path) {
+    let said = ends(home, 66, "benchmark --scenes nowhere --out no --questions 5 --seed 1");
+    assert!(said.contains("nowhere"), "{said}");
+    assert!(ends(home, 2, "benchmark --scenes test --out no --questions 0 --seed 1").contains("--questions 0"));
+    ends(home, 2, "benchmark --scenes test --out no --questions 5 --seed 1 --kind essay");
+    ends(home, 2, "benchmark --scenes test --out no --questions 5 --seed 1 --azimuth left");
+    ends(home, 2, "benchmark --scenes test --out no --seed 1");
+    ends(home, 66, "benchmark --scenes test --out no --questions 5 --seed 1 --check-leaks dry");
+    ends(home, 66, "benchmark --scenes test --out no --questions 5 --seed 1 --check-leaks nowhere");
+    ends(home, 0, &format!("simulate --out few --scenes 3 --seed 3 --split test {SHORT}"));
+    let said = ends(home, 65, "benchmark --scenes few --out no --questions 5000 --seed 1");
+    assert!(said.contains("too few"), "{said}");
+    assert!(!home.join("no").exists(), "a refused command leaves nothing");
+}

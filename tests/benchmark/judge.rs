@@ -1,0 +1,524 @@
+//! Whether an option holds, from the texts of question and option and the truth alone.
+//!
+//! An option is a list of parts that must all hold. Each says how far off it is, up to where it counts as right, and
+//! from where a careful listener would notice that it is wrong; what lies between is a fault of the question. Where a
+//! text can be read in two ways ("higher": as an angle or in metres) there is a list per reading, and all must agree.
+//!
+//! | what | right up to | wrong from |
+//! |---|---|---|
+//! | direction | 1 degree | 14 degrees of arc |
+//! | elevation alone | 1 degree | 10 degrees (the horizon is judged less sharply than the azimuth) |
+//! | band of elevation | 4.5 degrees inside | 4.5 degrees outside |
+//! | side (four) or direction word (eight) | 9 or 4.5 degrees inside its sector | as many outside |
+//! | half of all directions, near or far | 9 degrees, 0.25 m inside for every source | |
+//! | distance | 5 cm | a quarter of the larger one, 0.4 m at least |
+//! | difference of distances | 5 cm | a fifth of the larger distance, 0.5 m at least |
+//! | nearest, farthest | a fifth of the larger distance and 0.4 m before the next | as much behind |
+//! | highest, lowest, higher | 8 degrees and 0.1 m before the next | as much behind |
+//! | left or right of a source | 14 to 151 degrees of azimuth | |
+//! | reverberation time; corner, ceiling, travel time | 5 % | 38 %; 28 % |
+//! | floor area; absorption of walls | inside the stated range; 15 % inside it | 25 %; 15 % outside |
+//! | (all lengths less 1 cm, for texts have two decimals) | | |
+//! | names, words, what sounds tell of | equal | neither equal nor a word for the same |
+
+use super::truth::{Truth, angle, apart, circle};
+use super::words::{self, Borne};
+
+/// Texts have two decimals.
+const ROUNDING_M: f64 = 0.01;
+
+/// One thing that must hold.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub off: f64,
+    pub right_to: f64,
+    pub wrong_from: f64,
+}
+
+fn part(off: f64, right_to: f64, wrong_from: f64) -> Part {
+    Part { off, right_to, wrong_from }
+}
+
+/// Something that holds or does not.
+fn fact(holds: bool) -> Part {
+    part(if holds { 0.0 } else { 10.0 }, 0.0, 1.0)
+}
+
+/// Something that cannot be said either way.
+fn open() -> Part {
+    part(0.5, 0.0, 1.0)
+}
+
+fn borne(b: Borne) -> Part {
+    match b {
+        Borne::Out => fact(true),
+        Borne::Not => fact(false),
+        Borne::Perhaps => open(),
+    }
+}
+
+/// How an option stands to the truth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Judged {
+    Holds,
+    /// By how many noticeable differences it is off, 1 at least.
+    Fails(f64),
+    Unclear,
+}
+
+fn all(parts: &[Part]) -> Judged {
+    let worst = parts.iter().map(|p| p.off / p.wrong_from).fold(f64::MIN, f64::max);
+    match worst {
+        _ if parts.iter().all(|p| p.off <= p.right_to) => Judged::Holds,
+        w if w >= 1.0 => Judged::Fails(w),
+        _ => Judged::Unclear,
+    }
+}
+
+/// What all readings agree on.
+fn agreed(readings: &[Vec<Part>]) -> Judged {
+    let judged: Vec<Judged> = readings.iter().map(|parts| all(parts)).collect();
+    let least = |least: f64, j: &Judged| if let Judged::Fails(w) = j { least.min(*w) } else { 0.0 };
+    let fails = judged.iter().fold(f64::MAX, least);
+    match judged.iter().all(|j| *j == Judged::Holds) {
+        true => Judged::Holds,
+        false if fails >= 1.0 => Judged::Fails(fails),
+        false => Judged::Unclear,
+    }
+}
+
+/// Every number with decimals or of digits alone in a text.
+pub fn numbers(text: &str) -> Vec<f64> {
+    let pieces = text.split(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-'));
+    pieces.filter_map(|p| p.trim_end_matches('.').parse().ok()).collect()
+}
+
+fn one_number(text: &str) -> Result<f64, String> {
+    match numbers(text)[..] {
+        [x] => Ok(x),
+        _ => Err(format!("not one number in {text:?}")),
+    }
+}
+
+fn count_word(word: &str) -> Result<usize, String> {
+    let names = ["none", "one", "two", "three", "four"];
+    names.iter().position(|n| *n == word).ok_or(format!("{word:?} is no count"))
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Result<&'a str, String> {
+    let cut = text.strip_prefix(before).and_then(|t| t.strip_suffix(after));
+    cut.ok_or(format!("{text:?} is not {before:?}..{after:?}"))
+}
+
+fn split<'a>(text: &'a str, at: &str) -> Result<(&'a str, &'a str), String> {
+    text.split_once(at).ok_or(format!("no {at:?} in {text:?}"))
+}
+
+impl Truth {
+    fn distance(&self, i: usize, m: f64) -> Part {
+        let own = self.sources[i].distance;
+        part((own - m).abs(), 0.055, (0.25 * own.max(m)).max(0.4) - ROUNDING_M)
+    }
+
+    fn direction(&self, i: usize, azimuth: f64, elevation: f64) -> Part {
+        let own = &self.sources[i];
+        part(angle((own.azimuth, own.elevation), (azimuth, elevation)), 1.0, 14.0)
+    }
+
+    /// Azimuth after a turn to the left, as an arc.
+    fn azimuth(&self, i: usize, degrees: f64, turn: f64) -> Part {
+        let own = &self.sources[i];
+        part(apart(own.azimuth - turn, degrees) * own.elevation.to_radians().cos(), 1.0, 14.0)
+    }
+
+    /// The words for directions, each the middle of a sector of `width` degrees.
+    fn sector(&self, i: usize, word: &str, turn: f64, width: f64) -> Result<Part, String> {
+        let names = ["front", "front-left", "left", "rear-left", "rear", "rear-right", "right", "front-right"];
+        let word = if word == "back" { "rear" } else { word };
+        let at = names.iter().position(|n| *n == word).ok_or(format!("{word:?} is no direction"))?;
+        let off = apart(self.sources[i].azimuth - turn, 45.0 * at as f64);
+        Ok(part(off, 0.4 * width, 0.6 * width))
+    }
+
+    /// A direction word in a text such as "towards the rear-left".
+    fn eighth(&self, i: usize, text: &str) -> Result<Part, String> {
+        let word = text.rsplit_once("the ").map(|(_, w)| w).ok_or(format!("no direction in {text:?}"))?;
+        self.sector(i, word, 0.0, 45.0)
+    }
+
+    /// "Source `a` stands before `b`" for one of nearest, farthest, highest, lowest, in both readings.
+    fn before(&self, a: usize, b: usize, what: &str) -> Result<[Part; 2], String> {
+        let (x, y) = (&self.sources[a], &self.sources[b]);
+        // A lead of one noticeable difference holds, a lag of one fails.
+        let lead = |lead: f64, noticeable: f64| part(-lead, -noticeable, noticeable);
+        let gap = (0.2 * x.distance.max(y.distance)).max(0.4) * 0.999;
+        let (degrees, metres) = (x.elevation - y.elevation, x.height - y.height);
+        Ok(match what {
+            "nearest" => [lead(y.distance - x.distance, gap), lead(y.distance - x.distance, gap)],
+            "farthest" => [lead(x.distance - y.distance, gap), lead(x.distance - y.distance, gap)],
+            "highest" | "higher" => [lead(degrees, 7.99), lead(metres, 0.0999)],
+            "lowest" | "lower" => [lead(-degrees, 7.99), lead(-metres, 0.0999)],
+            _ => return Err(format!("{what:?} is no extreme")),
+        })
+    }
+
+    /// "Source `i` stands before all of `others`", in both readings.
+    fn extreme(&self, i: usize, others: &[usize], what: &str) -> Result<[Vec<Part>; 2], String> {
+        let mut readings = [vec![], vec![]];
+        for &other in others.iter().filter(|o| **o != i) {
+            let [first, second] = self.before(i, other, what)?;
+            readings[0].push(first);
+            readings[1].push(second);
+        }
+        Ok(readings)
+    }
+
+    /// How many sources lie in a region; `None` when one lies at its border.
+    fn inside(&self, region: &str) -> Result<Option<usize>, String> {
+        let mut count = 0;
+        for s in &self.sources {
+            // Degrees or metres inside, by how much it must be clear.
+            let (depth, clear) = match region {
+                "somewhere to the left of the listener" => (90.0 - apart(s.azimuth, 90.0), 9.0),
+                "somewhere to the right of the listener" => (90.0 - apart(s.azimuth, 270.0), 9.0),
+                "somewhere in front of the listener" => (90.0 - apart(s.azimuth, 0.0), 9.0),
+                "somewhere behind the listener" => (90.0 - apart(s.azimuth, 180.0), 9.0),
+                "above ear level" => (s.elevation, 4.5),
+                "below ear level" => (-s.elevation, 4.5),
+                "less than two metres away" => (2.0 - s.distance, 0.25),
+                _ => return Err(format!("{region:?} is no region")),
+            };
+            if depth.abs() < clear {
+                return Ok(None);
+            }
+            count += usize::from(depth > 0.0);
+        }
+        Ok(Some(count))
+    }
+
+    fn regional(&self, region: &str, n: usize) -> Result<Part, String> {
+        Ok(self.inside(region)?.map_or(open(), |inside| fact(inside == n)))
+    }
+
+    /// "azimuth 1.00°, elevation 2.00°, 3.00 m away".
+    fn place(&self, i: usize, text: &str) -> Result<Vec<Part>, String> {
+        match (numbers(text)[..].as_ref(), text.starts_with("azimuth ")) {
+            ([azimuth, elevation, m], true) => Ok(vec![self.direction(i, *azimuth, *elevation), self.distance(i, *m)]),
+            _ => Err(format!("{text:?} is no place")),
+        }
+    }
+}
+
+/// Judges one option. `Err` for a text that cannot be read, or that names no source or several.
+pub fn judge(truth: &Truth, task: &str, question: &str, option: &str) -> Result<Judged, String> {
+    let one = |p: Part| Ok(all(&[p]));
+    match task {
+        "l1_count_objects" => count(truth, question, option),
+        "l1_identify_event_class" => one(present(truth, option)),
+        "l1_identify_speech_transcript" => one(said(truth, option)?),
+        "l1_localize_azimuth" => one(truth.azimuth(truth.subject(question)?, one_number(option)?, 0.0)),
+        "l1_localize_elevation" => one(elevation(truth, truth.subject(question)?, option)?),
+        "l1_estimate_distance" => one(truth.distance(truth.subject(question)?, one_number(option)?)),
+        "l1_environment_acoustics" => acoustics(truth, option),
+        "l2_bind_identity_location_distance" => bound(truth, option),
+        "l2_query_location_given_identity" => Ok(all(&truth.place(truth.subject(question)?, option)?)),
+        "l2_query_identity_given_location" => identity(truth, question, option),
+        "l2_compare_object_distances" => closer(truth, question, option),
+        "l2_relative_direction_between_objects" => relative(truth, question, option),
+        "l3_scene_abduction" => abduction(truth, option),
+        "l3_causal_intent" if option.starts_with("to ") => aim(truth, question, option),
+        "l3_causal_intent" => way(truth, question, option),
+        "l3_rotate_observer" => turned(truth, question, option),
+        "l3_source_removal" => removal(truth, question, option),
+        "l3_multi_hop_query" => multi_hop(truth, question, option),
+        // The right option is the statement that does not hold.
+        "l3_physical_consistency" => Ok(match all(&[statement(truth, option)?]) {
+            Judged::Holds => Judged::Fails(1.0),
+            Judged::Fails(_) => Judged::Holds,
+            Judged::Unclear => Judged::Unclear,
+        }),
+        _ => Err(format!("unknown task {task}")),
+    }
+}
+
+fn count(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
+    let total = truth.sources.len();
+    if let Some((n, rest)) = option.split_once(" in all, ") {
+        let n = count_word(split(n, " ")?.0)?;
+        let (k, region) = split(rest, " ")?;
+        return Ok(all(&[fact(n == total), truth.regional(region, count_word(k)?)?]));
+    }
+    let n = count_word(option)?;
+    match between(question, "How many of the audible sound sources are ", "?") {
+        Ok(region) => Ok(all(&[truth.regional(region, n)?])),
+        Err(_) => Ok(all(&[fact(n == total)])),
+    }
+}
+
+fn present(truth: &Truth, label: &str) -> Part {
+    let any = |fits: &dyn Fn(&str) -> bool| truth.sources.iter().any(|s| fits(&s.label));
+    match () {
+        _ if any(&|own| own == label) => fact(true),
+        _ if any(&|own| words::may_be_called(own, label)) => open(),
+        _ => fact(false),
+    }
+}
+
+/// Lower-case words; those that sound alike are one.
+fn spoken_words(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '\'').filter(|w| !w.is_empty());
+    let sound = |w: String| match w.as_str() {
+        "to" | "too" | "2" => "two".into(),
+        "for" | "4" => "four".into(),
+        "ate" | "8" => "eight".into(),
+        "won" | "1" => "one".into(),
+        _ => w,
+    };
+    words.map(|w| sound(w.to_lowercase())).collect::<Vec<_>>().join(" ")
+}
+
+fn said(truth: &Truth, option: &str) -> Result<Part, String> {
+    let speakers: Vec<_> = truth.sources.iter().filter(|s| s.is_speech).collect();
+    let [speaker] = speakers[..] else { return Err(format!("{} speakers", speakers.len())) };
+    let own = spoken_words(speaker.transcript.as_deref().ok_or("nobody knows what is said")?);
+    let asked = spoken_words(between(option, "\"", "\"")?);
+    let (a, b) = (format!(" {own} "), format!(" {asked} "));
+    Ok(match () {
+        _ if own == asked => fact(true),
+        _ if a.contains(&b) || b.contains(&a) => open(),
+        _ => fact(false),
+    })
+}
+
+fn elevation(truth: &Truth, i: usize, option: &str) -> Result<Part, String> {
+    let own = truth.sources[i].elevation;
+    if !option.contains("ear level") {
+        return Ok(part((own - one_number(option)?).abs(), 1.0, 10.0));
+    }
+    let (low, high) = match option {
+        "far below ear level, by more than 20°" => (-90.0, -20.0),
+        "slightly below ear level, by less than 20°" => (-20.0, 0.0),
+        "slightly above ear level, by less than 20°" => (0.0, 20.0),
+        "far above ear level, by more than 20°" => (20.0, 90.0),
+        _ => return Err(format!("{option:?} is no band")),
+    };
+    Ok(part(f64::max(low - own, own - high), -4.5, 4.5))
+}
+
+fn factor(a: f64, b: f64, wrong_from: f64) -> Part {
+    part((a / b).ln().abs(), 1.055f64.ln(), wrong_from.ln())
+}
+
+/// A value inside a range, on a logarithmic scale: `inside` is required, `outside` is noticed.
+fn within(value: f64, low: f64, high: f64, inside: f64, outside: f64) -> Part {
+    let off = f64::max(low.ln() - value.ln(), value.ln() - high.ln());
+    part(off, -inside.ln(), outside.ln())
+}
+
+fn acoustics(truth: &Truth, option: &str) -> Result<Judged, String> {
+    if let Some(seconds) = option.strip_suffix(" s") {
+        let fades = truth.fades_s.ok_or("no response was measured")?;
+        return Ok(all(&[factor(fades, one_number(seconds)?, 1.38)]));
+    }
+    let (size, walls) = split(option, " with ")?;
+    let (low, high) = match size {
+        "a small room (up to 20 m² of floor)" => (1e-9, 20.0),
+        "a medium-sized room (30 to 55 m² of floor)" => (30.0, 55.0),
+        "a large room (70 m² of floor or more)" => (70.0, 1e9),
+        _ => return Err(format!("{size:?} is no size")),
+    };
+    let (least, most) = match walls {
+        "hard walls that absorb less than 20 % of the sound" => (1e-9, 0.2),
+        "walls that absorb 20 to 40 % of the sound" => (0.2, 0.4),
+        "soft walls that absorb more than 40 % of the sound" => (0.4, 1e9),
+        _ => return Err(format!("{walls:?} are no walls")),
+    };
+    Ok(all(&[within(truth.floor_m2, low, high, 1.0, 1.25), within(truth.absorption, least, most, 1.15, 1.15)]))
+}
+
+fn bound(truth: &Truth, option: &str) -> Result<Judged, String> {
+    let (name, place) = split(option, " at ")?;
+    let label = between(name, "the ", "")?;
+    if !truth.sources.iter().any(|s| s.label == label) {
+        return Ok(all(&[present(truth, label)]));
+    }
+    Ok(all(&truth.place(truth.only(label)?, place)?))
+}
+
+fn identity(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
+    let at = question.find("from the ").ok_or(format!("no place in {question:?}"))? + "from the ".len();
+    let word: String = question[at..].chars().take_while(|c| c.is_alphabetic() || *c == '-').collect();
+    let m = one_number(question)?;
+    let mut here = Vec::new();
+    for i in 0..truth.sources.len() {
+        match all(&[truth.sector(i, &word, 0.0, 45.0)?]) {
+            Judged::Holds => here.push(i),
+            Judged::Unclear => return Err(format!("source {i} is at the border of {word}")),
+            Judged::Fails(_) => {}
+        }
+    }
+    let [i] = here[..] else { return Err(format!("{} sources in {word}", here.len())) };
+    let own = &truth.sources[i];
+    if (own.distance - m).abs() > 0.06 {
+        return Err(format!("{m} m are asked about, {} is at {}", own.label, own.distance));
+    }
+    let may = words::may_be_called(&own.label, option);
+    Ok(all(&[if own.label == option {
+        fact(true)
+    } else if may {
+        open()
+    } else {
+        fact(false)
+    }]))
+}
+
+fn closer(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
+    let joined = if option.contains(" is closer than ") { " is closer than " } else { " are closer than " };
+    let (a, rest) = split(option, joined)?;
+    let (b, m) = split(rest, ", by about ")?;
+    let a = truth.only(between(a, "the ", "")?)?;
+    let b = truth.only(between(b, "the ", "")?)?;
+    let mut asked = truth.named_in(question);
+    asked.sort_unstable();
+    if asked != [a.min(b), a.max(b)] {
+        return Err(format!("{question:?} is about other sounds than {option:?}"));
+    }
+    let (near, far, m) = (truth.sources[a].distance, truth.sources[b].distance, one_number(m)?);
+    let by = part((far - near - m).abs(), 0.055, (0.2 * near.max(far)).max(0.5) - ROUNDING_M);
+    let [sign, _] = truth.before(a, b, "nearest")?;
+    Ok(all(&[sign, by]))
+}
+
+fn relative(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
+    let named = truth.named_in(question);
+    let reference_first = question.contains("relative to it");
+    let (a, b) = match named[..] {
+        [first, second] if reference_first => (second, first),
+        [first, second] => (first, second),
+        _ => return Err(format!("{} sounds in {question:?}", named.len())),
+    };
+    truth.only(&truth.sources[a].label)?;
+    truth.only(&truth.sources[b].label)?;
+    let (side, height) = split(between(option, "further to the ", "")?, " and ")?;
+    let left = circle(truth.sources[a].azimuth - truth.sources[b].azimuth);
+    let clear = (14.0..=151.0).contains(&apart(left, 0.0));
+    let beside = match side {
+        "left" | "right" if !clear => open(),
+        "left" => fact(left < 180.0),
+        "right" => fact(left > 180.0),
+        _ => return Err(format!("{side:?} is no side")),
+    };
+    let [as_angle, in_metres] = truth.before(a, b, height)?;
+    Ok(agreed(&[vec![beside.clone(), as_angle], vec![beside, in_metres]]))
+}
+
+fn abduction(truth: &Truth, option: &str) -> Result<Judged, String> {
+    let labels: Vec<&str> = truth.sources.iter().map(|s| s.label.as_str()).collect();
+    let situations: Vec<&str> = option.split(", and ").collect();
+    if situations.len() > 1 && situations[0] == situations[1] {
+        return Err(format!("{option:?} says one thing twice"));
+    }
+    let parts: Result<Vec<Part>, String> = situations.iter().map(|s| words::tells(s, &labels).map(borne)).collect();
+    Ok(all(&parts?))
+}
+
+/// The only source that somebody with an aim would go to.
+fn goal(truth: &Truth, aim: &str) -> Result<usize, String> {
+    let mut goals = Vec::new();
+    for (i, s) in truth.sources.iter().enumerate() {
+        match words::draws(aim, &s.label)? {
+            Borne::Out => goals.push(i),
+            Borne::Perhaps => return Err(format!("who wants to {aim} may go to the {}", s.label)),
+            Borne::Not => {}
+        }
+    }
+    match goals[..] {
+        [i] => Ok(i),
+        _ => Err(format!("{} sources serve to {aim}", goals.len())),
+    }
+}
+
+fn way(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
+    let i = goal(truth, words::aim_in(question)?)?;
+    let (direction, m) = split(option, ", about ")?;
+    let direction = truth.eighth(i, between(direction, "towards ", "")?)?;
+    Ok(all(&[direction, truth.distance(i, one_number(between(m, "", " m away")?)?)]))
+}
+
+fn aim(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
+    let at = question.find("towards the ").ok_or(format!("no way in {question:?}"))? + "towards the ".len();
+    let word: String = question[at..].chars().take_while(|c| c.is_alphabetic() || *c == '-').collect();
+    let mut there = Vec::new();
+    for i in 0..truth.sources.len() {
+        match all(&[truth.sector(i, &word, 0.0, 45.0)?]) {
+            Judged::Holds => there.push(i),
+            Judged::Unclear => return Err(format!("source {i} is at the border of {word}")),
+            Judged::Fails(_) => {}
+        }
+    }
+    let [i] = there[..] else { return Err(format!("{} sources lie towards {word}", there.len())) };
+    Ok(all(&[borne(words::draws(between(option, "to ", "")?, &truth.sources[i].label)?)]))
+}
+
+fn turned(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
+    let i = truth.subject(question)?;
+    let before = question.split('°').next().unwrap_or("");
+    let degrees = *numbers(before).last().ok_or(format!("no turn in {question:?}"))?;
+    let turn = match question {
+        q if q.contains("° to the left") => degrees,
+        q if q.contains("° to the right") => -degrees,
+        _ if degrees == 180.0 => degrees,
+        q => return Err(format!("which way does {q:?} turn?")),
+    };
+    if option.ends_with('°') {
+        return Ok(all(&[truth.azimuth(i, one_number(option)?, turn)]));
+    }
+    Ok(all(&[truth.sector(i, option, turn, 90.0)?]))
+}
+
+fn removal(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
+    let removed = truth.subject(question)?;
+    let rest: Vec<usize> = (0..truth.sources.len()).filter(|&i| i != removed).collect();
+    if let Ok(place) = between(option, "what is left comes from the ", " m away") {
+        let (word, m) = split(place, ", about ")?;
+        let [i] = rest[..] else { return Err(format!("{} sounds are left", rest.len())) };
+        return Ok(all(&[truth.sector(i, word, 0.0, 45.0)?, truth.distance(i, one_number(m)?)]));
+    }
+    let (near, high) = split(between(option, "nearest is then the ", "")?, ", highest the ")?;
+    let (near, high) = (truth.only(near)?, truth.only(high)?);
+    if !(rest.contains(&near) && rest.contains(&high)) {
+        return Err("a removed sound is named".into());
+    }
+    let [nearest, _] = truth.extreme(near, &rest, "nearest")?;
+    let highest = truth.extreme(high, &rest, "highest")?;
+    let reading = |r: &Vec<Part>| nearest.iter().chain(r).cloned().collect::<Vec<_>>();
+    Ok(agreed(&[reading(&highest[0]), reading(&highest[1])]))
+}
+
+fn multi_hop(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
+    let extremes = ["nearest", "farthest", "highest", "lowest"];
+    let what = *extremes.iter().find(|w| question.contains(*w)).ok_or("no extreme is asked for")?;
+    let (name, direction) = split(option, ", from ")?;
+    let i = truth.only(between(name, "the ", "")?)?;
+    let direction = truth.eighth(i, direction)?;
+    let everyone: Vec<usize> = (0..truth.sources.len()).collect();
+    let [mut first, mut second] = truth.extreme(i, &everyone, what)?;
+    first.push(direction.clone());
+    second.push(direction);
+    Ok(agreed(&[first, second]))
+}
+
+fn statement(truth: &Truth, option: &str) -> Result<Part, String> {
+    if let Ok(s) = between(option, "sounds in this room take about ", " s to fade by 60 dB") {
+        return Ok(factor(truth.fades_s.ok_or("no response was measured")?, one_number(s)?, 1.38));
+    }
+    if let Ok(m) = between(option, "the farthest corner of the room is about ", " m away") {
+        return Ok(factor(truth.corner_m, one_number(m)?, 1.28));
+    }
+    if let Ok(m) = between(option, "the ceiling is about ", " m above the listener's ears") {
+        return Ok(factor(truth.ceiling_m, one_number(m)?, 1.28));
+    }
+    let (label, ms) = split(between(option, "the direct sound of the ", " ms")?, " travels for about ")?;
+    let travels_ms = truth.sources[truth.only(label)?].distance / 343.0 * 1000.0;
+    Ok(factor(travels_ms, one_number(ms)?, 1.28))
+}
