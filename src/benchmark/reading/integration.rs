@@ -196,7 +196,7 @@ pub(super) fn relative_direction(asked: &Asked) -> Read {
         (ReferenceFirst, "relative to S where is S located? [ as listener hears it ]"),
     ];
     const OPTIONS: &[((), &str)] = &[
-        ((), "further? SIDE [ of it ] and? HEIGHT"),
+        ((), "farther? SIDE [ of it ] and? HEIGHT"),
         ((), "SIDE of S and? HEIGHT"),
         ((), "HEIGHT and? SIDE [ of it ]"),
         ((), "HEIGHT and? SIDE of S"),

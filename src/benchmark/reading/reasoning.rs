@@ -131,7 +131,7 @@ pub(super) fn source_removal(asked: &Asked) -> Read {
             (),
             "if S is/were removed/silent/silenced which statement remains/is/becomes/would still? be? true/right/correct",
         ),
-        ((), "if S is/were removed which statement is true/right/correct of/about? rest"),
+        ((), "if S is/were removed which statement is true/right/correct of? rest"),
         ((), "if S is/were removed which statement would remain true/right/correct"),
         ((), "imagine scene without S what holds"),
         ((), "imagine scene without S which statement is true/right/correct"),

@@ -50,6 +50,9 @@ static EXTREME: &[(&str, Value)] = &[
 static FINISH: &[(&str, Value)] = &[
     ("hard? reflective walls/surfaces", Value::Name("reflective")),
     ("hard walls/surfaces", Value::Name("reflective")),
+    ("hard walls that absorb less than 20 percent of sound", Value::Name("reflective")),
+    ("walls that absorb 20 to 40 percent of sound", Value::Name("moderate")),
+    ("soft walls that absorb more than 40 percent of sound", Value::Name("absorptive")),
     ("walls/surfaces that absorb moderately", Value::Name("moderate")),
     ("moderately absorbing/absorptive walls/surfaces", Value::Name("moderate")),
     ("moderate absorption", Value::Name("moderate")),
