@@ -200,7 +200,7 @@ fn closing(parts: &[Part]) -> usize {
     panic!("a bracket is not closed")
 }
 
-fn word_at<'t>(text: &'t [Token], at: usize) -> &'t str {
+fn word_at(text: &[Token], at: usize) -> &str {
     match text.get(at) {
         Some(Token::Word(word)) => word,
         _ => "",

@@ -134,7 +134,7 @@ pub fn ask(
 /// What one attempt led to.
 enum Attempt {
     /// A row.
-    Row(Draft),
+    Row(Box<Draft>),
     /// No row, and the same request would not bring one.
     Nothing,
     /// The same request may bring one.
@@ -176,7 +176,7 @@ impl<'a> Session<'a> {
                 let Some(ask) = material(self.pool, self.settings, task, number) else { continue };
                 let scene = ask.scene;
                 match self.answer(&ask)? {
-                    Attempt::Row(draft) => drop(given.insert(slot, Given { task, scene, draft })),
+                    Attempt::Row(draft) => drop(given.insert(slot, Given { task, scene, draft: *draft })),
                     Attempt::Spent => return Ok(given.into_values().collect()),
                     Attempt::Nothing | Attempt::Again => {}
                 }
@@ -213,7 +213,7 @@ impl<'a> Session<'a> {
             match (line.outcome, checked) {
                 // Since then the key or the address may have been set right: the same is asked again.
                 (Outcome::HttpOther, None) if is_refusal(line.status) => {}
-                (Outcome::Accepted, Some(Ok(draft))) => return Ok(Attempt::Row(draft)),
+                (Outcome::Accepted, Some(Ok(draft))) => return Ok(Attempt::Row(Box::new(draft))),
                 (Outcome::Accepted, Some(Err(outcome))) => {
                     return Err(self.foreign(&line, &format!("its row is {outcome}")));
                 }
@@ -250,7 +250,7 @@ impl<'a> Session<'a> {
         self.count(outcome);
         self.progress();
         self.give_up_if_gone(outcome, status)?;
-        Ok(draft.map_or_else(|| self.without_row(outcome, status), Attempt::Row))
+        Ok(draft.map_or_else(|| self.without_row(outcome, status), |draft| Attempt::Row(Box::new(draft))))
     }
 
     /// What follows from an outcome without a row.
