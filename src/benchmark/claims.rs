@@ -579,14 +579,10 @@ mod tests {
         assert_eq!([travels(7.3), travels(8.5), travels(12.0)], [True, Unclear, False]);
         let ceiling = |m| Claim::Not { of: Box::new(Claim::CeilingAbove { m }) }.verdict(&scene);
         assert_eq!([ceiling(1.0), ceiling(2.0), ceiling(1.2)], [False, True, Unclear]);
-        let printed = Claim::both(
-            Claim::Azimuth { source: 0, deg: 359.996, turn_deg: 0.0 },
-            Claim::TravelTime { source: 0, ms: 1.115 },
-        );
-        let read = Claim::both(
-            Claim::Azimuth { source: 0, deg: 0.0, turn_deg: 0.0 },
-            Claim::TravelTime { source: 0, ms: 1.11 },
-        );
+        let pair = |deg, ms| Claim::both(Claim::Elevation { source: 0, deg }, Claim::TravelTime { source: 0, ms });
+        let (printed, read) = (pair(-0.004, 1.115), pair(0.0, 1.11));
+        let turned = |deg| Claim::Azimuth { source: 0, deg, turn_deg: 0.0 };
+        assert_eq!(turned(359.996).as_printed(), turned(0.0));
         assert_eq!(Claim::Not { of: Box::new(printed) }.as_printed(), Claim::Not { of: Box::new(read) });
         // Measured 0.9 s: what is heard, not the 0.6 s of Eyring's formula.
         let fades = |s| Claim::ReverberationTime { s }.verdict(&scene);
