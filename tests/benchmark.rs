@@ -162,9 +162,11 @@ fn every_key_is_the_only_truth_and_answerers_without_ears_learn_nothing() {
     let items: Vec<Item> = rows.iter().map(item).collect();
     check_letters(&items);
     without_ears("many scenes", &items, true);
-    // Few scenes: facts are asked again, and who has seen a question may remember the answer.
-    let few = make(&scenes[..300], n.min(20_000), false);
-    without_ears("few scenes", &few.iter().map(item).collect::<Vec<_>>(), false);
+    if n > 10_000 {
+        // With 67 questions per scene facts are asked again, and who has seen some may remember others.
+        let few = make(&scenes[..300], 20_000, false);
+        without_ears("few scenes", &few.iter().map(item).collect::<Vec<_>>(), false);
+    }
 }
 
 /// Prints what answerers get right; the one that knows words alone must stay near one in four.

@@ -65,6 +65,9 @@ struct TeacherArgs {
     requests_max: Option<u64>,
 }
 
+/// With more questions per scene, facts are asked about so often that an answerer without ears learns them.
+const PER_SCENE: usize = 20;
+
 fn kind(name: &str) -> Result<Kind, String> {
     let value = serde_json::Value::String(name.into());
     serde_json::from_value(value).map_err(|_| "give benchmark, align, sft, sapo or text".into())
@@ -98,6 +101,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     let made = generate_beside(&scenes.pool, settings, &given)?;
     report_filled(&made);
+    report_repeats(made.rows.len(), scenes.pool.scenes.len());
     let (out, kind, audio) = (args.out.as_path(), args.kind, !args.no_audio);
     let export = Export { out, set: &set, scenes: &scenes, settings, kind, audio, teacher: report };
     let contents = export.contents(&made.rows)?;
@@ -151,6 +155,16 @@ fn ask(
         tracing::warn!("{missing} of {questions} questions are made by rule: the teacher did not deliver them");
     }
     Ok((given, report))
+}
+
+/// Warns when facts must be asked about again.
+fn report_repeats(questions: usize, scenes: usize) {
+    if questions > PER_SCENE * scenes {
+        tracing::warn!(
+            "{questions} questions about {scenes} scenes ask about the same facts more than once: who has seen some of them \
+             can remember others; simulate one scene for {PER_SCENE} questions or fewer"
+        );
+    }
 }
 
 /// Tasks that made less or more than planned.
