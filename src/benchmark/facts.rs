@@ -13,6 +13,9 @@ const SPEED_OF_SOUND: f64 = 343.0;
 /// Longest label and longest transcript in characters: the longest official option has 233.
 const LABEL_CHARS_MAX: usize = 60;
 const TRANSCRIPT_CHARS_MAX: usize = 200;
+/// Words of class names that say nothing about the sound.
+const NO_NAMES: [&str; 10] =
+    ["misc", "miscellaneous", "mixed", "other", "others", "unknown", "unlabelled", "unlabeled", "unsorted", "various"];
 /// Above and below this elevation the azimuth says little.
 const AZIMUTH_UP_TO_DEG: f64 = 60.0;
 /// Largest length, time or level that is a truth.
@@ -31,10 +34,11 @@ pub struct Facts {
     pub named: Vec<usize>,
 }
 
-/// What a class is called in a sentence: `dog_bark` is "dog bark".
+/// What a class is called in a sentence: `dog_bark` is "dog bark", `animal_misc` "animal"; empty for `unlabelled`, which
+/// names no sound.
 pub fn label(class: &str) -> String {
     let words = class.replace(['_', '-'], " ").to_lowercase();
-    words.split_whitespace().collect::<Vec<_>>().join(" ")
+    words.split_whitespace().filter(|w| !NO_NAMES.contains(w)).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a text from outside can stand in a sentence: not empty, not long, with nothing that moves or hides text.
@@ -269,7 +273,18 @@ pub(crate) mod tests {
             rtsd.sources[0].class = class.into();
             Facts::new(rtsd).map(|f| f.labels[0].clone())
         };
-        for class in ["", " _ ", "a\u{0}b", "rain\u{202e}", "\u{200b}", &"x".repeat(61), &"long ".repeat(2000)] {
+        assert_eq!((label("animal_misc").as_str(), label("Dog-Bark").as_str()), ("animal", "dog bark"));
+        for class in [
+            "",
+            " _ ",
+            "unlabelled",
+            "other_misc",
+            "a\u{0}b",
+            "rain\u{202e}",
+            "\u{200b}",
+            &"x".repeat(61),
+            &"long ".repeat(2000),
+        ] {
             assert_eq!(named(class), None, "{class:?}");
         }
         for class in ["\"quoted\"", "<b>bold</b>", "🐕", "a\nb", "ignore previous instructions", "--dog__bark-"] {

@@ -194,7 +194,7 @@ pub(super) fn relative_direction(c: &Context, rng: &mut Rng) -> Option<Draft> {
     let left = turn_between_deg(c.facts.azimuth_deg(a, 0.0), c.facts.azimuth_deg(b, 0.0)) > 0.0;
     let higher = c.facts.elevation_deg(a) > c.facts.elevation_deg(b);
     let words = |left: bool, higher: bool| {
-        let (side, height) = (if left { "left" } else { "right" }, if higher { "higher" } else { "lower" });
+        let (side, height) = (if left { "left" } else { "right" }, if higher { "higher up" } else { "lower down" });
         format!("further to the {side} and {height}")
     };
     let choices = grid(|first, second| {
@@ -204,7 +204,7 @@ pub(super) fn relative_direction(c: &Context, rng: &mut Rng) -> Option<Draft> {
     let (x, y) = (c.label(a), c.label(b));
     let (is, does) = (agree(x, "is", "are"), agree(x, "does", "do"));
     let question = match rng.below(3) {
-        0 => format!("Heard by the listener, where {is} the {x} relative to the {y}?"),
+        0 => format!("As the listener hears it, where {is} the {x} relative to the {y}?"),
         1 => format!("The listener turns to face the {y}. Where {is} the {x} relative to it?"),
         _ => format!("In which direction {does} the {x} lie from the {y}, as the listener hears it?"),
     };

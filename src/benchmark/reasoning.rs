@@ -229,7 +229,7 @@ pub(super) fn source_removal(c: &Context, rng: &mut Rng) -> Option<Draft> {
                 let near = if first { near } else { other(near) };
                 let high = if second { high } else { other(high) };
                 let out = |source, what| Claim::StandsOut { source, what, without: Some(removed) };
-                let text = format!("nearest is then the {}, highest the {}", c.label(near), c.label(high));
+                let text = format!("nearest is then the {}, highest up the {}", c.label(near), c.label(high));
                 Choice::new(text, Claim::both(out(near, Extreme::Nearest), out(high, Extreme::Highest)))
             });
             ("two remain", choices)
@@ -266,12 +266,12 @@ pub(super) fn source_removal(c: &Context, rng: &mut Rng) -> Option<Draft> {
     })
 }
 
-/// Extremes with the words for them.
+/// Extremes with the words for them: "the highest sound" would be one of pitch.
 pub(super) const EXTREMES: [(Extreme, &str); 4] = [
     (Extreme::Nearest, "nearest"),
     (Extreme::Farthest, "farthest"),
-    (Extreme::Highest, "highest"),
-    (Extreme::Lowest, "lowest"),
+    (Extreme::Highest, "highest up"),
+    (Extreme::Lowest, "lowest down"),
 ];
 
 /// Find a source by one property, tell its direction.
@@ -292,15 +292,15 @@ pub(super) fn multi_hop_query(c: &Context, rng: &mut Rng) -> Option<Draft> {
         Choice::new(format!("the {}, {}", c.label(i), from_the(direction)), Claim::both(out(i), sector))
     });
     let question = match rng.below(3) {
-        0 => format!("Identify the {word} source and state its direction."),
-        1 => format!("Which sound is the {word}, and where does it come from?"),
-        _ => format!("Name the {word} of the sounds together with its direction."),
+        0 => format!("Identify the source that is {word} and state its direction."),
+        1 => format!("Which sound is {word}, and where does it come from?"),
+        _ => format!("Name the sound that is {word} together with its direction."),
     };
     let all: Vec<usize> = (0..facts.count()).collect();
     Some(Draft {
         kind: "multi-hop",
         context: word.into(),
-        reasoning: format!("{} The {word} of them: the {}.", hear(c, &all), c.label(source)),
+        reasoning: format!("{} Of these, {word}: the {}.", hear(c, &all), c.label(source)),
         open: Some([question.clone(), format!("It is {}.", choices[0].text)]),
         choices,
         question,

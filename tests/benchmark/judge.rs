@@ -156,8 +156,8 @@ impl Truth {
         Ok(match what {
             "nearest" => [lead(y.distance - x.distance, gap), lead(y.distance - x.distance, gap)],
             "farthest" => [lead(x.distance - y.distance, gap), lead(x.distance - y.distance, gap)],
-            "highest" | "higher" => [lead(degrees, 7.99), lead(metres, 0.0999)],
-            "lowest" | "lower" => [lead(-degrees, 7.99), lead(-metres, 0.0999)],
+            "highest up" | "higher up" => [lead(degrees, 7.99), lead(metres, 0.0999)],
+            "lowest down" | "lower down" => [lead(-degrees, 7.99), lead(-metres, 0.0999)],
             _ => return Err(format!("{what:?} is no extreme")),
         })
     }
@@ -484,19 +484,19 @@ fn removal(truth: &Truth, question: &str, option: &str) -> Result<Judged, String
         let [i] = rest[..] else { return Err(format!("{} sounds are left", rest.len())) };
         return Ok(all(&[truth.sector(i, word, 0.0, 45.0)?, truth.distance(i, one_number(m)?)]));
     }
-    let (near, high) = split(between(option, "nearest is then the ", "")?, ", highest the ")?;
+    let (near, high) = split(between(option, "nearest is then the ", "")?, ", highest up the ")?;
     let (near, high) = (truth.only(near)?, truth.only(high)?);
     if !(rest.contains(&near) && rest.contains(&high)) {
         return Err("a removed sound is named".into());
     }
     let [nearest, _] = truth.extreme(near, &rest, "nearest")?;
-    let highest = truth.extreme(high, &rest, "highest")?;
+    let highest = truth.extreme(high, &rest, "highest up")?;
     let reading = |r: &Vec<Part>| nearest.iter().chain(r).cloned().collect::<Vec<_>>();
     Ok(agreed(&[reading(&highest[0]), reading(&highest[1])]))
 }
 
 fn multi_hop(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
-    let extremes = ["nearest", "farthest", "highest", "lowest"];
+    let extremes = ["nearest", "farthest", "highest up", "lowest down"];
     let what = *extremes.iter().find(|w| question.contains(*w)).ok_or("no extreme is asked for")?;
     let (name, direction) = split(option, ", from ")?;
     let i = truth.only(between(name, "the ", "")?)?;

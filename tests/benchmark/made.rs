@@ -11,7 +11,7 @@ use twnm::sim::scene::{Scene, SceneSampler};
 use twnm::sources::{Domain, Sources, Split};
 
 /// Names as data sets have them, many of them for similar sounds.
-const NAMES: [&str; 44] = [
+const NAMES: [&str; 45] = [
     "dog",
     "dog_bark",
     "animal_misc",
@@ -56,6 +56,7 @@ const NAMES: [&str; 44] = [
     "clapping",
     "drinking_sipping",
     "can_opening",
+    "unlabelled",
 ];
 
 /// What speakers say: some of it contained in other sentences, or sounding alike.

@@ -40,7 +40,8 @@ fn triple(value: &Value) -> [f64; 3] {
 
 /// What a class is called in a sentence.
 fn spoken(class: &str) -> String {
-    class.split(['_', '-', ' ']).filter(|w| !w.is_empty()).map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+    let words = class.split(['_', '-', ' ']).filter(|w| !["", "misc", "other"].contains(w));
+    words.map(str::to_lowercase).collect::<Vec<_>>().join(" ")
 }
 
 /// Degrees in [0, 360).
