@@ -187,6 +187,7 @@ pub(super) fn relative_direction(asked: &Asked) -> Read {
     use Order::{Asked as AskedFirst, ReferenceFirst};
     const QUESTIONS: &[(Order, &str)] = &[
         (AskedFirst, "[ seen/heard by listener ] where is S located? relative to S [ as listener hears it ]"),
+        (AskedFirst, "as listener hears it where is S located? relative to S"),
         (AskedFirst, "where does S lie relative to S [ as listener hears it ]"),
         (AskedFirst, "in which/what direction does S lie from S [ as listener hears it ]"),
         (AskedFirst, "in which/what direction is S located? from S [ as listener hears it ]"),

@@ -181,9 +181,11 @@ pub(super) fn source_removal(asked: &Asked) -> Read {
 pub(super) fn multi_hop_query(asked: &Asked) -> Read {
     const QUESTIONS: &[((), &str)] = &[
         ((), "identify/find/name EXTREME source/sound and state/tell/give its? direction"),
+        ((), "identify/find/name source/sound that is EXTREME and state/tell/give its? direction"),
         ((), "which sound/source is EXTREME and where does it come from"),
         ((), "which sound/source is EXTREME and from which direction does it come"),
         ((), "name EXTREME of sounds/sources together with its direction"),
+        ((), "name sound/source that is EXTREME together with its direction"),
         ((), "what is EXTREME sound/source and where does it come from"),
     ];
     const OPTIONS: &[((), &str)] = &[((), "S comes/coming? from/to/at/on? OCT")];

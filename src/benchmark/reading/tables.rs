@@ -43,8 +43,8 @@ static EXTREME: &[(&str, Value)] = &[
     ("nearest", Value::Extreme(Extreme::Nearest)),
     ("farthest", Value::Extreme(Extreme::Farthest)),
     ("most distant", Value::Extreme(Extreme::Farthest)),
-    ("highest", Value::Extreme(Extreme::Highest)),
-    ("lowest", Value::Extreme(Extreme::Lowest)),
+    ("highest up?", Value::Extreme(Extreme::Highest)),
+    ("lowest down?", Value::Extreme(Extreme::Lowest)),
 ];
 /// Finishes of walls.
 static FINISH: &[(&str, Value)] = &[
@@ -68,11 +68,11 @@ static SIZE: &[(&str, Value)] = &[
 static SIDE: &[(&str, Value)] = &[("to/on? left side?", Value::Flag(true)), ("to/on? right side?", Value::Flag(false))];
 /// Higher (true) or lower.
 static HEIGHT: &[(&str, Value)] = &[
-    ("higher", Value::Flag(true)),
+    ("higher up?", Value::Flag(true)),
     ("above", Value::Flag(true)),
     ("above it", Value::Flag(true)),
     ("higher than it", Value::Flag(true)),
-    ("lower", Value::Flag(false)),
+    ("lower down?", Value::Flag(false)),
     ("below", Value::Flag(false)),
     ("below it", Value::Flag(false)),
     ("lower than it", Value::Flag(false)),

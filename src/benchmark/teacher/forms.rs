@@ -150,9 +150,9 @@ fn form_of_relations(kind: &str) -> Form {
         ),
         "relative direction" => (
             "where one named source is, seen from another",
-            &["Seen by the listener, where is the LABEL relative to the LABEL?"],
-            &["to the left of it and higher"],
-            "the four combinations of left and right, higher and lower; left is counter-clockwise; take two sources whose \
+            &["As the listener hears it, where is the LABEL relative to the LABEL?"],
+            &["further to the left and higher up"],
+            "the four combinations of left and right, higher up and lower down; left is counter-clockwise; take two sources whose \
              azimuths differ by 15 to 150 degrees and whose elevations by at least 8",
         ),
         "way to an aim" => (
@@ -185,7 +185,7 @@ fn form_of_reasoning(kind: &str) -> Form {
         "two remain" => (
             "what holds when one of three sources is removed",
             &["If the LABEL is removed, which statement remains true?"],
-            &["the LABEL is then the nearest sound and the LABEL the highest"],
+            &["nearest is then the LABEL, highest up the LABEL"],
             "about the two sources that are left",
         ),
         "one remains" => (
@@ -195,8 +195,8 @@ fn form_of_reasoning(kind: &str) -> Form {
             "about the source that is left; wrong: another direction, or a distance off by a third and 0.5 m",
         ),
         "multi-hop" => (
-            "find a source by one property (nearest, farthest, highest or lowest), tell its direction",
-            &["Which sound is the nearest, and where does it come from?"],
+            "find a source by one property (nearest, farthest, highest up or lowest down), tell its direction",
+            &["Which sound is nearest, and where does it come from?"],
             &["the LABEL, from the DIRECTION"],
             "it leads by a fifth of the distance and 0.5 m, or by 10 degrees of elevation; wrong: another source, or another \
              direction",
