@@ -10,14 +10,16 @@ use crate::rng::Rng;
 use crate::text::questions::{Letter, Question};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Drafts among which the most balanced one is taken.
 const DRAFTS: usize = 8;
-/// What it costs to ask about a fact again, in the currency of [`Balance::cost`]: as much as some uneven words.
+/// What it costs to ask about a scene again, in the currency of [`Balance::cost`]: as much as some uneven words.
 const AGAIN_COST: i64 = 40;
 /// Tries for one question before a task counts as without material.
 const TRIES: usize = 3000;
+/// Tries after which a choice among fewer drafts will do.
+const TRIES_FOR_CHOICE: usize = 300;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +84,8 @@ pub struct Generated {
     pub rows: Vec<Row>,
     /// Task, planned and made, where the two differ.
     pub filled: Vec<(Task, usize, usize)>,
+    /// Questions about facts that others ask about as well, for want of scenes: who has seen those knows the answer.
+    pub again: usize,
 }
 
 /// A draft of `task` about the context's scene, or `None` when the scene has nothing to offer or this try fails.
@@ -146,6 +150,7 @@ pub fn generate_beside(pool: &Pool, settings: Settings, given: &[Given]) -> Resu
     }
     let filled = makers.iter().zip(&plan).filter(|(m, (_, planned))| m.rows.len() != *planned);
     let filled = filled.map(|(m, &(task, planned))| (task, planned, m.rows.len())).collect();
+    let again = makers.iter().map(|m| m.again).sum();
     let mut rows: Vec<Row> = makers.into_iter().flat_map(|m| m.rows).collect();
     Rng::new(settings.seed, "benchmark order", 0).shuffle(&mut rows);
     let width = sample_id_width(rows.len());
@@ -153,10 +158,11 @@ pub fn generate_beside(pool: &Pool, settings: Settings, given: &[Given]) -> Resu
         row.question.sample_id = sample_id(i, width);
         row.derivation.sample_id = row.question.sample_id.clone();
     }
-    Ok(Generated { rows, filled })
+    Ok(Generated { rows, filled, again })
 }
 
-/// What is missing in a level is made by its tasks that have material, in turns.
+/// What is missing in a level is made by its tasks that have material, in turns: at first about new facts, and when there
+/// are none left, about known ones.
 fn fill_level(makers: &mut [Maker], plan: &[(Task, usize)], level: u8) -> Result<()> {
     let of_level: Vec<usize> = (0..plan.len()).filter(|&i| plan[i].0.level() == level).collect();
     let mut missing: usize = of_level.iter().map(|&i| plan[i].1 - makers[i].rows.len()).sum();
@@ -167,7 +173,9 @@ fn fill_level(makers: &mut [Maker], plan: &[(Task, usize)], level: u8) -> Result
                 made += usize::from(makers[i].make_one());
             }
         }
-        if made == 0 {
+        if made == 0 && of_level.iter().any(|&i| !makers[i].repeats) {
+            of_level.iter().for_each(|&i| (makers[i].repeats, makers[i].exhausted) = (true, false));
+        } else if made == 0 {
             let message = format!("the scenes offer {missing} questions of level {level} too few");
             return Err(Error::data(message).hint("give more scenes, or ask for fewer --questions"));
         }
@@ -185,9 +193,15 @@ struct Maker<'a> {
     balance: Balance,
     letters: LetterDeck,
     seen: BTreeSet<[u8; 16]>,
-    /// How often each fact has been asked about.
-    asked: BTreeMap<[u8; 16], i64>,
+    /// Facts that have been asked about.
+    asked: BTreeSet<String>,
+    /// Questions about each scene.
+    of_scene: Vec<i64>,
     rows: Vec<Row>,
+    /// Whether a fact may be asked about again.
+    repeats: bool,
+    /// Questions that do.
+    again: usize,
     exhausted: bool,
 }
 
@@ -195,7 +209,9 @@ impl<'a> Maker<'a> {
     fn new(pool: &'a Pool, settings: Settings, task: Task) -> Maker<'a> {
         let rng = Rng::new(settings.seed, "benchmark task", task as u64);
         let (balance, letters, seen, asked, rows) = Default::default();
-        Maker { pool, settings, task, rng, balance, letters, seen, asked, rows, exhausted: false }
+        let of_scene = vec![0; pool.scenes.len()];
+        let (repeats, again, exhausted) = (false, 0, false);
+        Maker { pool, settings, task, rng, balance, letters, seen, asked, of_scene, rows, repeats, again, exhausted }
     }
 
     fn make(mut self, n: usize) -> Self {
@@ -207,7 +223,10 @@ impl<'a> Maker<'a> {
     fn make_one(&mut self) -> bool {
         let mut best: Option<(i64, usize, Draft)> = None;
         let mut found = 0;
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
+            if found == DRAFTS || found > 0 && tried >= TRIES_FOR_CHOICE {
+                break;
+            }
             let scene = self.rng.below(self.pool.scenes.len());
             let facts = &self.pool.scenes[scene];
             let context = Context { facts, pool: self.pool, signed: self.settings.signed_azimuth };
@@ -215,15 +234,15 @@ impl<'a> Maker<'a> {
             if self.seen.contains(&mark(scene, &draft)) || self.settings.open && draft.open.is_none() {
                 continue;
             }
-            let again = self.asked.get(&fact_mark(scene, &draft)).copied().unwrap_or(0);
-            let cost = self.balance.cost(&draft) + AGAIN_COST * again;
+            let known = self.asked.contains(&fact(self.task, scene, &draft));
+            if known && !self.repeats {
+                continue;
+            }
+            let cost = self.balance.cost(&draft) + AGAIN_COST * self.of_scene[scene];
             if best.as_ref().is_none_or(|(lowest, ..)| cost < *lowest) {
                 best = Some((cost, scene, draft));
             }
             found += 1;
-            if found == DRAFTS {
-                break;
-            }
         }
         let Some((_, scene, draft)) = best else {
             self.exhausted = true;
@@ -237,7 +256,8 @@ impl<'a> Maker<'a> {
     fn take(&mut self, scene: usize, draft: Draft) {
         assert!(draft.holds(&self.pool.scenes[scene]), "a question that does not hold: {draft:?}");
         self.seen.insert(mark(scene, &draft));
-        *self.asked.entry(fact_mark(scene, &draft)).or_default() += 1;
+        self.again += usize::from(!self.asked.insert(fact(self.task, scene, &draft)));
+        self.of_scene[scene] += 1;
         self.balance.add(&draft);
         let row = self.row(scene, draft);
         self.rows.push(row);
@@ -293,12 +313,13 @@ fn mark(scene: usize, draft: &Draft) -> [u8; 16] {
     hash.finalize().as_bytes()[..16].try_into().expect("a hash has 32 bytes")
 }
 
-/// Tells what a question asks about a scene, whatever the wrong options: who has seen a question knows the answer to
-/// another about the same fact.
-fn fact_mark(scene: usize, draft: &Draft) -> [u8; 16] {
-    let claim = serde_json::to_string(&draft.choices[0].claim).expect("plain data");
-    let hash = blake3::hash(format!("{scene} {} {claim}", draft.kind).as_bytes());
-    hash.as_bytes()[..16].try_into().expect("a hash has 32 bytes")
+/// What must not be asked twice: who has seen the answer knows it, whatever the wrong options. Where wrong options are
+/// values of the same scene, that is the scene: its other questions tell which value belongs to what.
+fn fact(task: Task, scene: usize, draft: &Draft) -> String {
+    match task {
+        Task::BindIdentityLocationDistance | Task::PhysicalConsistency => scene.to_string(),
+        _ => format!("{scene} {}", serde_json::to_string(&draft.choices[0].claim).expect("plain data")),
+    }
 }
 
 /// Three characters, as in the official set, or as many as are needed.
@@ -319,6 +340,7 @@ fn sample_id(mut i: usize, width: usize) -> String {
 pub(super) mod tests {
     use super::super::claims::Verdict;
     use super::super::facts::Facts;
+    use super::super::facts::tests::source as source_at;
     use super::*;
     use crate::audio::foa::angles_deg;
     use crate::sim::acoustics::mean_absorption;
@@ -326,6 +348,7 @@ pub(super) mod tests {
     use crate::sim::rtsd::{Rtsd, RtsdRoom, RtsdSource};
     use crate::sim::scene::SceneSampler;
     use crate::sources::{Domain, Sources, Split};
+    use std::collections::BTreeMap;
 
     /// Scenes as `twnm simulate` draws them, equally loud, with a word for every speaker.
     pub(in crate::benchmark) fn scenes(n: u64) -> Vec<Facts> {
@@ -338,25 +361,12 @@ pub(super) mod tests {
                 let offset: [f64; 3] = std::array::from_fn(|a| room.sources_m[slot][a] - room.receiver_m[a]);
                 let (azimuth_deg, elevation_deg) = angles_deg(offset);
                 let words = ["nine", "seven", "please close the door", "good morning", "two"];
+                let distance_m = offset.iter().map(|x| x * x).sum::<f64>().sqrt();
                 RtsdSource {
-                    recording: about(slot).id.clone(),
-                    class: about(slot).class_name.clone(),
-                    class_index: about(slot).class,
                     domain: about(slot).domain,
                     transcript: (about(slot).domain == Domain::Speech).then(|| words[index as usize % 5].to_string()),
-                    caption: None,
-                    licence: None,
-                    speed: 1.0,
-                    followed_by: vec![],
-                    layered_with: None,
-                    azimuth_deg,
-                    elevation_deg,
-                    distance_m: offset.iter().map(|x| x * x).sum::<f64>().sqrt(),
-                    position_m: room.sources_m[slot],
-                    gain_db: 0.0,
                     level_db: -10.0 * (scene.sources.len() as f64).log10(),
-                    drr_db: 0.0,
-                    active_s: vec![[0.0, 5.0]],
+                    ..source_at(&about(slot).class_name, azimuth_deg, elevation_deg, distance_m)
                 }
             };
             Facts::new(Rtsd {

@@ -2,6 +2,7 @@
 
 use super::draft::{Context, agree};
 use super::facts::{OCTANTS, around};
+use crate::text::numbers::BELOW_TWENTY;
 
 /// The direction word of an azimuth, of eight.
 pub fn octant(azimuth_deg: f64) -> usize {
@@ -43,8 +44,7 @@ pub fn join(parts: &[String]) -> String {
 
 /// A small number in words.
 pub fn number(n: usize) -> String {
-    const WORDS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
-    WORDS.get(n).map_or_else(|| n.to_string(), |w| w.to_string())
+    BELOW_TWENTY.get(n).map_or_else(|| n.to_string(), |w| w.to_string())
 }
 
 /// As an answer to "how many": "none" for 0.
@@ -70,6 +70,6 @@ mod tests {
         assert_eq!([0.0, 46.0, 134.0, 136.0, 270.0, 314.0, 316.0].map(sector), [0, 1, 1, 2, 3, 3, 0]);
         assert_eq!(join(&["a".into(), "b".into(), "c".into()]), "a, b and c");
         assert_eq!((how_many(0), how_many(2)), ("none".into(), "two".into()));
-        assert_eq!((number(3), number(12), capital("the dog")), ("three".into(), "12".into(), "The dog".into()));
+        assert_eq!((number(3), number(25), capital("the dog")), ("three".into(), "25".into(), "The dog".into()));
     }
 }

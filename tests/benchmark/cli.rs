@@ -166,7 +166,7 @@ fn leaks_and_training(home: &Path) {
         "benchmark --scenes train --out apart --questions 60 --seed 5 --check-leaks bench --check-leaks test",
     );
     let said = ends(home, 0, "benchmark --scenes train --out many --questions 1300 --seed 5 --no-audio");
-    assert!(said.contains("more than once"), "{said}");
+    assert!(said.contains("about a fact again"), "{said}");
     for folder in ["test", "bench"] {
         let command = format!("benchmark --scenes test --out same --questions 60 --seed 9 --check-leaks {folder}");
         let said = ends(home, 78, &command);

@@ -16,7 +16,7 @@
 //! | nearest, farthest | a fifth of the larger distance and 0.4 m before the next | as much behind |
 //! | highest, lowest, higher | 8 degrees and 0.1 m before the next | as much behind |
 //! | left or right of a source | 14 to 151 degrees of azimuth | |
-//! | reverberation time; corner, ceiling, travel time | 5 % | 36 %; 28 % |
+//! | reverberation time; corner, ceiling, travel time | 5 % | 38 %; 28 % |
 //! | floor area; absorption of walls | inside the stated range; 15 % inside it | 25 %; 15 % outside |
 //! | (all lengths less 1 cm, for texts have two decimals) | | |
 //! | names, words, what sounds tell of | equal | neither equal nor a word for the same |
@@ -318,7 +318,7 @@ fn within(value: f64, low: f64, high: f64, inside: f64, outside: f64) -> Part {
 fn acoustics(truth: &Truth, option: &str) -> Result<Judged, String> {
     if let Some(seconds) = option.strip_suffix(" s") {
         let fades = truth.fades_s.ok_or("no response was measured")?;
-        return Ok(all(&[factor(fades, one_number(seconds)?, 1.36)]));
+        return Ok(all(&[factor(fades, one_number(seconds)?, 1.38)]));
     }
     let (size, walls) = split(option, " with ")?;
     let (low, high) = match size {
@@ -510,7 +510,7 @@ fn multi_hop(truth: &Truth, question: &str, option: &str) -> Result<Judged, Stri
 
 fn statement(truth: &Truth, option: &str) -> Result<Part, String> {
     if let Ok(s) = between(option, "sounds in this room take about ", " s to fade by 60 dB") {
-        return Ok(factor(truth.fades_s.ok_or("no response was measured")?, one_number(s)?, 1.36));
+        return Ok(factor(truth.fades_s.ok_or("no response was measured")?, one_number(s)?, 1.38));
     }
     if let Ok(m) = between(option, "the farthest corner of the room is about ", " m away") {
         return Ok(factor(truth.corner_m, one_number(m)?, 1.28));

@@ -65,9 +65,6 @@ struct TeacherArgs {
     requests_max: Option<u64>,
 }
 
-/// With more questions per scene, facts are asked about so often that an answerer without ears learns them.
-const PER_SCENE: usize = 20;
-
 fn kind(name: &str) -> Result<Kind, String> {
     let value = serde_json::Value::String(name.into());
     serde_json::from_value(value).map_err(|_| "give benchmark, align, sft, sapo or text".into())
@@ -100,8 +97,7 @@ pub fn run(args: Args) -> Result<()> {
         None => (vec![], None),
     };
     let made = generate_beside(&scenes.pool, settings, &given)?;
-    report_filled(&made);
-    report_repeats(made.rows.len(), scenes.pool.scenes.len());
+    report_filled(&made, scenes.pool.scenes.len());
     let (out, kind, audio) = (args.out.as_path(), args.kind, !args.no_audio);
     let export = Export { out, set: &set, scenes: &scenes, settings, kind, audio, teacher: report };
     let contents = export.contents(&made.rows)?;
@@ -157,21 +153,22 @@ fn ask(
     Ok((given, report))
 }
 
-/// Warns when facts must be asked about again.
-fn report_repeats(questions: usize, scenes: usize) {
-    if questions > PER_SCENE * scenes {
-        tracing::warn!(
-            "{questions} questions about {scenes} scenes ask about the same facts more than once: who has seen some of them \
-             can remember others; simulate one scene for {PER_SCENE} questions or fewer"
-        );
-    }
-}
+/// With more questions per scene, other questions of the same scene tell so much that an answerer without ears learns.
+const PER_SCENE_MAX: usize = 10;
 
-/// Tasks that made less or more than planned.
-fn report_filled(made: &Generated) {
+/// Tasks that made less or more than planned, and what is known from other questions.
+fn report_filled(made: &Generated, scenes: usize) {
     for (task, planned, n) in &made.filled {
         let why = if n < planned { "no more material" } else { "fills its level" };
         tracing::warn!("{}: {n} questions instead of {planned} ({why})", task.id());
+    }
+    let questions = made.rows.len();
+    if made.again > 0 || questions > PER_SCENE_MAX * scenes {
+        tracing::warn!(
+            "{} of {questions} questions ask about a fact again, and {questions} questions about {scenes} scenes tell of each \
+             other: an answerer that has seen some need not listen; simulate at least one scene for {PER_SCENE_MAX} questions",
+            made.again
+        );
     }
 }
 

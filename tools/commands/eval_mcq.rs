@@ -9,24 +9,37 @@ use twnm::eval::report::{Section, text_table};
 use twnm::eval::results::{Named, Results};
 use twnm::text::questions::{Question, read_answers, read_questions};
 
-/// Flags of `twnm-eval mcq`.
+/// Flags of every protocol.
 #[derive(ClapArgs)]
-pub struct Args {
+pub struct Common {
     /// The questions: metadata.jsonl with answers, or a public one with --key.
     #[arg(long, value_name = "FILE")]
     benchmark: PathBuf,
     /// The right letters of a public set.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Score only the first N questions of the benchmark.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Write report.md, report.json and index.html into this folder.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// One JSON object on standard output instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Flags of `twnm-eval mcq`.
+#[derive(ClapArgs)]
+pub struct Args {
+    #[command(flatten)]
+    common: Common,
     /// What was answered: {"sample_id", "answer_letter" or "text"} per line.
     #[arg(long, value_name = "FILE")]
     answers: PathBuf,
     /// What counts as an answer: a letter, the option's text (then letters say nothing), or either.
     #[arg(long = "match", value_name = "WHAT", default_value = "both")]
     rule: Rule,
-    /// Score only the first N questions of the benchmark.
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
     /// Compare with these answers to the same questions: McNemar's test.
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
@@ -36,12 +49,6 @@ pub struct Args {
     /// The questions that --shuffled answers: the same sample ids and options, letters changed.
     #[arg(long, value_name = "FILE", requires = "shuffled")]
     shuffled_benchmark: Option<PathBuf>,
-    /// Write report.md, report.json and index.html into this folder.
-    #[arg(long, value_name = "DIR")]
-    report: Option<PathBuf>,
-    /// One JSON object on standard output instead of tables.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -63,8 +70,8 @@ impl From<Rule> for Match {
 
 /// Scores and prints.
 pub fn run(args: Args) -> Result<()> {
-    let mut questions = load_questions(&args.benchmark, args.key.as_deref())?;
-    let limit = limit(args.limit)?.min(questions.len());
+    let mut questions = args.common.questions()?;
+    let limit = args.common.limit()?.min(questions.len());
     let sheet_of = |questions: &[Question], path: &Path| -> Result<Vec<Option<Reading>>> {
         read_sheet(questions, &read_answers(path)?, path, args.rule.into())
     };
@@ -82,28 +89,35 @@ pub fn run(args: Args) -> Result<()> {
     let json = serde_json::to_value(&score).expect("scores are plain data");
     let name = args.answers.file_stem().map_or("answers".into(), |stem| stem.to_string_lossy().into_owned());
     let results = Results { mcq: vec![Named { name, score, json: json.clone() }], ..Results::default() };
-    finish(&results, &json, args.report.as_deref(), args.json)
+    args.common.finish(&results, &json)
 }
 
-/// The number of questions to score.
-pub fn limit(limit: Option<usize>) -> Result<usize> {
-    match limit {
-        Some(0) => Err(Error::usage("--limit 0: at least one question must be scored")),
-        limit => Ok(limit.unwrap_or(usize::MAX)),
+impl Common {
+    /// The questions with their answers.
+    pub fn questions(&self) -> Result<Vec<Question>> {
+        load_questions(&self.benchmark, self.key.as_deref())
     }
-}
 
-/// Writes the report, if one is asked for, then prints.
-pub fn finish(results: &Results, json: &serde_json::Value, report: Option<&Path>, as_json: bool) -> Result<()> {
-    if let Some(folder) = report {
-        results.write(folder)?;
+    /// The number of questions to score.
+    pub fn limit(&self) -> Result<usize> {
+        match self.limit {
+            Some(0) => Err(Error::usage("--limit 0: at least one question must be scored")),
+            limit => Ok(limit.unwrap_or(usize::MAX)),
+        }
     }
-    if as_json {
-        println!("{json}");
-    } else {
-        results.sections()?.iter().for_each(print_section);
+
+    /// Writes the report, if one is asked for, then prints.
+    pub fn finish(&self, results: &Results, json: &serde_json::Value) -> Result<()> {
+        if let Some(folder) = &self.report {
+            results.write(folder)?;
+        }
+        if self.json {
+            println!("{json}");
+        } else {
+            results.sections()?.iter().for_each(print_section);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn print_section(section: &Section) {

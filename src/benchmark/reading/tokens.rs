@@ -1,5 +1,7 @@
 //! Text to tokens: letter case, punctuation, articles, hedges and the spelling of numbers and units are evened out.
 
+use crate::text::numbers::{BELOW_TWENTY, TENS};
+
 /// A word or a number. Units are the words `deg`, `m`, `s` and `ms`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
@@ -16,31 +18,6 @@ const PAUSE: &str = ",";
 /// Left out: articles, and words that make a number vague.
 const DROPPED: [&str; 10] =
     ["the", "a", "an", "about", "somewhere", "approximately", "approx", "roughly", "circa", "ca"];
-/// One to nineteen.
-const ONES: [&str; 19] = [
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-];
-/// Twenty to ninety.
-const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
-
 /// The tokens of a text; `None` when it holds a character that questions do not need.
 pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
     let chars: Vec<char> = text.to_lowercase().chars().map(plain_char).collect();
@@ -177,8 +154,8 @@ fn number_words(words: &[String]) -> Option<(u32, usize)> {
         let word = words.get(i)?;
         list.iter().position(|w| w == word).map(|p| p as u32)
     };
-    let below_hundred = |i: usize| match (of(i, &TENS), of(i, &ONES)) {
-        (Some(tens), _) => match of(i + 1, &ONES[..9]) {
+    let below_hundred = |i: usize| match (of(i, &TENS), of(i, &BELOW_TWENTY[1..])) {
+        (Some(tens), _) => match of(i + 1, &BELOW_TWENTY[1..10]) {
             Some(ones) => Some((20 + 10 * tens + ones + 1, 2)),
             None => Some((20 + 10 * tens, 1)),
         },
@@ -189,7 +166,7 @@ fn number_words(words: &[String]) -> Option<(u32, usize)> {
         return Some((0, 1));
     }
     let is = |i: usize, word: &str| words.get(i).is_some_and(|w| w == word);
-    match (of(0, &ONES[..9]), is(1, "hundred")) {
+    match (of(0, &BELOW_TWENTY[1..10]), is(1, "hundred")) {
         (Some(hundreds), true) => {
             let rest = 2 + usize::from(is(2, "and"));
             let (more, used) = below_hundred(rest).unwrap_or((0, 0));

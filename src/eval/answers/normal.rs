@@ -4,6 +4,8 @@
 //! number words as digits; spellings of degrees, metres and seconds after a number united; articles left out. What
 //! this makes equal is equal in meaning; options that it cannot tell apart count as contradictory, never as right.
 
+use crate::text::numbers::{BELOW_TWENTY, TENS};
+
 /// Words of a text in normal form; comparison signs are kept as words of their own.
 pub(super) fn normal_form(text: &str) -> Vec<String> {
     let mut words = words(text);
@@ -87,30 +89,7 @@ fn number(digits: &str, is_negative: bool) -> String {
 
 /// One spelling for number words and, after a number, for units.
 fn united(word: String, after_number: bool) -> String {
-    const NUMBERS: [&str; 21] = [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-        "twenty",
-    ];
-    if let Some(number) = NUMBERS.iter().position(|name| *name == word) {
+    if let Some(number) = BELOW_TWENTY.iter().chain(&TENS[..1]).position(|name| *name == word) {
         return number.to_string();
     }
     match word.as_str() {

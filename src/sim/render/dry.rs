@@ -22,12 +22,13 @@ pub(super) fn dry(scene: &Scene, slot: usize, sources: &Sources) -> Result<Vec<f
             false => Ok(audio),
         }
     };
-    let takes = std::iter::once(source.recording).chain(source.following.iter().copied());
-    let takes = takes.map(audio).collect::<Result<Vec<_>>>()?;
-    let mut sound = lay_out(scene, &takes, source.speed, Rng::new(scene.seed, "layout", place))?;
+    let takes: Vec<usize> = std::iter::once(source.recording).chain(source.following.iter().copied()).collect();
+    let layout = |takes: &[usize], speed: f64, stream: &str| {
+        lay_out(scene, takes.len(), |i| audio(takes[i]), speed, Rng::new(scene.seed, stream, place))
+    };
+    let mut sound = layout(&takes, source.speed, "layout")?;
     if let Some(layer) = &source.layer {
-        let second = [audio(layer.recording)?];
-        let second = lay_out(scene, &second, layer.speed, Rng::new(scene.seed, "layer layout", place))?;
+        let second = layout(&[layer.recording], layer.speed, "layer layout")?;
         let ratio = power_of(&sound) / power_of(&second).max(1e-20) * 10f64.powf(layer.level_db / 10.0);
         let gain = ratio.sqrt() as f32;
         sound.iter_mut().zip(&second).for_each(|(x, y)| *x += gain * y);
@@ -35,19 +36,43 @@ pub(super) fn dry(scene: &Scene, slot: usize, sources: &Sources) -> Result<Vec<f
     Ok(sound)
 }
 
-/// The takes on the scene's time: of a first one that is longer than the scene a part from a random offset; else the takes
-/// one after the other, again and again, with pauses.
-fn lay_out<T: AsRef<[f32]>>(scene: &Scene, takes: &[T], speed: f64, mut rng: Rng) -> Result<Vec<f32>> {
+/// `n` takes on the scene's time: of a first one that is longer than the scene a part from a random offset; else the takes
+/// one after the other, again and again, with pauses. A take that no longer fits is neither decoded nor resampled.
+fn lay_out<T: AsRef<[f32]>>(
+    scene: &Scene,
+    n: usize,
+    take: impl Fn(usize) -> Result<T>,
+    speed: f64,
+    mut rng: Rng,
+) -> Result<Vec<f32>> {
     // Whole hundredths keep the ratio of the two clocks simple, and with it the resampler's blocks short.
     let rate = SAMPLE_RATE / 100 * (speed * 100.0).round() as u32;
     let needed = (scene.frames as u64 * u64::from(rate)).div_ceil(u64::from(SAMPLE_RATE)) as usize;
-    let first = takes[0].as_ref();
+    let first = take(0)?;
+    let first = first.as_ref();
     if first.len() >= needed {
         let from = rng.below(first.len() - needed + 1);
         return Ok(at_16_khz(&first[from..from + needed], rate)?[..scene.frames].to_vec());
     }
-    let takes = takes.iter().map(|take| at_16_khz(take.as_ref(), rate)).collect::<Result<Vec<_>>>()?;
-    Ok(in_turn(scene, &takes, &mut rng))
+    // Takes that follow each other run on as in connected speech.
+    let [shortest, longest] = if n > 1 { SEQUENCE_PAUSE_S } else { scene.pause_s };
+    let mut pause = || (rng.range(shortest, longest) * SAMPLE_RATE as f64) as usize;
+    let mut played = vec![at_16_khz(first, rate)?.into_owned()];
+    let mut dry = vec![0.0; scene.frames];
+    // The first repetition starts within a pause's length, so that onsets do not give the scene's start away.
+    let mut at = pause().min(scene.frames.saturating_sub(played[0].len())) / 2;
+    for i in (0..n).cycle() {
+        if at >= scene.frames {
+            break;
+        }
+        if i == played.len() {
+            played.push(at_16_khz(take(i)?.as_ref(), rate)?.into_owned());
+        }
+        let sounding = played[i].len().min(scene.frames - at);
+        dry[at..at + sounding].copy_from_slice(&played[i][..sounding]);
+        at += sounding + pause().max(1);
+    }
+    Ok(dry)
 }
 
 /// `recording` as if it had been made at `rate` Hz.
@@ -57,24 +82,6 @@ fn at_16_khz(recording: &[f32], rate: u32) -> Result<Cow<'_, [f32]>> {
     }
     let audio = Audio { sample_rate: rate, channels: 1, samples: recording.to_vec() };
     Ok(Cow::Owned(resample(&audio, SAMPLE_RATE)?.samples))
-}
-
-fn in_turn(scene: &Scene, takes: &[Cow<[f32]>], rng: &mut Rng) -> Vec<f32> {
-    let mut dry = vec![0.0; scene.frames];
-    // Takes that follow each other run on as in connected speech.
-    let [shortest, longest] = if takes.len() > 1 { SEQUENCE_PAUSE_S } else { scene.pause_s };
-    let mut pause = || (rng.range(shortest, longest) * SAMPLE_RATE as f64) as usize;
-    // The first repetition starts within a pause's length, so that onsets do not give the scene's start away.
-    let mut at = pause().min(scene.frames.saturating_sub(takes[0].len())) / 2;
-    for take in takes.iter().cycle() {
-        if at >= scene.frames {
-            break;
-        }
-        let n = take.len().min(scene.frames - at);
-        dry[at..at + n].copy_from_slice(&take[..n]);
-        at += n + pause().max(1);
-    }
-    dry
 }
 
 #[cfg(test)]
@@ -93,7 +100,7 @@ mod tests {
     fn short_recordings_are_repeated() {
         let scene = scene(&Sources::procedural(3));
         for speed in [1.0, 0.85, 1.15] {
-            let dry = lay_out(&scene, &[[1.0; 4000]], speed, Rng::new(0, "layout", 0)).unwrap();
+            let dry = lay_out(&scene, 1, |_| Ok([1.0; 4000]), speed, Rng::new(0, "layout", 0)).unwrap();
             assert_eq!(dry.len(), scene.frames);
             let gaps = dry.chunks(12_000).filter(|c| c.iter().all(|x| *x < 0.5)).count();
             assert_eq!(gaps, 0, "no three quarters of a second without sound at speed {speed}");
@@ -104,12 +111,12 @@ mod tests {
     fn takes_follow_each_other_and_come_round_again() {
         let scene = scene(&Sources::procedural(3));
         let takes: Vec<Vec<f32>> = (1..=4).map(|k| vec![k as f32; 8000 * k]).collect();
-        let dry = lay_out(&scene, &takes, 1.0, Rng::new(0, "layout", 0)).unwrap();
+        let dry = lay_out(&scene, 4, |i| Ok(&takes[i]), 1.0, Rng::new(0, "layout", 0)).unwrap();
         let mut order: Vec<i32> = dry.iter().map(|x| *x as i32).filter(|x| *x > 0).collect();
         order.dedup();
         assert_eq!(order, [1, 2, 3, 4], "together they fill five seconds");
         let short: Vec<Vec<f32>> = (1..=4).map(|k| vec![k as f32; 8000]).collect();
-        let dry = lay_out(&scene, &short, 1.0, Rng::new(0, "layout", 0)).unwrap();
+        let dry = lay_out(&scene, 4, |i| Ok(&short[i]), 1.0, Rng::new(0, "layout", 0)).unwrap();
         let mut order: Vec<i32> = dry.iter().map(|x| *x as i32).filter(|x| *x > 0).collect();
         order.dedup();
         assert_eq!(order[..8], [1, 2, 3, 4, 1, 2, 3, 4]);
@@ -122,7 +129,7 @@ mod tests {
         let scene = scene(&Sources::procedural(3));
         let tone: Vec<f32> = (0..100_000).map(|t| (TAU * 500.0 * t as f64 / 16_000.0).sin() as f32).collect();
         for speed in [0.85, 1.0, 1.004, 1.015, 1.15, 1.2499] {
-            let dry = lay_out(&scene, &[&tone], speed, Rng::new(0, "layout", 0)).unwrap();
+            let dry = lay_out(&scene, 1, |_| Ok(&tone), speed, Rng::new(0, "layout", 0)).unwrap();
             let middle = &dry[1000..scene.frames - 1000];
             let rising = middle.windows(2).filter(|w| w[0] < 0.0 && w[1] >= 0.0).count() as f64;
             let hz = rising / (middle.len() as f64 / 16_000.0);
