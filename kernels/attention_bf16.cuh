@@ -25,6 +25,13 @@ static __device__ __forceinline__ void right_column_pair(unsigned fragments[4], 
     ldmatrix_x4_trans(fragments, chunk_at<D>(tile, row + lane % 16, column + lane / 16));
 }
 
+// d += 16 x 16 times 16 x 8 of the inner elements 16 k..; where the last eight are padding, only the first eight.
+template <class Tiles>
+static __device__ __forceinline__ void add_inner(float d[4], const unsigned a[4], const unsigned b[2], int k) {
+    if (Tiles::OUT * 8 <= 16 * k + 8) mma_bf16_1688(d, a, b[0]);
+    else mma_bf16_16816(d, a, b);
+}
+
 // Adds p [16, PART] times rows row.. row + PART - 1 of a tile.
 template <int D, int OUT, int PART>
 static __device__ __forceinline__ void add_product(float sum[OUT][4], const unsigned p[PART / 16][4], bf16* tile,
@@ -127,8 +134,8 @@ static __device__ __forceinline__ void forward_bf16(bf16* out, float* lse, const
             for (int k = 0; k < D / 32; k++) {
                 unsigned right[4];
                 right_rows<D>(right, k_tile, n * 8, k);
-                mma_bf16_16816(p[n], q[2 * k], right);
-                mma_bf16_16816(p[n], q[2 * k + 1], right + 2);
+                add_inner<Tiles>(p[n], q[2 * k], right, 2 * k);
+                add_inner<Tiles>(p[n], q[2 * k + 1], right + 2, 2 * k + 1);
             }
         if (first + KEYS > s.visible(place.first)) {
 #pragma unroll
@@ -147,10 +154,10 @@ static __device__ __forceinline__ void forward_bf16(bf16* out, float* lse, const
             for (int n = 0; n < KEYS / 8; n++)
 #pragma unroll
                 for (int e = 2 * half; e < 2 * half + 2; e++) {
-                    p[n][e] = exp2f(p[n][e] * scale - most);
+                    p[n][e] = exp2_fast(p[n][e] * scale - most);
                     total += p[n][e];
                 }
-            const float factor = exp2f(top[half] - most);
+            const float factor = exp2_fast(top[half] - most);
             sum[half] = sum[half] * factor + total;
             top[half] = most;
 #pragma unroll
@@ -263,11 +270,11 @@ static __device__ __forceinline__ void backward_bf16(const Gradients<bf16>& g, c
                 for (int n = 0; n < PART / 8; n++) {
                     unsigned right[4];
                     right_rows<D>(right, y1, part + n * 8, k);
-                    mma_bf16_16816(p[n], KEPT ? kept1[2 * k] : left1[0], right);
-                    mma_bf16_16816(p[n], KEPT ? kept1[2 * k + 1] : left1[1], right + 2);
+                    add_inner<Tiles>(p[n], KEPT ? kept1[2 * k] : left1[0], right, 2 * k);
+                    add_inner<Tiles>(p[n], KEPT ? kept1[2 * k + 1] : left1[1], right + 2, 2 * k + 1);
                     right_rows<D>(right, y2, part + n * 8, k);
-                    mma_bf16_16816(ds[n], KEPT ? kept2[2 * k] : left2[0], right);
-                    mma_bf16_16816(ds[n], KEPT ? kept2[2 * k + 1] : left2[1], right + 2);
+                    add_inner<Tiles>(ds[n], KEPT ? kept2[2 * k] : left2[0], right, 2 * k);
+                    add_inner<Tiles>(ds[n], KEPT ? kept2[2 * k + 1] : left2[1], right + 2, 2 * k + 1);
                 }
             }
 #pragma unroll
@@ -277,7 +284,7 @@ static __device__ __forceinline__ void backward_bf16(const Gradients<bf16>& g, c
                     const int column = part + n * 8 + lane % 4 * 2 + e % 2, row = my_row + e / 2 * 8;
                     const int query = ROWS_ARE_KEYS ? first + column : row, key = ROWS_ARE_KEYS ? row : first + column;
                     const float my_lse = ROWS_ARE_KEYS ? lse[column] : row_lse[e / 2];
-                    p[n][e] = edge && key >= s.visible(query) ? 0.0f : exp2f(p[n][e] * scale - my_lse);
+                    p[n][e] = edge && key >= s.visible(query) ? 0.0f : exp2_fast(p[n][e] * scale - my_lse);
                     ds[n][e] = p[n][e] * (ds[n][e] - (ROWS_ARE_KEYS ? delta[column] : row_delta[e / 2]));
                 }
             unsigned left[PART / 16][4];

@@ -130,10 +130,10 @@ static __device__ __forceinline__ void forward_float(float* out, float* lse, con
             most = row_max(most, 16);
 #pragma unroll
             for (int j = 0; j < C; j++) {
-                p[i][j] = exp2f(p[i][j] - most);
+                p[i][j] = exp2_fast(p[i][j] - most);
                 total += p[i][j];
             }
-            const float factor = exp2f(top[i] - most);
+            const float factor = exp2_fast(top[i] - most);
             sum[i] = sum[i] * factor + total;
             top[i] = most;
 #pragma unroll
@@ -198,7 +198,7 @@ static __device__ __forceinline__ void backward_float(const Gradients<float>& g,
                 const int row = mine + a, column = 16 * b + lane, at = ROWS_ARE_KEYS ? column : row;
                 const int key = ROWS_ARE_KEYS ? place.first + row : first + column;
                 const bool seen = key < s.visible(first_query + at);
-                p[a][b] = seen ? exp2f(p[a][b] * scale - lse[at]) : 0.0f;
+                p[a][b] = seen ? exp2_fast(p[a][b] * scale - lse[at]) : 0.0f;
                 ds[a][b] = p[a][b] * (ds[a][b] - delta[at]);
             }
         if (ROWS_ARE_KEYS) {

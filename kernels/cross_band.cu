@@ -268,7 +268,7 @@ static __device__ void full_band(T* frames, T* area, float* mean, float* rstd, c
             const int m = e / 12, n = e / 4 % 3, j = e % 4, s = left + tile_column(n, j), f = row + tile_row(m, j);
             if (s < z.S && f < z.F) {
                 const float v = sums[m][n][j] + p.bias[s];
-                p.z[(s * z.frames + frame) * p.z_row + f] = from_float<T>(v * sigmoid(v));
+                p.z[(s * z.frames + frame) * p.z_row + f] = from_float<T>(v * sigmoid_for<T>(v));
             }
         }
     }
@@ -302,7 +302,7 @@ static __device__ void full_band(T* frames, T* area, float* mean, float* rstd, c
             if (h < z.H && f < z.F) {
                 T* at = frames + (frame * z.F + f) * z.H + h;
                 const float v = sums[m][n][j] + full.unsqueeze_bias[h];
-                *at = from_float<T>(to_float(*at) + v * sigmoid(v));
+                *at = from_float<T>(to_float(*at) + v * sigmoid_for<T>(v));
             }
         }
     }

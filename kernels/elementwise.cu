@@ -15,6 +15,7 @@
 //
 // Bytes: one read per operand and one write per result; at most a dozen FLOPs per number: all memory-bound.
 #include "common.cuh"
+#include "ptx.cuh"
 
 // The first of this thread's four numbers.
 static __device__ long long first_of_four() { return 4 * ((long long)blockIdx.x * blockDim.x + threadIdx.x); }
@@ -88,18 +89,19 @@ static __device__ void glu_fwd(T* y, const T* x, int C, long long n) {
         const T* row = x + i / C * 2 * C + i % C;
         Pack4 a = load4(row), b = load4(row + C);
 #pragma unroll
-        for (int k = 0; k < 4; k++) a.v[k] *= sigmoid(b.v[k]);
+        for (int k = 0; k < 4; k++) a.v[k] *= sigmoid_for<T>(b.v[k]);
         store_up_to4(y, i, n, a);
         return;
     }
     for (long long j = i; j < min(i + 4, n); j++) {
         const T* row = x + j / C * 2 * C + j % C;
-        y[j] = from_float<T>(to_float(row[0]) * sigmoid(to_float(row[C])));
+        y[j] = from_float<T>(to_float(row[0]) * sigmoid_for<T>(to_float(row[C])));
     }
 }
 
+template <typename T>
 static __device__ float2 glu_slopes(float a, float b, float dy) {
-    float s = sigmoid(b);
+    float s = sigmoid_for<T>(b);
     return make_float2(dy * s, dy * a * s * (1.0f - s));
 }
 
@@ -112,7 +114,7 @@ static __device__ void glu_bwd(T* dx, const T* x, const T* dy, int C, long long 
         Pack4 a = load4(x + at), b = load4(x + at + C), d = load_up_to4(dy, i, n);
 #pragma unroll
         for (int k = 0; k < 4; k++) {
-            float2 g = glu_slopes(a.v[k], b.v[k], d.v[k]);
+            float2 g = glu_slopes<T>(a.v[k], b.v[k], d.v[k]);
             a.v[k] = g.x;
             b.v[k] = g.y;
         }
@@ -122,7 +124,7 @@ static __device__ void glu_bwd(T* dx, const T* x, const T* dy, int C, long long 
     }
     for (long long j = i; j < min(i + 4, n); j++) {
         long long at = j / C * 2 * C + j % C;
-        float2 g = glu_slopes(to_float(x[at]), to_float(x[at + C]), to_float(dy[j]));
+        float2 g = glu_slopes<T>(to_float(x[at]), to_float(x[at + C]), to_float(dy[j]));
         dx[at] = from_float<T>(g.x);
         dx[at + C] = from_float<T>(g.y);
     }

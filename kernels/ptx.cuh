@@ -1,8 +1,9 @@
-// The only inline PTX of the project: tensor-core multiplication, the loads that feed it, and asynchronous copies, all
-// of them instructions of sm_80, which every later GPU runs as well. Under the emulator (CUEMU) each wrapper has a
+// The only inline PTX of the project: tensor-core multiplication, the loads that feed it, asynchronous copies, and the
+// special-function unit without the care for subnormal numbers that C++ asks for, all of them instructions of sm_80, which every later GPU runs as well. Under the emulator (CUEMU) each wrapper has a
 // body in plain C++ that follows the fragment layouts of the PTX ISA; tests/emulator.rs holds those to plain loops.
 //
-// All functions here are called by all 32 lanes of a warp together, except cp_async_*, which concern one thread.
+// All functions here are called by all 32 lanes of a warp together, except cp_async_*, exp2_fast and sigmoid_fast,
+// which concern one thread.
 #ifndef TWNM_PTX_CUH
 #define TWNM_PTX_CUH
 
@@ -46,6 +47,64 @@ static __device__ __forceinline__ void mma_bf16_16816(float d[4], const unsigned
         }
     }
 #endif
+}
+
+// As mma_bf16_16816 for a 16 x 8 matrix a and an 8 x 8 matrix b: half the work. Its operands are the first halves:
+// a[0], a[1] and b[0] as above.
+static __device__ __forceinline__ void mma_bf16_1688(float d[4], const unsigned a[2], unsigned b) {
+#ifndef CUEMU
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(b));
+#else
+    struct Fragments {
+        unsigned a[2], b;
+    };
+    const Fragments mine = {{a[0], a[1]}, b};
+    const cuemu::Gathered<Fragments> warp = cuemu::gather(CUEMU_SITE("mma_bf16_1688"), mine);
+    const unsigned g = cuemu::lane() / 4, t = cuemu::lane() % 4;
+    for (unsigned owner = 0; owner < 4; owner++) {  // of the columns 2 owner, 2 owner + 1 of a
+        const unsigned upper = warp[g * 4 + owner].a[0], lower = warp[g * 4 + owner].a[1];
+        for (unsigned column = 0; column < 2; column++) {
+            const unsigned right = warp[(2 * t + column) * 4 + owner].b;
+            const float low = __uint_as_float(right << 16), high = __uint_as_float(right & 0xffff0000u);
+            d[column] += __uint_as_float(upper << 16) * low + __uint_as_float(upper & 0xffff0000u) * high;
+            d[2 + column] += __uint_as_float(lower << 16) * low + __uint_as_float(lower & 0xffff0000u) * high;
+        }
+    }
+#endif
+}
+
+// 2^x within 2 units in the last place; what would be subnormal is 0. exp2f has the same error and spends three more
+// instructions on subnormal results.
+static __device__ __forceinline__ float exp2_fast(float x) {
+#ifndef CUEMU
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#else
+    const float y = exp2f(x);
+    return y < 1.17549435e-38f ? 0.0f : y;
+#endif
+}
+
+// 1 / (1 + e^-x) within 1e-5 of itself, 0 where e^-x overflows: enough where the result is rounded to bf16, in five
+// instructions instead of twenty and a branch.
+static __device__ __forceinline__ float sigmoid_fast(float x) {
+    const float below = 1.0f + exp2_fast(-1.44269504f * x);
+#ifndef CUEMU
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(below));
+    return y;
+#else
+    return 1.0f / below;
+#endif
+}
+
+// The sigmoid of a kernel that stores T.
+template <typename T>
+static __device__ __forceinline__ float sigmoid_for(float x) {
+    return sizeof(T) == 2 ? sigmoid_fast(x) : sigmoid(x);
 }
 
 #ifdef CUEMU

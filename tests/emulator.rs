@@ -29,7 +29,7 @@ kernels! {
     twnm_emu_bug_dynamic_index twnm_emu_bug_global_write twnm_emu_right_global_write twnm_emu_bug_stack
     twnm_emu_bug_misaligned twnm_emu_bug_ldmatrix_address
     twnm_emu_help_shuffles twnm_emu_help_block_32 twnm_emu_help_block_64 twnm_emu_help_block_128
-    twnm_emu_help_block_256 twnm_emu_help_block_512 twnm_emu_help_block_1024 twnm_emu_help_mma
+    twnm_emu_help_block_256 twnm_emu_help_block_512 twnm_emu_help_block_1024 twnm_emu_help_mma twnm_emu_help_mma_half
     twnm_emu_help_ldmatrix twnm_emu_help_ldmatrix_elements twnm_emu_help_bf16 twnm_emu_help_pack_down
     twnm_emu_help_pack_up twnm_emu_help_copy_valid twnm_emu_help_both_shared twnm_emu_help_indices
 }
@@ -291,10 +291,15 @@ fn shuffles_and_reductions() {
 fn matrix_fragments() {
     let (a, b, start) = (round_bf16(&noise(256, 4)), round_bf16(&noise(128, 5)), noise(128, 6));
     let transposed: Vec<half::bf16> = (0..128).map(|i| b[i % 16 * 8 + i / 16]).collect();
-    let product = |i: usize| -> f32 { (0..16).map(|k| a[i / 8 * 16 + k].to_f32() * b[k * 8 + i % 8].to_f32()).sum() };
+    let part =
+        |i: usize, n: usize| -> f32 { (0..n).map(|k| a[i / 8 * 16 + k].to_f32() * b[k * 8 + i % 8].to_f32()).sum() };
+    let product = |i: usize| part(i, 16);
     let counted = round_bf16(&(0..256).map(|i| i as f32).collect::<Vec<_>>());
     for schedule in 0..3 {
         let (mut sum, mut both, mut elements) = (start.clone(), vec![0f32; 256], vec![0f32; 512]);
+        let mut half = start.clone();
+        let (d, pa, pb) = (half.as_mut_ptr(), a.as_ptr(), b.as_ptr());
+        launch!(twnm_emu_help_mma_half, 1, 32, shared 0, schedule schedule, seed 4; d, pa, pb).unwrap();
         let (d, pa, pb, pt) = (sum.as_mut_ptr(), a.as_ptr(), b.as_ptr(), transposed.as_ptr());
         launch!(twnm_emu_help_mma, 1, 32, shared 0, schedule schedule, seed 4; d, pa, pb).unwrap();
         let d = both.as_mut_ptr();
@@ -302,6 +307,7 @@ fn matrix_fragments() {
         for i in 0..128 {
             // Sums of 16 products below 1 in two orders of addition.
             assert!((sum[i] - start[i] - product(i)).abs() < 16.0 * 16.0 * f32::EPSILON, "mma, element {i}");
+            assert!((half[i] - start[i] - part(i, 8)).abs() < 16.0 * 16.0 * f32::EPSILON, "half mma, element {i}");
             assert!((both[i] - product(i)).abs() < 16.0 * 16.0 * f32::EPSILON, "ldmatrix_x2, element {i}");
             assert!((both[128 + i] - product(i)).abs() < 16.0 * 16.0 * f32::EPSILON, "ldmatrix_x2_trans, element {i}");
         }

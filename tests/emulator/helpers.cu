@@ -55,6 +55,20 @@ extern "C" __global__ void help_mma(float* d, const bf16* a, const bf16* b) {
     for (int i = 0; i < 4; i++) d[(i < 2 ? group : group + 8) * 8 + thread * 2 + (i & 1)] = c[i];
 }
 
+// d[16, 8] += the first eight columns of a[16, 16] times the first eight rows of b[16, 8], placed likewise for m16n8k8.
+extern "C" __global__ void help_mma_half(float* d, const bf16* a, const bf16* b) {
+    const int group = threadIdx.x / 4, thread = threadIdx.x % 4;
+    unsigned short a_elements[4], b_elements[2];
+    for (int i = 0; i < 4; i++) a_elements[i] = a[(i < 2 ? group : group + 8) * 16 + thread * 2 + (i & 1)].x;
+    for (int i = 0; i < 2; i++) b_elements[i] = b[(thread * 2 + (i & 1)) * 8 + group].x;
+    unsigned a_fragment[2];
+    for (int i = 0; i < 2; i++) a_fragment[i] = a_elements[2 * i] | ((unsigned)a_elements[2 * i + 1] << 16);
+    float c[4];
+    for (int i = 0; i < 4; i++) c[i] = d[(i < 2 ? group : group + 8) * 8 + thread * 2 + (i & 1)];
+    mma_bf16_1688(c, a_fragment, b_elements[0] | ((unsigned)b_elements[1] << 16));
+    for (int i = 0; i < 4; i++) d[(i < 2 ? group : group + 8) * 8 + thread * 2 + (i & 1)] = c[i];
+}
+
 // d[2, 16, 8] = a[16, 16] b as a kernel would do it: both through shared memory by cp.async and ldmatrix. The first
 // result takes b as [8, 16] (a row per column, no transposition), the second as [16, 8] (transposed on the way).
 extern "C" __global__ void help_ldmatrix(float* d, const bf16* a, const bf16* b_columns, const bf16* b_rows) {
