@@ -297,12 +297,9 @@ impl Encoder {
     #[track_caller]
     pub fn features_equalized(&self, audio: &[f32], gains: Option<&[f32]>) -> Features {
         let config = &self.config;
-        let on_device = config.input == InputMode::Map && gains.is_none();
-        let device = if on_device { self.device() } else { Device::Host };
-        let mut map = stft_map_on(device, audio, config.n_fft, config.hop);
-        if let Some(gains) = gains {
-            equalize(&mut map, gains);
-        }
+        let Some(gains) = gains else { return features_on(self.device(), config, audio) };
+        let mut map = stft_map(audio, config.n_fft, config.hop);
+        equalize(&mut map, gains);
         from_map(config, map)
     }
 
@@ -336,7 +333,14 @@ impl Encoder {
 /// See [`Encoder::features`].
 #[track_caller]
 pub fn features(config: &EncoderConfig, audio: &[f32]) -> Features {
-    from_map(config, stft_map(audio, config.n_fft, config.hop))
+    features_on(Device::Host, config, audio)
+}
+
+/// See [`Encoder::features`]: the paper's map is made on `device`, what is pooled into cells on the host.
+#[track_caller]
+pub fn features_on(device: Device, config: &EncoderConfig, audio: &[f32]) -> Features {
+    let device = if config.input == InputMode::Map { device } else { Device::Host };
+    from_map(config, stft_map_on(device, audio, config.n_fft, config.hop))
 }
 
 /// Multiplies every bin of a map [1, F, T, 8] with its gain and brings W back to the power it had, as the division

@@ -3,7 +3,7 @@
 use std::time::Instant;
 use twnm::device::{Device, cuda, machine};
 use twnm::encoder::trunk::Trunk;
-use twnm::encoder::{EncoderConfig, features};
+use twnm::encoder::{EncoderConfig, features_on};
 use twnm::error::{Error, Kind, Result};
 use twnm::nn::{Builder, Context, Params};
 use twnm::ops::adamw::AdamW;
@@ -125,21 +125,20 @@ impl Work {
         Ok(times)
     }
 
-    /// The gradient of mean(output^2) in the layout of the flat parameters.
+    /// The gradient of mean(output^2) in the layout of the flat parameters: clip after clip, as in training.
     fn gradient(&self) -> Result<Tensor> {
-        let maps: Vec<Tensor> = self.clips.iter().map(|clip| features(&self.config, clip).map).collect();
-        let [_, bins, frames, width] = maps[0].dims("map");
-        let joined: Vec<f32> = maps.iter().flat_map(|map| map.data()).copied().collect();
-        let map = Tensor::from_slice(&[self.clips.len(), bins, frames, width], &joined).to(self.params.device());
-        drop((maps, joined));
-        let mut c = Context::new(Tape::new(), &self.params);
-        let map = elementwise::cast(&mut c.tape, &Var::constant(map), self.dtype);
-        let y = self.trunk.forward(&mut c, map.tensor());
-        let y = elementwise::cast(&mut c.tape, &y, DType::F32);
-        let scale = 2.0 / y.tensor().len() as f32;
-        let seed = elementwise::scale(&mut Tape::without_gradients(), &Var::constant(y.tensor().clone()), scale);
-        let mut flat = Tensor::zeros_on(self.params.device(), DType::F32, &[self.params.flat_len()]);
-        c.gradients_from(&self.params, &y, seed.tensor().clone(), &mut flat)?;
+        let device = self.params.device();
+        let mut flat = Tensor::zeros_on(device, DType::F32, &[self.params.flat_len()]);
+        for clip in &self.clips {
+            let map = features_on(device, &self.config, clip).map.to(device);
+            let mut c = Context::new(Tape::new(), &self.params);
+            let map = elementwise::cast(&mut c.tape, &Var::constant(map), self.dtype);
+            let y = self.trunk.forward(&mut c, map.tensor());
+            let y = elementwise::cast(&mut c.tape, &y, DType::F32);
+            let scale = 2.0 / (y.tensor().len() * self.clips.len()) as f32;
+            let seed = elementwise::scale(&mut Tape::without_gradients(), &Var::constant(y.tensor().clone()), scale);
+            c.gradients_from(&self.params, &y, seed.tensor().clone(), &mut flat)?;
+        }
         Ok(flat)
     }
 }
