@@ -16,7 +16,6 @@
 //
 // Bytes: 2 n forward, 3 n backward; 10 to 40 FLOPs per number: memory-bound.
 #include "common.cuh"
-#include "ptx.cuh"
 
 enum Kind { SILU, GELU, SIGMOID, SOFTPLUS, TANH };
 

@@ -46,16 +46,28 @@
 #include "attention_float.cuh"
 #include "attention_bf16.cuh"
 
-// delta [B,Hq,Nq] = sum dy out. One warp per head and position.
+// delta [B,Hq,Nq] = sum dy out. Eight numbers a lane: 4, 8 or 16 lanes per head and position.
 template <class T>
 static __device__ __forceinline__ void row_products(float* delta, const T* out, const T* dy, int clips, int queries,
                                                     int heads, int width) {
-    const int lane = threadIdx.x % 32;
-    const long long row = (long long)blockIdx.x * 8 + threadIdx.x / 32, rows = (long long)clips * queries * heads;
+    const int lanes = width <= 32 ? 4 : width <= 64 ? 8 : 16, lane = threadIdx.x % lanes;
+    const long long row = (long long)blockIdx.x * (256 / lanes) + threadIdx.x / lanes;
+    const long long rows = (long long)clips * queries * heads;
+    const bool vector = width % 4 == 0 && is_aligned(out) && is_aligned(dy);
     float sum = 0.0f;
-    if (row < rows)
-        for (int d = lane; d < width; d += 32) sum += to_float(dy[row * width + d]) * to_float(out[row * width + d]);
-    sum = warp_sum(sum);
+#pragma unroll
+    for (int first = 8 * lane, part = 0; part < 2; part++, first += 4) {
+        const long long at = row * width + first;
+        if (row >= rows || first >= width) continue;
+        if (vector) {
+            const Pack4 a = load4(dy + at), b = load4(out + at);
+#pragma unroll
+            for (int k = 0; k < 4; k++) sum = fmaf(a.v[k], b.v[k], sum);
+        } else {
+            for (int k = 0; k < min(4, width - first); k++) sum = fmaf(to_float(dy[at + k]), to_float(out[at + k]), sum);
+        }
+    }
+    sum = row_sum(sum, lanes);
     if (lane == 0 && row < rows) {
         const long long position = row / heads, head = row % heads;
         delta[(position / queries * heads + head) * queries + position % queries] = sum;
@@ -119,13 +131,15 @@ attention_fwd_d128_bf16(bf16* out, float* lse, const bf16* q, const bf16* k, con
     forward_bf16<Wide>(out, lse, in, memory);
 }
 
-// out dy [B,Nq,Hq D] -> delta [B,Hq,Nq], the row sums of their product. Eight rows a block of 256 threads.
+// out dy [B,Nq,Hq D] -> delta [B,Hq,Nq], the row sums of their product. 256 threads a block, which has 64 rows
+// for D <= 32, 32 for D <= 64, 16 beyond.
 extern "C" __global__ void __launch_bounds__(256)
 attention_bwd_delta_f32(float* delta, const float* out, const float* dy, int clips, int queries, int heads, int width) {
     row_products(delta, out, dy, clips, queries, heads, width);
 }
 
-// out dy [B,Nq,Hq D] -> delta [B,Hq,Nq], the row sums of their product. Eight rows a block of 256 threads.
+// out dy [B,Nq,Hq D] -> delta [B,Hq,Nq], the row sums of their product. 256 threads a block, which has 64 rows
+// for D <= 32, 32 for D <= 64, 16 beyond.
 extern "C" __global__ void __launch_bounds__(256)
 attention_bwd_delta_bf16(float* delta, const bf16* out, const bf16* dy, int clips, int queries, int heads, int width) {
     row_products(delta, out, dy, clips, queries, heads, width);

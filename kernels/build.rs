@@ -78,7 +78,7 @@ fn write_if_changed(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
-/// The file with its includes in place of the #include lines.
+/// The file with its includes, and theirs, in place of the #include lines. Guards keep what comes twice from counting twice.
 fn inlined(path: &Path) -> String {
     let name = path.file_name().unwrap().to_str().unwrap();
     let read = |p: &Path| std::fs::read_to_string(p).unwrap_or_else(|e| panic!("{}: {e}", p.display()));
@@ -90,8 +90,8 @@ fn inlined(path: &Path) -> String {
         };
         let wanted = wanted.trim().trim_matches('"');
         assert!(INCLUDES.contains(&wanted), "{name}:{}: kernels include only {INCLUDES:?}", number + 1);
-        let text = read(&path.with_file_name(wanted)).replace("#pragma once", "");
-        write!(out, "#line 1 \"{wanted}\"\n{text}\n#line {} \"{name}\"\n", number + 2).unwrap();
+        let text = inlined(&path.with_file_name(wanted));
+        write!(out, "{text}#line {} \"{name}\"\n", number + 2).unwrap();
     }
     out
 }

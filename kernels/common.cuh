@@ -6,6 +6,8 @@
 #ifndef TWNM_COMMON_CUH
 #define TWNM_COMMON_CUH
 
+#include "ptx.cuh"
+
 #define CEIL_DIV(a, b) (((a) + (b) - 1) / (b))
 
 // Shared memory, only through these two, always flat. SHARED is a static array of COUNT (compile-time) elements;
@@ -30,14 +32,7 @@ static __device__ __forceinline__ float to_float(bf16 v) { return __uint_as_floa
 
 static __device__ __forceinline__ void convert(float v, float& out) { out = v; }
 
-// Round to nearest, ties to even, in integers: the same bits on GPU and CPU. A NaN stays a (quiet) NaN: the rounding
-// addition alone could carry its payload over into infinity or zero.
-static __device__ __forceinline__ void convert(float v, bf16& out) {
-    const unsigned bits = __float_as_uint(v);
-    const unsigned rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
-    out.x = (unsigned short)(nan ? (bits >> 16) | 0x40u : rounded);
-}
+static __device__ __forceinline__ void convert(float v, bf16& out) { out.x = round_bf16(v); }
 
 template <class T>
 static __device__ __forceinline__ T from_float(float v) {
@@ -78,10 +73,7 @@ static __device__ __forceinline__ void store4(float* p, const Pack4& a) {
 
 static __device__ __forceinline__ void store4(bf16* p, const Pack4& a) {
     TWNM_CHECK_ALIGNED(p, 8);
-    unsigned h[4];
-#pragma unroll
-    for (int i = 0; i < 4; i++) h[i] = from_float<bf16>(a.v[i]).x;
-    *reinterpret_cast<uint2*>(p) = make_uint2(h[0] | (h[1] << 16), h[2] | (h[3] << 16));
+    *reinterpret_cast<uint2*>(p) = make_uint2(pack_bf16(a.v[0], a.v[1]), pack_bf16(a.v[2], a.v[3]));
 }
 
 // Whether packs at multiples of four from p may be moved at once: a view of a buffer may start anywhere.
@@ -159,5 +151,11 @@ static __device__ float block_max(float v) {
 
 // For very negative x expf overflows to infinity and the quotient is 0, as it should be.
 static __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+// The sigmoid of a kernel that stores T.
+template <typename T>
+static __device__ __forceinline__ float sigmoid_for(float x) {
+    return sizeof(T) == 2 ? sigmoid_fast(x) : sigmoid(x);
+}
 
 #endif

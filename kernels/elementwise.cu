@@ -15,7 +15,6 @@
 //
 // Bytes: one read per operand and one write per result; at most a dozen FLOPs per number: all memory-bound.
 #include "common.cuh"
-#include "ptx.cuh"
 
 // The first of this thread's four numbers.
 static __device__ long long first_of_four() { return 4 * ((long long)blockIdx.x * blockDim.x + threadIdx.x); }

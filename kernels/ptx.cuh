@@ -1,20 +1,34 @@
-// The only inline PTX of the project: tensor-core multiplication, the loads that feed it, asynchronous copies, and the
-// special-function unit without the care for subnormal numbers that C++ asks for, all of them instructions of sm_80, which every later GPU runs as well. Under the emulator (CUEMU) each wrapper has a
-// body in plain C++ that follows the fragment layouts of the PTX ISA; tests/emulator.rs holds those to plain loops.
+// The only inline PTX of the project: tensor-core multiplication, the loads that feed it, asynchronous copies, rounding
+// to bf16, and the special-function unit without the care for subnormal numbers that C++ asks for: all of them
+// instructions of sm_80, which every later GPU runs as well. Under the emulator (CUEMU) each wrapper has a body in
+// plain C++ that follows the fragment layouts of the PTX ISA; tests/emulator.rs holds those to plain loops.
 //
-// All functions here are called by all 32 lanes of a warp together, except cp_async_*, exp2_fast and sigmoid_fast,
-// which concern one thread.
+// All functions here are called by all 32 lanes of a warp together, except cp_async_*, round_bf16, pack_bf16,
+// exp2_fast and sigmoid_fast, which concern one thread.
 #ifndef TWNM_PTX_CUH
 #define TWNM_PTX_CUH
 
-// (low, high) as two bf16 in one register, rounded to nearest even; `low` is the element at the lower address.
+// The bits of v as bf16, rounded to nearest, ties to even. A NaN stays a (quiet) NaN; its payload is the GPU's affair.
+static __device__ __forceinline__ unsigned short round_bf16(float v) {
+#ifndef CUEMU
+    unsigned short bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(v));
+    return bits;
+#else
+    const unsigned bits = __float_as_uint(v);
+    const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    return (unsigned short)(nan ? (bits >> 16) | 0x40u : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+#endif
+}
+
+// (low, high) as two bf16 in one register; `low` is the element at the lower address.
 static __device__ __forceinline__ unsigned pack_bf16(float low, float high) {
 #ifndef CUEMU
     unsigned packed;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
     return packed;
 #else
-    return from_float<bf16>(low).x | ((unsigned)from_float<bf16>(high).x << 16);
+    return round_bf16(low) | ((unsigned)round_bf16(high) << 16);
 #endif
 }
 
@@ -99,12 +113,6 @@ static __device__ __forceinline__ float sigmoid_fast(float x) {
 #else
     return 1.0f / below;
 #endif
-}
-
-// The sigmoid of a kernel that stores T.
-template <typename T>
-static __device__ __forceinline__ float sigmoid_for(float x) {
-    return sizeof(T) == 2 ? sigmoid_fast(x) : sigmoid(x);
 }
 
 #ifdef CUEMU

@@ -38,13 +38,35 @@ fn forward(x: &Tensor, w: &Tensor, b: &Tensor) -> Tensor {
         return y;
     }
     let n = super::row_count(x.shape());
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::layer_norm_fwd_f32,
-        DType::Bf16 => kernels::layer_norm_fwd_bf16,
-    };
-    kernel(Launch::rows(n.div_ceil(4), 128), &mut y, x, w, b, n as i32, c as i32, EPS);
+    let (rows, columns) = (n as i32, c as i32);
+    if let Some(lanes) = lanes(c) {
+        let kernel = match x.dtype() {
+            DType::F32 => kernels::layer_norm_fwd_f32,
+            DType::Bf16 => kernels::layer_norm_fwd_bf16,
+        };
+        let blocks = n.div_ceil(ROW_THREADS / lanes).min(BLOCKS_FORWARD);
+        kernel(Launch::rows(blocks, ROW_THREADS), &mut y, x, w, b, rows, columns, lanes as i32, EPS);
+    } else {
+        let kernel = match x.dtype() {
+            DType::F32 => kernels::layer_norm_fwd_wide_f32,
+            DType::Bf16 => kernels::layer_norm_fwd_wide_bf16,
+        };
+        kernel(Launch::rows(n.div_ceil(4), 128), &mut y, x, w, b, rows, columns, EPS);
+    }
     y
 }
+
+/// Lanes for a row whose numbers stay in registers, twelve each; `None` where it has too many.
+fn lanes(c: usize) -> Option<usize> {
+    [8, 16, 32].into_iter().find(|lanes| c <= 12 * lanes)
+}
+
+/// Blocks that keep a large GPU busy; each walks over its share of the rows. Backward, each leaves partial sums.
+const BLOCKS_FORWARD: usize = 2048;
+const BLOCKS_BACKWARD: usize = 512;
+
+/// Threads of such a block.
+const ROW_THREADS: usize = 128;
 
 /// Gradients of x, the weight and the bias.
 fn backward(x: &Tensor, w: &Tensor, dy: &Tensor) -> [Tensor; 3] {
@@ -56,20 +78,44 @@ fn backward(x: &Tensor, w: &Tensor, dy: &Tensor) -> [Tensor; 3] {
         return [dx, dw, db];
     }
     let n = super::row_count(x.shape());
-    let (rows, columns) = (n as i32, c as i32);
-    let slices = super::slices(n, 64);
-    let [mut mean, mut rstd] = [x.like_f32(&[n]), x.like_f32(&[n])];
-    let [mut dw, mut db, mut partial] = [x.like_f32(&[c]), x.like_f32(&[c]), x.like_f32(&[slices.count, 2, c])];
-    let (of_x, of_w) = match x.dtype() {
-        DType::F32 => (kernels::layer_norm_bwd_x_f32 as BackwardX, kernels::layer_norm_bwd_w_f32 as BackwardW),
-        DType::Bf16 => (kernels::layer_norm_bwd_x_bf16 as BackwardX, kernels::layer_norm_bwd_w_bf16 as BackwardW),
+    let partial = match lanes(c) {
+        Some(lanes) => backward_in_registers(&mut dx, [x, w, dy], n, lanes),
+        None => backward_wide(&mut dx, [x, w, dy], n),
     };
-    of_x(Launch::rows(n.div_ceil(4), 128), &mut dx, &mut mean, &mut rstd, x, w, dy, rows, columns, EPS);
+    let [mut dw, mut db] = [x.like_f32(&[c]), x.like_f32(&[c])];
+    let launch = Launch::rows((2 * c).div_ceil(32), 1024);
+    kernels::layer_norm_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, partial.shape()[0] as i32, c as i32);
+    [dx, dw, db]
+}
+
+/// Partial sums [blocks, 2, C] of dw and db.
+fn backward_in_registers(dx: &mut Tensor, [x, w, dy]: [&Tensor; 3], n: usize, lanes: usize) -> Tensor {
+    let blocks = n.div_ceil(ROW_THREADS / lanes).min(BLOCKS_BACKWARD);
+    let mut partial = x.like_f32(&[blocks, 2, w.len()]);
+    let kernel = match x.dtype() {
+        DType::F32 => kernels::layer_norm_bwd_f32,
+        DType::Bf16 => kernels::layer_norm_bwd_bf16,
+    };
+    let launch = Launch::rows(blocks, ROW_THREADS);
+    kernel(launch, dx, &mut partial, x, w, dy, n as i32, w.len() as i32, lanes as i32, EPS);
+    partial
+}
+
+/// Partial sums [slices, 2, C] of dw and db.
+fn backward_wide(dx: &mut Tensor, [x, w, dy]: [&Tensor; 3], n: usize) -> Tensor {
+    let (c, slices) = (w.len(), super::slices(n, 64));
+    let (rows, columns) = (n as i32, c as i32);
+    let [mut mean, mut rstd, mut partial] = [x.like_f32(&[n]), x.like_f32(&[n]), x.like_f32(&[slices.count, 2, c])];
+    let (of_x, of_w) = match x.dtype() {
+        DType::F32 => {
+            (kernels::layer_norm_bwd_wide_x_f32 as BackwardX, kernels::layer_norm_bwd_wide_w_f32 as BackwardW)
+        }
+        DType::Bf16 => (kernels::layer_norm_bwd_wide_x_bf16 as _, kernels::layer_norm_bwd_wide_w_bf16 as _),
+    };
+    of_x(Launch::rows(n.div_ceil(4), 128), dx, &mut mean, &mut rstd, x, w, dy, rows, columns, EPS);
     let launch = Launch::new([c.div_ceil(32), slices.count, 1], 256);
     of_w(launch, &mut partial, x, dy, &mean, &rstd, rows, columns, slices.rows as i32);
-    let launch = Launch::elements(2 * c, 128);
-    kernels::layer_norm_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, slices.count as i32, columns);
-    [dx, dw, db]
+    partial
 }
 
 type BackwardX = fn(Launch, &mut Tensor, &mut Tensor, &mut Tensor, &Tensor, &Tensor, &Tensor, i32, i32, f32);
@@ -206,7 +252,11 @@ pub fn cases() -> Vec<Case> {
         })
         .narrow()
     };
-    let mut all: Vec<Case> = [(1, 3), (3, 31), (5, 32), (2, 33), (7, 96)].map(|(r, c)| case(r, c)).into();
+    let mut all: Vec<Case> = vec![];
+    for (rows, widths) in [(1, vec![1, 3, 4]), (3, vec![31, 97, 127, 191, 385]), (2, vec![33, 192, 384, 640])] {
+        all.extend(widths.into_iter().map(|c| case(rows, c)));
+    }
+    all.extend([(5, 32), (7, 96), (17, 96), (5, 196)].map(|(r, c)| case(r, c)));
     all.push(case(626, 96).bench(8.0 * 626.0 * 96.0));
     all.push(case(501, 96).bench(8.0 * 501.0 * 96.0).copied(1032, &[0]));
     all

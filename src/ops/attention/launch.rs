@@ -209,7 +209,12 @@ fn row_sums(s: &Sizes, out: &Tensor, dy: &Tensor) -> Tensor {
         DType::F32 => kernels::attention_bwd_delta_f32,
         DType::Bf16 => kernels::attention_bwd_delta_bf16,
     };
-    let launch = Launch::rows(delta.len().div_ceil(8), 256);
+    let rows = match s.width {
+        0..=32 => 64,
+        33..=64 => 32,
+        _ => 16,
+    };
+    let launch = Launch::rows(delta.len().div_ceil(rows), 256);
     let [clips, queries, heads, width] = [s.batch, s.queries, s.heads_q, s.width].map(|n| n as i32);
     kernel(launch, &mut delta, out, dy, clips, queries, heads, width);
     delta
