@@ -91,7 +91,7 @@ fn inlined(path: &Path) -> String {
         let wanted = wanted.trim().trim_matches('"');
         assert!(INCLUDES.contains(&wanted), "{name}:{}: kernels include only {INCLUDES:?}", number + 1);
         let text = inlined(&path.with_file_name(wanted));
-        write!(out, "{text}#line {} \"{name}\"\n", number + 2).unwrap();
+        writeln!(out, "{text}#line {} \"{name}\"", number + 2).unwrap();
     }
     out
 }

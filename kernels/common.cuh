@@ -149,6 +149,27 @@ static __device__ float block_max(float v) {
     return largest;
 }
 
+// The sum of partial [slices, count] over its slices for the number that lane 32 blockIdx.x + lane stands for: right in
+// warp 0 of a block of 32 WARPS threads. Each warp adds every WARPS-th slice, then the warps' sums are added, all in a
+// fixed order: as many loads are on their way at once as there are warps.
+template <int WARPS>
+static __device__ __forceinline__ float column_total(const float* partial, int slices, long long count) {
+    SHARED(float, totals, 32 * WARPS);
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const long long i = (long long)blockIdx.x * 32 + lane;
+    float total = 0.0f;
+    if (i < count) {
+#pragma unroll 4
+        for (int s = warp; s < slices; s += WARPS) total += partial[s * count + i];
+    }
+    totals[threadIdx.x] = total;
+    __syncthreads();
+    if (warp == 0) {
+        for (int w = 1; w < WARPS; w++) total += totals[32 * w + lane];
+    }
+    return total;
+}
+
 // For very negative x expf overflows to infinity and the quotient is 0, as it should be.
 static __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 

@@ -203,15 +203,12 @@ elementwise_scale_channels_bwd_w_bf16(float* partial, const bf16* x, const bf16*
     scale_channels_bwd_w(partial, x, dy, N, C, slice);
 }
 
-// partial [slices, C] -> dw [C], the slices added in their order.
-extern "C" __global__ void __launch_bounds__(128)
+// partial [slices, C] -> dw [C]. Grid C / 32.
+extern "C" __global__ void __launch_bounds__(1024)
 elementwise_scale_channels_bwd_reduce_f32(float* dw, const float* partial, int slices, int C) {
-    int c = blockIdx.x * blockDim.x + threadIdx.x;
-    if (c < C) {
-        float total = 0.0f;
-        for (int s = 0; s < slices; s++) total += partial[(long long)s * C + c];
-        dw[c] = total;
-    }
+    const float total = column_total<32>(partial, slices, C);
+    const int i = blockIdx.x * 32 + threadIdx.x;
+    if (threadIdx.x < 32 && i < C) dw[i] = total;
 }
 
 // x [N, 2 C] -> y [N, C] = a sigmoid(b), n = N C. Four outputs per thread.

@@ -157,14 +157,12 @@ full_band_bwd_w_bf16(float* partial, const bf16* x, const bf16* dy, int N, int F
     weight_gradient(partial, x, dy, N, F, S, slice);
 }
 
-// partial [slices, weights + outputs] -> dw [weights], db [outputs], the slices added in their order.
-extern "C" __global__ void __launch_bounds__(128)
+// partial [slices, weights + outputs] -> dw [weights], db [outputs]. Grid (weights + outputs) / 32.
+extern "C" __global__ void __launch_bounds__(256)
 full_band_bwd_reduce_f32(float* dw, float* db, const float* partial, int slices, int weights, int outputs) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < weights + outputs) {
-        float total = 0.0f;
-        for (int s = 0; s < slices; s++) total += partial[(long long)s * (weights + outputs) + i];
-        if (i < weights) dw[i] = total;
-        else db[i - weights] = total;
-    }
+    const float total = column_total<8>(partial, slices, weights + outputs);
+    const int i = blockIdx.x * 32 + threadIdx.x;
+    if (threadIdx.x >= 32 || i >= weights + outputs) return;
+    if (i < weights) dw[i] = total;
+    else db[i - weights] = total;
 }

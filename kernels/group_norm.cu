@@ -226,21 +226,12 @@ group_norm_bwd_bf16(bf16* dx, float* partial, const bf16* x, const float* w, con
     else backward<1>(dx, partial, x, w, dy, mean, rstd, L, C, groups, bundle);
 }
 
-// partial [N, 2, C] -> dw db [C]. One block per 32 columns, its 32 warps each sum every 32nd row.
+// partial [N, 2, C] -> dw db [C], N slices. Grid 2 C / 32.
 extern "C" __global__ void __launch_bounds__(1024)
-group_norm_bwd_reduce_f32(float* dw, float* db, const float* partial, int N, int C) {
-    SHARED(float, sums, 1024);
-    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32, column = blockIdx.x * 32 + lane;
-    float sum = 0.0f;
-    if (column < 2 * C) {
-        for (int n = warp; n < N; n += 32) sum += partial[(long long)n * 2 * C + column];
-    }
-    sums[threadIdx.x] = sum;
-    __syncthreads();
-    if (warp == 0 && column < 2 * C) {
-        float total = 0.0f;
-        for (int i = 0; i < 32; i++) total += sums[i * 32 + lane];
-        if (column < C) dw[column] = total;
-        else db[column - C] = total;
-    }
+group_norm_bwd_reduce_f32(float* dw, float* db, const float* partial, int slices, int C) {
+    const float total = column_total<32>(partial, slices, 2 * C);
+    const int i = blockIdx.x * 32 + threadIdx.x;
+    if (threadIdx.x >= 32 || i >= 2 * C) return;
+    if (i < C) dw[i] = total;
+    else db[i - C] = total;
 }

@@ -349,20 +349,12 @@ layer_norm_bwd_wide_w_bf16(float* partial, const bf16* x, const bf16* dy, const 
     backward_w(partial, x, dy, mean, rstd, N, C, slice);
 }
 
-// partial [slices, 2, C] -> dw db [C]. A block has 32 columns; warp i adds slices i, i + 32 .., then the 32 sums of a
-// column are added in order.
+// partial [slices, 2, C] -> dw db [C]. Grid 2 C / 32.
 extern "C" __global__ void __launch_bounds__(1024)
 layer_norm_bwd_reduce_f32(float* dw, float* db, const float* partial, int slices, int C) {
-    SHARED(float, sums, 1024);
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, i = blockIdx.x * 32 + lane;
-    float total = 0.0f;
-    if (i < 2 * C)
-        for (int s = warp; s < slices; s += 32) total += partial[(long long)s * 2 * C + i];
-    sums[threadIdx.x] = total;
-    __syncthreads();
-    if (warp == 0 && i < 2 * C) {
-        for (int k = 1; k < 32; k++) total += sums[k * 32 + lane];
-        if (i < C) dw[i] = total;
-        else db[i - C] = total;
-    }
+    const float total = column_total<32>(partial, slices, 2 * C);
+    const int i = blockIdx.x * 32 + threadIdx.x;
+    if (threadIdx.x >= 32 || i >= 2 * C) return;
+    if (i < C) dw[i] = total;
+    else db[i - C] = total;
 }

@@ -216,13 +216,10 @@ lstm_bwd_w_bf16(float* partial, const bf16* dg, const bf16* y, const bf16* h0, i
     backward_w(partial, dg, y, h0, N, steps, D, slice);
 }
 
-// partial [slices, count] -> dW [count], the slices added in their order. One thread per number.
+// partial [slices, count] -> dW [count]. Grid count / 32.
 extern "C" __global__ void __launch_bounds__(256)
 lstm_bwd_reduce_f32(float* dW, const float* partial, int slices, int count) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < count) {
-        float total = 0.0f;
-        for (int s = 0; s < slices; s++) total += partial[(long long)s * count + i];
-        dW[i] = total;
-    }
+    const float total = column_total<8>(partial, slices, count);
+    const int i = blockIdx.x * 32 + threadIdx.x;
+    if (threadIdx.x < 32 && i < count) dW[i] = total;
 }

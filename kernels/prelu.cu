@@ -89,13 +89,10 @@ prelu_bwd_a_bf16(float* partial, const bf16* x, const bf16* dy, int N, int C, in
     backward_a(partial, x, dy, N, C, slice);
 }
 
-// partial [slices, C] -> da [C], the slices added in their order.
-extern "C" __global__ void __launch_bounds__(128)
+// partial [slices, C] -> da [C]. Grid C / 32.
+extern "C" __global__ void __launch_bounds__(1024)
 prelu_bwd_reduce_f32(float* da, const float* partial, int slices, int C) {
-    int c = blockIdx.x * blockDim.x + threadIdx.x;
-    if (c < C) {
-        float total = 0.0f;
-        for (int s = 0; s < slices; s++) total += partial[(long long)s * C + c];
-        da[c] = total;
-    }
+    const float total = column_total<32>(partial, slices, C);
+    const int i = blockIdx.x * 32 + threadIdx.x;
+    if (threadIdx.x < 32 && i < C) da[i] = total;
 }

@@ -147,7 +147,7 @@ fn channel_slopes(x: &Tensor, dy: &Tensor) -> Tensor {
     };
     let launch = Launch::new([c.div_ceil(32), slices.count, 1], 256);
     kernel(launch, &mut partial, x, dy, n as i32, c as i32, slices.rows as i32);
-    let launch = Launch::elements(c, 128);
+    let launch = Launch::rows(c.div_ceil(32), 1024);
     kernels::elementwise_scale_channels_bwd_reduce_f32(launch, &mut dw, &partial, slices.count as i32, c as i32);
     dw
 }

@@ -106,7 +106,7 @@ fn backward_on_device(x: &Tensor, weight: &Tensor, dy: &Tensor) -> [Tensor; 3] {
     let grid = [bands.div_ceil(TILE[0]), bands.div_ceil(TILE[1]), slices * channels.div_ceil(CHANNELS)];
     of_w(Launch::new(grid, 32 * CHANNELS), &mut partial, x, dy, n, f, s, slice as i32);
     let [mut dw, mut db] = [x.like_f32(&[channels, bands, bands]), x.like_f32(&[channels, bands])];
-    let launch = Launch::elements(weights + outputs, 128);
+    let launch = Launch::rows((weights + outputs).div_ceil(32), 256);
     let [slices, weights, outputs] = [slices, weights, outputs].map(|n| n as i32);
     kernels::full_band_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, slices, weights, outputs);
     [dx, dw, db]

@@ -80,7 +80,7 @@ fn backward(sizes: Sizes, inputs: [&Tensor; 4], [y, saved, dy]: [&Tensor; 3]) ->
     let (mut dw, mut partial) = (gates.like_f32(&[4 * d, d]), gates.like_f32(&[count, 4 * d, d]));
     let launch = Launch::new([(4 * d).div_ceil(64), d.div_ceil(32), count], 256);
     of_weight(launch, &mut partial, &d_gates, y, h0, (b * t) as i32, steps, width, slice as i32);
-    let launch = Launch::elements(4 * d * d, 256);
+    let launch = Launch::rows((4 * d * d).div_ceil(32), 256);
     kernels::lstm_bwd_reduce_f32(launch, &mut dw, &partial, count as i32, (4 * d * d) as i32);
     [d_gates, dw, dh0, dc0]
 }

@@ -57,7 +57,7 @@ fn backward(x: &Tensor, slope: &Tensor, dy: &Tensor) -> [Tensor; 2] {
     of_x(Launch::quads(x.len()), &mut dx, x, dy, slope, c as i32, x.len() as i64);
     let launch = Launch::new([c.div_ceil(32), slices.count, 1], 256);
     of_a(launch, &mut partial, x, dy, n as i32, c as i32, slices.rows as i32);
-    kernels::prelu_bwd_reduce_f32(Launch::elements(c, 128), &mut da, &partial, slices.count as i32, c as i32);
+    kernels::prelu_bwd_reduce_f32(Launch::rows(c.div_ceil(32), 1024), &mut da, &partial, slices.count as i32, c as i32);
     [dx, da]
 }
 
