@@ -131,17 +131,13 @@ impl NarrowBand {
         let y = attention::self_attention(&mut c.tape, &qkv, self.heads);
         let y = self.out.forward(c, &y);
         let x = elementwise::add(&mut c.tape, x, &y);
-        let silu = |c: &mut Context, y: &Var| activation(&mut c.tape, Activation::Silu, y);
         let y = self.ffn_norm.forward(c, &x);
         let y = self.up.forward(c, &y);
-        let y = silu(c, &y);
-        let y = self.conv1.forward(c, &y);
-        let y = silu(c, &y);
-        let y = self.conv2.forward(c, &y);
+        let y = self.conv1.forward_of_silu(c, &y);
+        let y = self.conv2.forward_of_silu(c, &y);
         let y = self.group_norm.forward(c, &y);
-        let y = silu(c, &y);
-        let y = self.conv3.forward(c, &y);
-        let y = silu(c, &y);
+        let y = self.conv3.forward_of_silu(c, &y);
+        let y = activation(&mut c.tape, Activation::Silu, &y);
         let y = self.down.forward(c, &y);
         elementwise::add(&mut c.tape, &x, &y)
     }

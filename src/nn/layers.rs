@@ -107,6 +107,12 @@ impl Conv1d {
         let (weight, bias) = (c.param(self.weight), c.param(self.bias));
         conv1d::conv1d(&mut c.tape, x, &weight, &bias, self.groups)
     }
+    /// Of SiLU(x): x [N, L, in] -> [N, L, out]
+    #[track_caller]
+    pub fn forward_of_silu(&self, c: &mut Context, x: &Var) -> Var {
+        let (weight, bias) = (c.param(self.weight), c.param(self.bias));
+        conv1d::conv1d_of_silu(&mut c.tape, x, &weight, &bias, self.groups)
+    }
     /// The layer's parameters.
     pub fn ids(&self) -> Vec<ParamId> {
         vec![self.weight, self.bias]
