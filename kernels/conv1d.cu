@@ -1,14 +1,14 @@
-// y[b, l, o] = bias[o] + sum over i, t of w[o, i, t] x[b, l + t - k/2, first(o) + i]
+// y[b, l, o] = bias[o] + sum over i, t of w[o, i, t] f(x[b, l + t - k/2, first(o) + i]), f(x) = x or x / (1 + e^-x)
 //
 // x [B, L, Cin], w [Cout, Cin/G, k] float, bias [Cout] float -> y [B, L, Cout]; odd k, zeros around each sequence. The
-// gradient dx is the same convolution of dy, with the taps reversed and inputs and outputs exchanged.
+// gradient dx is the same convolution of dy, with the taps reversed and inputs and outputs exchanged, times f'(x).
 //
 //     y, dx:                                              dw, db (per slice of the tiles, then summed in order):
 //       shared <- weights of some groups                    for each tile of steps:
-//       for each tile of steps of this block:                 shared <- x and dy of the tile
-//         shared <- x of the tile, k/2 steps more each side   a warp's sums (32 window entries x 24 outputs)
+//       for each tile of steps of this block:                 shared <- f(x) and dy of the tile
+//         shared <- f(x) or dy of the tile, k/2 steps more    a warp's sums (32 window entries x 24 outputs)
 //         a warp: 32 steps x 24 outputs = windows weights^T     += windows^T dy
-//         y <- sums + bias                                  partial[slice] <- sums
+//         y <- sums + bias, dx <- sums f'(x)                partial[slice] <- sums
 //
 // 1. The channels of one group lie in shared memory as [step][channel] without gaps, so the k Cin/G numbers that an
 //    output depends on are one run, and the runs of neighbouring steps overlap: the matrix of an implicit product
@@ -21,9 +21,15 @@
 //    one step beside those that see it.
 // 4. dw keeps all sums of a block's tiles in registers. Slices of tiles are added by a second kernel in their order: no
 //    atomics, the same bits at every run. db rides along as the weight of an input that is always 1.
+// 5. f = SiLU (the argument `silu`) is applied on the way to shared memory, rounded as if it had been stored, and f'(x)
+//    to the sums of dx: f(x) never exists in memory. A pass of its own reads and writes the tensor once in forward and
+//    reads two and writes one in backward; here dx reads x, and that is all. f(0) = 0, so zeros around stay zeros.
+// 6. A thread asks for several pieces of its column before it writes the first of them to shared memory: with one
+//    request at a time it would wait for memory most of the time. dw has registers for two, y and dx for four.
 //
-// Bytes: y and dx read and write their tensors once, dw reads x and dy once; 2 B L Cout Cin/G k FLOPs each. The
-// encoder's 80,754 x 192 in 8 groups moves 62 MB in bf16 for 2.2 GFLOP: memory-bound on tensor cores.
+// Bytes: y and dx read and write their tensors once (dx with SiLU reads x besides), dw reads x and dy once; 2 B L Cout
+// Cin/G k FLOPs each, and about 20 per number for SiLU. The encoder's 80,754 x 192 in 8 groups moves 62 MB in bf16 for
+// 2.2 GFLOP (dx with SiLU 93 MB): memory-bound on tensor cores.
 #include "common.cuh"
 #include "ptx.cuh"
 #include "tile.cuh"
@@ -37,7 +43,39 @@ struct Job {
     int bundle;   // groups per block
     int columns;  // outputs per group and block
     int pitch;    // inputs and padding
+    int silu;     // whether x passes through SiLU first
 };
+
+// Neighbours that move at once.
+template <int COUNT, typename T>
+struct alignas(COUNT * sizeof(T)) Piece {
+    T v[COUNT];
+};
+
+template <int COUNT, typename T>
+static __device__ __forceinline__ Piece<COUNT, T> load_piece(const T* p) {
+    TWNM_CHECK_ALIGNED(p, COUNT * sizeof(T));
+    return *reinterpret_cast<const Piece<COUNT, T>*>(p);
+}
+
+template <int COUNT, typename T>
+static __device__ __forceinline__ void store_piece(T* p, const Piece<COUNT, T>& piece) {
+    TWNM_CHECK_ALIGNED(p, COUNT * sizeof(T));
+    *reinterpret_cast<Piece<COUNT, T>*>(p) = piece;
+}
+
+// Two neighbours of which `count` exist (at most 0: none), zeros for others; `paired`: p is aligned for both at once.
+template <typename T>
+static __device__ __forceinline__ Piece<2, T> load_some(const T* p, int count, int paired) {
+    if (count >= 2 && paired) return load_piece<2>(p);
+    const T zero = from_float<T>(0.0f);
+    return {{count >= 1 ? p[0] : zero, count >= 2 ? p[1] : zero}};
+}
+
+static __device__ __forceinline__ float silu_slope(float x) {
+    const float s = sigmoid(x);
+    return s * (1.0f + x * (1.0f - s));
+}
 
 static __device__ __forceinline__ int up_to(int n, int multiple) { return CEIL_DIV(n, multiple) * multiple; }
 
@@ -47,44 +85,59 @@ static __device__ void clear_shared(T* p, int count) {
 }
 
 // Brings `rows` steps from `first` on of channels [channel, channel + width) of a sequence [len, all] to shared memory
-// as [group][step][pitch]; steps outside the sequence are zero. VECTOR channels move at once.
-template <int VECTOR, typename T>
+// as [group][step][pitch], through SiLU or as they are; steps outside the sequence are zero. VECTOR channels move at
+// once, AHEAD pieces of them are on their way at a time.
+template <int AHEAD, int VECTOR, typename T>
 static __device__ void stage_by(T* tile, int group_stride, int pitch, const T* sequence, int len, int all, int channel,
-                                int width, int inputs, int first, int rows) {
+                                int width, int inputs, int first, int rows, int silu) {
     const int lanes = min(CEIL_DIV(width, VECTOR), (int)blockDim.x), at_once = blockDim.x / lanes;
     for (int c = threadIdx.x % lanes * VECTOR; c < width; c += lanes * VECTOR) {
         T* to = tile + c / inputs * group_stride + c % inputs;
         const T* from = sequence + channel + c;
         const int start = threadIdx.x / lanes;
-        for (int row = start < at_once ? start : rows; row < rows; row += at_once) {
-            const int step = first + row;
-            const bool inside = step >= 0 && step < len;
-            if (VECTOR == 4) {
-                const Pack4 zero = {{0.0f, 0.0f, 0.0f, 0.0f}};
-                store4(to + row * pitch, inside ? load4(from + (long long)step * all) : zero);
-            } else {
-                to[row * pitch] = inside ? from[(long long)step * all] : from_float<T>(0.0f);
+        for (int row = start < at_once ? start : rows; row < rows; row += AHEAD * at_once) {
+            Piece<VECTOR, T> held[AHEAD];
+#pragma unroll
+            for (int i = 0; i < AHEAD; i++) {
+                const int step = first + row + i * at_once;
+                const bool inside = row + i * at_once < rows && step >= 0 && step < len;
+                held[i] = Piece<VECTOR, T>{};
+                if (inside) held[i] = load_piece<VECTOR>(from + (long long)step * all);
+            }
+            if (silu) {
+#pragma unroll
+                for (int e = 0; e < AHEAD * VECTOR; e++) {
+                    const float v = to_float(held[e / VECTOR].v[e % VECTOR]);
+                    held[e / VECTOR].v[e % VECTOR] = from_float<T>(v * sigmoid(v));
+                }
+            }
+#pragma unroll
+            for (int i = 0; i < AHEAD; i++) {
+                const int here = row + i * at_once;
+                if (here < rows) store_piece(to + here * pitch, held[i]);
             }
         }
     }
 }
 
 // `inputs` of each group are taken from the group's `all_inputs`, starting at `skipped`.
-template <typename T>
+template <int AHEAD, typename T>
 static __device__ void stage(T* tile, int group_stride, int pitch, const T* sequence, int len, int groups, int group,
-                             int bundle, int all_inputs, int skipped, int inputs, int first, int rows) {
+                             int bundle, int all_inputs, int skipped, int inputs, int first, int rows, int silu) {
     const int present = min(bundle, groups - group), all = groups * all_inputs;
     if (inputs == all_inputs) {
         const int channel = group * inputs, width = present * inputs;
         if (inputs % 4 == 0) {
-            stage_by<4>(tile, group_stride, pitch, sequence, len, all, channel, width, inputs, first, rows);
+            stage_by<AHEAD, 4>(tile, group_stride, pitch, sequence, len, all, channel, width, inputs, first, rows,
+                               silu);
         } else {
-            stage_by<1>(tile, group_stride, pitch, sequence, len, all, channel, width, inputs, first, rows);
+            stage_by<AHEAD, 1>(tile, group_stride, pitch, sequence, len, all, channel, width, inputs, first, rows,
+                               silu);
         }
     } else {
         // Part of one wide group.
-        stage_by<1>(tile, group_stride, pitch, sequence, len, all, group * all_inputs + skipped, inputs, inputs, first,
-                    rows);
+        stage_by<AHEAD, 1>(tile, group_stride, pitch, sequence, len, all, group * all_inputs + skipped, inputs, inputs,
+                           first, rows, silu);
     }
 }
 
@@ -105,10 +158,28 @@ static __device__ void stage_weights(T* weights, int row, const float* w, const 
     }
 }
 
-// y = conv(x) + bias, without bias where there is none.
+// sums *= f'(x) for x [height, count] in rows of `all` numbers; `paired` as in load_some.
 template <typename T>
-static __device__ void convolve(T* shared, T* y, const T* x, const float* w, const float* bias, const Job& job,
-                                int backward) {
+static __device__ __forceinline__ void multiply_by_slopes(TileSums& sums, const T* x, int all, int height, int count,
+                                                          int paired) {
+#pragma unroll
+    for (int n = 0; n < 3; n++) {
+        const int c = tile_column(n, 0);
+        Piece<2, T> two[4];
+#pragma unroll
+        for (int r = 0; r < 4; r++) {
+            const int row = tile_row(r / 2, r % 2 * 2);
+            two[r] = load_some(x + (long long)row * all + c, row < height ? count - c : 0, paired);
+        }
+#pragma unroll
+        for (int e = 0; e < 8; e++) sums[e / 4][n][e % 4] *= silu_slope(to_float(two[e / 2].v[e % 2]));
+    }
+}
+
+// Forward: y = conv(f(x)) + bias. Backward, where y is dx, x is dy and there is no bias: y = conv(x) f'(before).
+template <bool BACKWARD, typename T>
+static __device__ void convolve(T* shared, T* y, const T* x, const T* before, const float* w, const float* bias,
+                                const Job& job) {
     const int is_narrow = sizeof(T) == 2;
     const int run = job.taps * job.pitch, window = is_narrow ? up_to(run, 16) : run;
     const int weight_row = window + (is_narrow ? 8 : 1);
@@ -123,7 +194,7 @@ static __device__ void convolve(T* shared, T* y, const T* x, const float* w, con
     const int columns = min(job.columns, job.outputs - column), present = min(job.bundle, job.groups - group);
     clear_shared(shared, tile_size + weights_size);
     __syncthreads();
-    stage_weights(weights, weight_row, w, job, group, column, backward);
+    stage_weights(weights, weight_row, w, job, group, column, BACKWARD);
 
     const int warp = threadIdx.x / 32, warps = blockDim.x / 32;
     const int column_tiles = CEIL_DIV(columns, TILE_COLUMNS), row_tiles = job.steps / TILE_ROWS;
@@ -131,27 +202,33 @@ static __device__ void convolve(T* shared, T* y, const T* x, const float* w, con
     for (int at = blockIdx.x; at < job.sequences * parts; at += gridDim.x) {
         const int sequence = at / parts, first = at % parts * job.steps;
         __syncthreads();  // the tile before has been read, and the weights are there
-        stage(tile, group_stride, job.pitch, x + (long long)sequence * job.len * job.groups * job.inputs, job.len,
-              job.groups, group, job.bundle, job.inputs, 0, job.inputs, first - job.taps / 2, rows);
+        stage<4>(tile, group_stride, job.pitch, x + (long long)sequence * job.len * job.groups * job.inputs, job.len,
+                 job.groups, group, job.bundle, job.inputs, 0, job.inputs, first - job.taps / 2, rows,
+                 !BACKWARD && job.silu);
         __syncthreads();
         for (int item = warp; item < present * column_tiles * row_tiles; item += warps) {
             const int row = item % row_tiles * TILE_ROWS, bundled = item / row_tiles % present;
             const int left = item / row_tiles / present * TILE_COLUMNS, count = min(TILE_COLUMNS, columns - left);
+            const int channel = (group + bundled) * job.outputs + column + left;
             TileSums sums;
             clear(sums);
             multiply(sums, tile + bundled * group_stride + row * job.pitch, job.pitch,
                      weights + (bundled * padded_columns + left) * weight_row, weight_row, window, count);
-            const int channel = (group + bundled) * job.outputs + column + left;
-            T* out = y + ((long long)sequence * job.len + first + row) * cout + channel;
+            const int height = job.len - first - row;
+            const long long corner = ((long long)sequence * job.len + first + row) * cout + channel;
+            if (BACKWARD && job.silu) {
+                multiply_by_slopes(sums, before + corner, cout, height, count, job.outputs % 2 == 0);
+            }
+            T* out = y + corner;
 #pragma unroll
             for (int n = 0; n < 3; n++) {
                 const int c = tile_column(n, 0);
-                const float low = bias != nullptr && c < count ? bias[channel + c] : 0.0f;
-                const float high = bias != nullptr && c + 1 < count ? bias[channel + c + 1] : 0.0f;
+                const float low = !BACKWARD && c < count ? bias[channel + c] : 0.0f;
+                const float high = !BACKWARD && c + 1 < count ? bias[channel + c + 1] : 0.0f;
 #pragma unroll
                 for (int r = 0; r < 4; r++) {
                     const int at_row = tile_row(r / 2, r % 2 * 2), j = r % 2 * 2;
-                    if (first + row + at_row < job.len) {
+                    if (at_row < height) {
                         store_some(out + (long long)at_row * cout + c, sums[r / 2][n][j] + low,
                                    sums[r / 2][n][j + 1] + high, count - c, job.outputs % 2 == 0);
                     }
@@ -187,10 +264,10 @@ static __device__ void weight_gradient(T* shared, float* partial, const T* x, co
         const int first = at % parts * job.steps;
         const long long start = (long long)(at / parts) * job.len * job.groups;
         __syncthreads();
-        stage(tile, group_stride, job.pitch, x + start * job.inputs, job.len, job.groups, group, job.bundle, job.inputs,
-              0, job.inputs, first - job.taps / 2, rows);
-        stage(slopes, dy_stride, dy_pitch, dy + start * job.outputs, job.len, job.groups, group, job.bundle,
-              job.outputs, column, columns, first, job.steps);
+        stage<2>(tile, group_stride, job.pitch, x + start * job.inputs, job.len, job.groups, group, job.bundle,
+                 job.inputs, 0, job.inputs, first - job.taps / 2, rows, job.silu);
+        stage<2>(slopes, dy_stride, dy_pitch, dy + start * job.outputs, job.len, job.groups, group, job.bundle,
+                 job.outputs, column, columns, first, job.steps, 0);
         __syncthreads();
         if (works) {
             multiply_transposed(sums, totals, tile + bundled * group_stride + entry, job.pitch,
@@ -212,60 +289,61 @@ static __device__ void weight_gradient(T* shared, float* partial, const T* x, co
 }
 
 // x [sequences, len, groups inputs], w [groups outputs, inputs, taps], bias [groups outputs] -> y [sequences, len,
-// groups outputs]. The grid walks over tiles (x) and over bundles of groups (y).
+// groups outputs]. The grid walks over tiles (x) and over bundles of groups (y). With silu, of SiLU(x) instead of x.
 extern "C" __global__ void __launch_bounds__(320)
 conv1d_fwd_f32(float* y, const float* x, const float* w, const float* bias, int sequences, int len, int groups,
-               int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch) {
+               int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
     DYN_SHARED(float, shared);
-    convolve<float>(shared, y, x, w, bias,
-                    {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch}, 0);
+    convolve<false, float>(shared, y, x, nullptr, w, bias,
+                           {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu});
 }
 
 // As conv1d_fwd_f32, for activations stored as bf16.
 extern "C" __global__ void __launch_bounds__(320)
 conv1d_fwd_bf16(bf16* y, const bf16* x, const float* w, const float* bias, int sequences, int len, int groups,
-                int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch) {
+                int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
     DYN_SHARED(bf16, shared);
-    convolve<bf16>(shared, y, x, w, bias,
-                   {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch}, 0);
+    convolve<false, bf16>(shared, y, x, nullptr, w, bias,
+                          {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu});
 }
 
 // dy [sequences, len, groups inputs], w [groups inputs, outputs, taps] -> dx [sequences, len, groups outputs]: inputs
-// and outputs as this product sees them.
+// and outputs as this product sees them. With silu, times SiLU'(x), x [sequences, len, groups outputs].
 extern "C" __global__ void __launch_bounds__(320)
-conv1d_bwd_x_f32(float* dx, const float* dy, const float* w, int sequences, int len, int groups, int inputs,
-                 int outputs, int taps, int steps, int bundle, int columns, int pitch) {
+conv1d_bwd_x_f32(float* dx, const float* dy, const float* x, const float* w, int sequences, int len, int groups,
+                 int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
     DYN_SHARED(float, shared);
-    convolve<float>(shared, dx, dy, w, nullptr,
-                    {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch}, 1);
+    convolve<true, float>(shared, dx, dy, x, w, nullptr,
+                          {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu});
 }
 
 // As conv1d_bwd_x_f32, for activations stored as bf16.
 extern "C" __global__ void __launch_bounds__(320)
-conv1d_bwd_x_bf16(bf16* dx, const bf16* dy, const float* w, int sequences, int len, int groups, int inputs, int outputs,
-                  int taps, int steps, int bundle, int columns, int pitch) {
+conv1d_bwd_x_bf16(bf16* dx, const bf16* dy, const bf16* x, const float* w, int sequences, int len, int groups,
+                  int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
     DYN_SHARED(bf16, shared);
-    convolve<bf16>(shared, dx, dy, w, nullptr,
-                   {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch}, 1);
+    convolve<true, bf16>(shared, dx, dy, x, w, nullptr,
+                         {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu});
 }
 
 // x [sequences, len, groups inputs], dy [sequences, len, groups outputs] -> partial [slices, |w| + groups outputs]: the
-// sums of dw, then of db, over the tiles of each slice (grid x). Grid y: bundles of groups, z: window entries.
+// sums of dw, then of db, over the tiles of each slice (grid x). Grid y: bundles of groups, z: window entries. With
+// silu, of SiLU(x) instead of x.
 extern "C" __global__ void __launch_bounds__(640)
 conv1d_bwd_w_f32(float* partial, const float* x, const float* dy, int sequences, int len, int groups, int inputs,
-                 int outputs, int taps, int steps, int bundle, int columns, int pitch) {
+                 int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
     DYN_SHARED(float, shared);
     weight_gradient<float>(shared, partial, x, dy,
-                           {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch});
+                           {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu});
 }
 
 // As conv1d_bwd_w_f32, for activations stored as bf16.
 extern "C" __global__ void __launch_bounds__(640)
 conv1d_bwd_w_bf16(float* partial, const bf16* x, const bf16* dy, int sequences, int len, int groups, int inputs,
-                  int outputs, int taps, int steps, int bundle, int columns, int pitch) {
+                  int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
     DYN_SHARED(bf16, shared);
     weight_gradient<bf16>(shared, partial, x, dy,
-                          {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch});
+                          {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu});
 }
 
 // partial [slices, weights + outputs] -> dw [weights], db [outputs], the slices added in their order.

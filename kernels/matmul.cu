@@ -1,6 +1,6 @@
-// Matrix products.   C[b] [M, N] = A[b] [M, K] B[b] [K, N] (+ bias[b] [N]) (+ C[b])
+// Matrix products.   C[b] [M, N] = A[b] [M, K] B[b] [K, N] (+ bias[b] [N]) (+ R[b] [M, N])
 //
-// C is row-major without gaps. A and B lie anywhere: element (i, j) is at b batch + i row + j column. The three
+// C and R are row-major without gaps. A and B lie anywhere: element (i, j) is at b batch + i row + j column. The three
 // products of a linear layer are one kernel with different strides: y = x W^T (x row-major, W read by columns),
 // dx = dy W, dW = dy^T x.
 //
@@ -9,7 +9,7 @@
 //         for each slice of K:
 //             shared memory <- the rows of A and the columns of B of this slice
 //             sum += slice of A times slice of B, in registers
-//         C = sum + bias + C
+//         C = sum + bias + R
 //
 // Tricks:
 //  1. B is handled as its transpose, N rows of length K. So both operands are "rows times K", and one loader with
@@ -29,9 +29,11 @@
 //     [batch, splits, M, N] float) and `matmul_reduce` adds them in a fixed order: no atomics, same bits each time.
 //  8. `small` variants have 32 x 32 tiles for skinny products (8 or 1 columns, the 4 rows of an LSTM step). In bf16
 //     only they know unaligned operands: without that code the large kernels fit 128 registers.
+//  9. R, what a residual adds, meets the sums in registers, before they are rounded. An addition of its own would read
+//     two tensors and write one; here R is read, and that is all.
 //
-// FLOPs: 2 M N K per batch. Bytes: at least those of A, B and C once each; the rows of A are read N / 128 times and the
-// columns of B M / 128 times, mostly from the cache. 80,754 x 96 -> 96 in bf16 moves 31 MB for 1.5 GFLOP: memory
+// FLOPs: 2 M N K per batch. Bytes: at least those of A, B, C and R once each; the rows of A are read N / 128 times and
+// the columns of B M / 128 times, mostly from the cache. 80,754 x 96 -> 96 in bf16 moves 31 MB for 1.5 GFLOP: memory
 // decides; 4096 x 3584 x 18944 has 556 GFLOP for 310 MB: the tensor cores decide.
 
 #include "common.cuh"
@@ -64,20 +66,17 @@ template <class T>
 struct Result {
     T* data;
     const float* bias;  // null: none
+    const T* addend;    // R; null: none
     int rows, columns;
-    int accumulate;
 
     __device__ __forceinline__ void put(int row, int column, float value) const {
         if (row >= rows || column >= columns) return;
-        const long long at = (long long)row * columns + column;
         if (bias) value += bias[column];
-        if (accumulate) value += to_float(data[at]);
-        data[at] = from_float<T>(value);
+        data[(long long)row * columns + column] = from_float<T>(value);
     }
     // Two neighbours; `column` is even.
     __device__ __forceinline__ void put_pair(int row, int column, float first, float second) const {
-        const bool whole = (columns & 1) == 0 && !accumulate && row < rows && column + 1 < columns;
-        if (!whole) {
+        if (!has_pair(row, column)) {
             put(row, column, first);
             put(row, column + 1, second);
             return;
@@ -88,21 +87,50 @@ struct Result {
         }
         store_two(data + (long long)row * columns + column, first, second);
     }
+    // The two numbers of R at the place of such a pair, zeros outside. Asked for before any result is written, several
+    // of them are on their way at a time.
+    __device__ __forceinline__ float2 addends(int row, int column) const {
+        const T* from = addend + (long long)row * columns + column;
+        if (has_pair(row, column)) return load_two(from);
+        const bool inside = row < rows;
+        return make_float2(inside && column < columns ? to_float(from[0]) : 0.0f,
+                           inside && column + 1 < columns ? to_float(from[1]) : 0.0f);
+    }
+    // Whether two neighbours exist and are aligned as one.
+    __device__ __forceinline__ bool has_pair(int row, int column) const {
+        return (columns & 1) == 0 && row < rows && column + 1 < columns;
+    }
     static __device__ __forceinline__ void store_two(float* to, float first, float second) {
         *(float2*)to = make_float2(first, second);
     }
     static __device__ __forceinline__ void store_two(bf16* to, float first, float second) {
         *(unsigned*)to = pack_bf16(first, second);
     }
+    static __device__ __forceinline__ float2 load_two(const float* from) { return *(const float2*)from; }
+    static __device__ __forceinline__ float2 load_two(const bf16* from) {
+        const unsigned two = *(const unsigned*)from;
+        return make_float2(__uint_as_float(two << 16), __uint_as_float(two & 0xffff0000u));
+    }
 };
 
-// C of this block's batch and split.
+// C of all batches and splits, as the kernel was given it: taken apart after the product only, it costs no registers
+// during it.
 template <class T>
-static __device__ __forceinline__ Result<T> result(T* c, const float* bias, int m, int n, long long bias_batch,
-                                                   int has_bias, int accumulate) {
-    const long long place = (long long)blockIdx.z * gridDim.y + blockIdx.y;
-    return {c + place * m * n, has_bias ? bias + blockIdx.z * bias_batch : nullptr, m, n, accumulate};
-}
+struct Results {
+    T* data;
+    const float* bias;
+    const T* addend;
+    int rows, columns;
+    long long bias_batch;
+    int has_bias, has_addend;
+
+    // That of this block's batch and split.
+    __device__ __forceinline__ Result<T> here() const {
+        const long long size = (long long)rows * columns, place = (long long)blockIdx.z * gridDim.y + blockIdx.y;
+        return {data + place * size, has_bias ? bias + blockIdx.z * bias_batch : nullptr,
+                has_addend ? addend + blockIdx.z * size : nullptr, rows, columns};
+    }
+};
 
 // The tile of this block (trick 6).
 static __device__ __forceinline__ void tile_of_block(int tiles_m, int tiles_n, int& tile_m, int& tile_n) {
@@ -206,6 +234,17 @@ struct RegisterTile {
                 for (int j = 0; j < 2 * TWOS; j++) sum[i][j] += rows[i] * columns[j];
         }
     }
+    __device__ __forceinline__ void add(const Result<float>& c, int first_row, int first_column) {
+        const int my_m = threadIdx.x / THREADS_N * 4, my_n = threadIdx.x % THREADS_N * 2;
+#pragma unroll
+        for (int i = 0; i < 4 * FOURS; i++)
+#pragma unroll
+            for (int j = 0; j < TWOS; j++) {
+                const int row = first_row + i / 4 * 4 * THREADS_M + my_m + i % 4;
+                const float2 two = c.addends(row, first_column + j * 2 * THREADS_N + my_n);
+                sum[i][2 * j] += two.x, sum[i][2 * j + 1] += two.y;
+            }
+    }
     __device__ __forceinline__ void put(const Result<float>& c, int first_row, int first_column) const {
         const int my_m = threadIdx.x / THREADS_N * 4, my_n = threadIdx.x % THREADS_N * 2;
 #pragma unroll
@@ -219,7 +258,7 @@ struct RegisterTile {
 };
 
 template <class Tile>
-static __device__ __forceinline__ void float_product(const Result<float>& c, const Operand<float>& a,
+static __device__ __forceinline__ void float_product(const Results<float>& results, const Operand<float>& a,
                                                      const Operand<float>& b, int first_k) {
     SHARED(float, memory_a, 2 * Tile::SHARED_A);
     SHARED(float, memory_b, 2 * Tile::SHARED_B);
@@ -252,6 +291,8 @@ static __device__ __forceinline__ void float_product(const Result<float>& c, con
         }
         __syncthreads();
     }
+    const Result<float> c = results.here();
+    if (c.addend) tile.add(c, row, column);
     tile.put(c, row, column);
 }
 
@@ -337,7 +378,7 @@ typedef WarpTiles<128, 128, 2, 4, true> Large;
 typedef WarpTiles<32, 32, 2, 2, false> Small;
 
 template <class Tile, bool A_ALONG_K, bool B_ALONG_K, class T>
-static __device__ __forceinline__ void oriented_product(const Result<T>& c, const Operand<bf16>& a,
+static __device__ __forceinline__ void oriented_product(const Results<T>& results, const Operand<bf16>& a,
                                                         const Operand<bf16>& b, int first_k, float* memory) {
     typedef Stage<Tile::M, A_ALONG_K, Tile::ALIGNED, Tile::THREADS> StageA;
     typedef Stage<Tile::N, B_ALONG_K, Tile::ALIGNED, Tile::THREADS> StageB;
@@ -390,106 +431,115 @@ static __device__ __forceinline__ void oriented_product(const Result<T>& c, cons
         }
         stage = stage == STAGES - 1 ? 0 : stage + 1;
     }
+    const Result<T> c = results.here();
     const int my_row = row + warp_row + lane / 4, my_column = column + warp_column + lane % 4 * 2;
 #pragma unroll
-    for (int i = 0; i < WARP_M / 16; i++)
+    for (int i = 0; i < WARP_M / 16; i++) {
+        if (c.addend) {
+#pragma unroll
+            for (int j = 0; j < WARP_N / 4; j++) {
+                const float2 two = c.addends(my_row + i * 16 + j % 2 * 8, my_column + j / 2 * 8);
+                sum[i][j / 2][j % 2 * 2] += two.x, sum[i][j / 2][j % 2 * 2 + 1] += two.y;
+            }
+        }
 #pragma unroll
         for (int j = 0; j < WARP_N / 8; j++) {
             c.put_pair(my_row + i * 16, my_column + j * 8, sum[i][j][0], sum[i][j][1]);
             c.put_pair(my_row + i * 16 + 8, my_column + j * 8, sum[i][j][2], sum[i][j][3]);
         }
+    }
 }
 
 template <class Tile, class T>
-static __device__ __forceinline__ void bf16_product(const Result<T>& c, const Operand<bf16>& a,
+static __device__ __forceinline__ void bf16_product(const Results<T>& results, const Operand<bf16>& a,
                                                     const Operand<bf16>& b, int first_k, float* memory) {
     const bool a_along_k = a.row_stride != 1, b_along_k = b.row_stride != 1;
-    if (a_along_k && b_along_k) oriented_product<Tile, true, true>(c, a, b, first_k, memory);
-    else if (a_along_k) oriented_product<Tile, true, false>(c, a, b, first_k, memory);
-    else if (!b_along_k) oriented_product<Tile, false, false>(c, a, b, first_k, memory);
-    else if (!Tile::ALIGNED) oriented_product<Tile, false, true>(c, a, b, first_k, memory);
+    if (a_along_k && b_along_k) oriented_product<Tile, true, true>(results, a, b, first_k, memory);
+    else if (a_along_k) oriented_product<Tile, true, false>(results, a, b, first_k, memory);
+    else if (!b_along_k) oriented_product<Tile, false, false>(results, a, b, first_k, memory);
+    else if (!Tile::ALIGNED) oriented_product<Tile, false, true>(results, a, b, first_k, memory);
 }
 
 // ---- kernels -----------------------------------------------------------------------------------------------------
 //
 // Grid [tiles of C, splits of K, batches]. A split covers k_split of K, a multiple of 32. With one split C is the
-// result; with several it is partial sums [batch, splits, M, N] float, without bias and accumulation, for
+// result; with several it is partial sums [batch, splits, M, N] float, without bias and R, for
 // matmul_reduce.
 //
 // The large bf16 kernels want 16-byte alignment: pointers, the strides that are not 1 and the length of A and B along
 // the contiguous direction are multiples of 8 elements. They do not know A^T B^T (both with contiguous columns). The
 // small ones take everything.
 
-// C [batch, M, N] = A B (+ bias [N] of each batch) (+ C).
+// C [batch, M, N] = A B (+ bias [N] of each batch) (+ R [batch, M, N]).
 // Tiles of 128 x 96, 256 threads.
 extern "C" __global__ void __launch_bounds__(256, 2)
-matmul_f32(float* c, const float* a, const float* b, const float* bias, int m, int n, int k, long long a_row,
-    long long a_column, long long a_batch, long long b_row, long long b_column, long long b_batch, long long bias_batch,
-    int k_split, int has_bias, int accumulate) {
+matmul_f32(float* c, const float* a, const float* b, const float* bias, const float* addend, int m, int n, int k,
+    long long a_row, long long a_column, long long a_batch, long long b_row, long long b_column, long long b_batch,
+    long long bias_batch, int k_split, int has_bias, int has_addend) {
     const int first_k = blockIdx.y * k_split, last_k = k - first_k > k_split ? first_k + k_split : k;
-    float_product<RegisterTile<2, 3, 16, 16>>(result(c, bias, m, n, bias_batch, has_bias, accumulate),
+    float_product<RegisterTile<2, 3, 16, 16>>({c, bias, addend, m, n, bias_batch, has_bias, has_addend},
         operand(a, a_row, a_column, a_batch, m, last_k), operand(b, b_column, b_row, b_batch, n, last_k), first_k);
 }
 
-// C [batch, M, N] = A B (+ bias [N] of each batch) (+ C).
+// C [batch, M, N] = A B (+ bias [N] of each batch) (+ R [batch, M, N]).
 // Tiles of 32 x 32, 64 threads.
 extern "C" __global__ void __launch_bounds__(64, 8)
-matmul_small_f32(float* c, const float* a, const float* b, const float* bias, int m, int n, int k, long long a_row,
-    long long a_column, long long a_batch, long long b_row, long long b_column, long long b_batch, long long bias_batch,
-    int k_split, int has_bias, int accumulate) {
+matmul_small_f32(float* c, const float* a, const float* b, const float* bias, const float* addend, int m, int n, int k,
+    long long a_row, long long a_column, long long a_batch, long long b_row, long long b_column, long long b_batch,
+    long long bias_batch, int k_split, int has_bias, int has_addend) {
     const int first_k = blockIdx.y * k_split, last_k = k - first_k > k_split ? first_k + k_split : k;
-    float_product<RegisterTile<1, 2, 8, 8>>(result(c, bias, m, n, bias_batch, has_bias, accumulate),
+    float_product<RegisterTile<1, 2, 8, 8>>({c, bias, addend, m, n, bias_batch, has_bias, has_addend},
         operand(a, a_row, a_column, a_batch, m, last_k), operand(b, b_column, b_row, b_batch, n, last_k), first_k);
 }
 
-// C [batch, M, N] = A B (+ bias [N] of each batch) (+ C).
+// C [batch, M, N] = A B (+ bias [N] of each batch) (+ R [batch, M, N]).
 // Tiles of 128 x 128, 256 threads, 49,152 bytes of dynamic shared memory.
 extern "C" __global__ void __launch_bounds__(256, 2)
-matmul_bf16(bf16* c, const bf16* a, const bf16* b, const float* bias, int m, int n, int k, long long a_row,
-    long long a_column, long long a_batch, long long b_row, long long b_column, long long b_batch, long long bias_batch,
-    int k_split, int has_bias, int accumulate) {
+matmul_bf16(bf16* c, const bf16* a, const bf16* b, const float* bias, const bf16* addend, int m, int n, int k,
+    long long a_row, long long a_column, long long a_batch, long long b_row, long long b_column, long long b_batch,
+    long long bias_batch, int k_split, int has_bias, int has_addend) {
     const int first_k = blockIdx.y * k_split, last_k = k - first_k > k_split ? first_k + k_split : k;
     DYN_SHARED(float, memory);
-    bf16_product<Large>(result(c, bias, m, n, bias_batch, has_bias, accumulate),
+    bf16_product<Large>(Results<bf16>{c, bias, addend, m, n, bias_batch, has_bias, has_addend},
         operand(a, a_row, a_column, a_batch, m, last_k), operand(b, b_column, b_row, b_batch, n, last_k), first_k,
         memory);
 }
 
-// C [batch, M, N] = A B (+ bias [N] of each batch) (+ C).
+// C [batch, M, N] = A B (+ bias [N] of each batch) (+ R [batch, M, N]).
 // Tiles of 32 x 32, 128 threads, 12,288 bytes of dynamic shared memory.
 extern "C" __global__ void __launch_bounds__(128, 4)
-matmul_small_bf16(bf16* c, const bf16* a, const bf16* b, const float* bias, int m, int n, int k, long long a_row,
-    long long a_column, long long a_batch, long long b_row, long long b_column, long long b_batch, long long bias_batch,
-    int k_split, int has_bias, int accumulate) {
+matmul_small_bf16(bf16* c, const bf16* a, const bf16* b, const float* bias, const bf16* addend, int m, int n, int k,
+    long long a_row, long long a_column, long long a_batch, long long b_row, long long b_column, long long b_batch,
+    long long bias_batch, int k_split, int has_bias, int has_addend) {
     const int first_k = blockIdx.y * k_split, last_k = k - first_k > k_split ? first_k + k_split : k;
     DYN_SHARED(float, memory);
-    bf16_product<Small>(result(c, bias, m, n, bias_batch, has_bias, accumulate),
+    bf16_product<Small>(Results<bf16>{c, bias, addend, m, n, bias_batch, has_bias, has_addend},
         operand(a, a_row, a_column, a_batch, m, last_k), operand(b, b_column, b_row, b_batch, n, last_k), first_k,
         memory);
 }
 
-// C [batch, M, N] = A B (+ bias [N] of each batch) (+ C).
+// C [batch, M, N] = A B (+ bias [N] of each batch) (+ R [batch, M, N]).
 // bf16 factors, float C. Tiles of 128 x 128, 256 threads, 49,152 bytes of dynamic shared memory.
 extern "C" __global__ void __launch_bounds__(256, 2)
-matmul_bf16_f32(float* c, const bf16* a, const bf16* b, const float* bias, int m, int n, int k, long long a_row,
-    long long a_column, long long a_batch, long long b_row, long long b_column, long long b_batch, long long bias_batch,
-    int k_split, int has_bias, int accumulate) {
+matmul_bf16_f32(float* c, const bf16* a, const bf16* b, const float* bias, const float* addend, int m, int n, int k,
+    long long a_row, long long a_column, long long a_batch, long long b_row, long long b_column, long long b_batch,
+    long long bias_batch, int k_split, int has_bias, int has_addend) {
     const int first_k = blockIdx.y * k_split, last_k = k - first_k > k_split ? first_k + k_split : k;
     DYN_SHARED(float, memory);
-    bf16_product<Large>(result(c, bias, m, n, bias_batch, has_bias, accumulate),
+    bf16_product<Large>(Results<float>{c, bias, addend, m, n, bias_batch, has_bias, has_addend},
         operand(a, a_row, a_column, a_batch, m, last_k), operand(b, b_column, b_row, b_batch, n, last_k), first_k,
         memory);
 }
 
-// C [batch, M, N] = A B (+ bias [N] of each batch) (+ C).
+// C [batch, M, N] = A B (+ bias [N] of each batch) (+ R [batch, M, N]).
 // bf16 factors, float C. Tiles of 32 x 32, 128 threads, 12,288 bytes of dynamic shared memory.
 extern "C" __global__ void __launch_bounds__(128, 4)
-matmul_small_bf16_f32(float* c, const bf16* a, const bf16* b, const float* bias, int m, int n, int k, long long a_row,
-    long long a_column, long long a_batch, long long b_row, long long b_column, long long b_batch, long long bias_batch,
-    int k_split, int has_bias, int accumulate) {
+matmul_small_bf16_f32(float* c, const bf16* a, const bf16* b, const float* bias, const float* addend, int m, int n,
+    int k, long long a_row, long long a_column, long long a_batch, long long b_row, long long b_column,
+    long long b_batch, long long bias_batch, int k_split, int has_bias, int has_addend) {
     const int first_k = blockIdx.y * k_split, last_k = k - first_k > k_split ? first_k + k_split : k;
     DYN_SHARED(float, memory);
-    bf16_product<Small>(result(c, bias, m, n, bias_batch, has_bias, accumulate),
+    bf16_product<Small>(Results<float>{c, bias, addend, m, n, bias_batch, has_bias, has_addend},
         operand(a, a_row, a_column, a_batch, m, last_k), operand(b, b_column, b_row, b_batch, n, last_k), first_k,
         memory);
 }
@@ -497,8 +547,9 @@ matmul_small_bf16_f32(float* c, const bf16* a, const bf16* b, const float* bias,
 // Adds the partial products of one batch: lanes are 32 neighbouring elements, each of eight warps adds every eighth
 // split.
 template <class T>
-static __device__ __forceinline__ void reduce(T* c, const float* partials, const float* bias, int splits, int m, int n,
-                                              long long bias_batch, int has_bias, int accumulate) {
+static __device__ __forceinline__ void reduce(T* c, const float* partials, const float* bias, const T* addend,
+                                              int splits, int m, int n, long long bias_batch, int has_bias,
+                                              int has_addend) {
     SHARED(float, shared, 8 * 32);
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const long long size = (long long)m * n, at = (long long)blockIdx.x * 32 + lane;
@@ -514,23 +565,26 @@ static __device__ __forceinline__ void reduce(T* c, const float* partials, const
 #pragma unroll
         for (int w = 1; w < 8; w++) sum += shared[w * 32 + lane];
         const float* my_bias = has_bias ? bias + blockIdx.y * bias_batch : nullptr;
-        const Result<T> to = {c + blockIdx.y * size, my_bias, m, n, accumulate};
+        if (has_addend) sum += to_float(addend[blockIdx.y * size + at]);
+        const Result<T> to = {c + blockIdx.y * size, my_bias, nullptr, m, n};
         to.put((int)(at / n), (int)(at % n), sum);
     }
 }
 
-// C [batch, M, N] = sum of partials [batch, splits, M, N] (+ bias [N]) (+ C). Grid [M N / 32, batches], 256 threads.
+// C [batch, M, N] = sum of partials [batch, splits, M, N] (+ bias [N]) (+ R [batch, M, N]).
+// Grid [M N / 32, batches], 256 threads.
 extern "C" __global__ void __launch_bounds__(256)
-matmul_reduce_f32(float* c, const float* partials, const float* bias, int splits, int m, int n, long long bias_batch,
-    int has_bias, int accumulate) {
-    reduce(c, partials, bias, splits, m, n, bias_batch, has_bias, accumulate);
+matmul_reduce_f32(float* c, const float* partials, const float* bias, const float* addend, int splits, int m, int n,
+    long long bias_batch, int has_bias, int has_addend) {
+    reduce(c, partials, bias, addend, splits, m, n, bias_batch, has_bias, has_addend);
 }
 
-// C [batch, M, N] = sum of partials [batch, splits, M, N] (+ bias [N]) (+ C). Grid [M N / 32, batches], 256 threads.
+// C [batch, M, N] = sum of partials [batch, splits, M, N] (+ bias [N]) (+ R [batch, M, N]).
+// Grid [M N / 32, batches], 256 threads.
 extern "C" __global__ void __launch_bounds__(256)
-matmul_reduce_bf16(bf16* c, const float* partials, const float* bias, int splits, int m, int n, long long bias_batch,
-    int has_bias, int accumulate) {
-    reduce(c, partials, bias, splits, m, n, bias_batch, has_bias, accumulate);
+matmul_reduce_bf16(bf16* c, const float* partials, const float* bias, const bf16* addend, int splits, int m, int n,
+    long long bias_batch, int has_bias, int has_addend) {
+    reduce(c, partials, bias, addend, splits, m, n, bias_batch, has_bias, has_addend);
 }
 
 // narrow [count] = wide [count], rounded: float weights next to bf16 activations. Grid [count / 1024], 256 threads.

@@ -9,7 +9,7 @@ use crate::nn::layers::{Conv1d, Linear, Norm, Prelu};
 use crate::nn::segment::{Along, segment};
 use crate::nn::{Builder, Context, ParamId, Start};
 use crate::ops::activation::{Activation, activation};
-use crate::ops::{arrange, attention, cross_band, elementwise};
+use crate::ops::{arrange, attention, cross_band};
 use crate::tape::Var;
 use crate::tensor::Tensor;
 use std::sync::Arc;
@@ -129,21 +129,15 @@ impl NarrowBand {
         let y = self.norm.forward(c, x);
         let qkv = self.qkv.forward(c, &y);
         let y = attention::self_attention(&mut c.tape, &qkv, self.heads);
-        let y = self.out.forward(c, &y);
-        let x = elementwise::add(&mut c.tape, x, &y);
-        let silu = |c: &mut Context, y: &Var| activation(&mut c.tape, Activation::Silu, y);
+        let x = self.out.forward_plus(c, &y, x);
         let y = self.ffn_norm.forward(c, &x);
         let y = self.up.forward(c, &y);
-        let y = silu(c, &y);
-        let y = self.conv1.forward(c, &y);
-        let y = silu(c, &y);
-        let y = self.conv2.forward(c, &y);
+        let y = self.conv1.forward_of_silu(c, &y);
+        let y = self.conv2.forward_of_silu(c, &y);
         let y = self.group_norm.forward(c, &y);
-        let y = silu(c, &y);
-        let y = self.conv3.forward(c, &y);
-        let y = silu(c, &y);
-        let y = self.down.forward(c, &y);
-        elementwise::add(&mut c.tape, &x, &y)
+        let y = self.conv3.forward_of_silu(c, &y);
+        let y = activation(&mut c.tape, Activation::Silu, &y);
+        self.down.forward_plus(c, &y, &x)
     }
     fn ids(&self) -> Vec<ParamId> {
         let norms = [&self.norm, &self.ffn_norm, &self.group_norm].map(Norm::ids);

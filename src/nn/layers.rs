@@ -26,6 +26,12 @@ impl Linear {
         let (weight, bias) = (c.param(self.weight), c.param(self.bias));
         linear::linear(&mut c.tape, x, &weight, Some(&bias))
     }
+    /// Added to a residual: x [.., in], residual [.., out] -> [.., out]
+    #[track_caller]
+    pub fn forward_plus(&self, c: &mut Context, x: &Var, residual: &Var) -> Var {
+        let (weight, bias) = (c.param(self.weight), c.param(self.bias));
+        linear::linear_plus(&mut c.tape, x, &weight, &bias, residual)
+    }
     /// The layer's parameters.
     pub fn ids(&self) -> Vec<ParamId> {
         vec![self.weight, self.bias]
@@ -106,6 +112,12 @@ impl Conv1d {
     pub fn forward(&self, c: &mut Context, x: &Var) -> Var {
         let (weight, bias) = (c.param(self.weight), c.param(self.bias));
         conv1d::conv1d(&mut c.tape, x, &weight, &bias, self.groups)
+    }
+    /// Of SiLU(x): x [N, L, in] -> [N, L, out]
+    #[track_caller]
+    pub fn forward_of_silu(&self, c: &mut Context, x: &Var) -> Var {
+        let (weight, bias) = (c.param(self.weight), c.param(self.bias));
+        conv1d::conv1d_of_silu(&mut c.tape, x, &weight, &bias, self.groups)
     }
     /// The layer's parameters.
     pub fn ids(&self) -> Vec<ParamId> {

@@ -1,9 +1,12 @@
 //! y = x W^T + b over the last axis.   x [.., K], W [M, K], b [M] -> y [.., M]
 //!
+//! [`linear_plus`] adds a residual r [.., M] as well: on a device without a pass of its own over memory.
+//!
 //! Backward: dx = dy W, dW = dy^T x, db = column sums of dy. With x in bf16 the products take W rounded to bf16; dW and
-//! db are f32 all the same.
+//! db are f32 all the same. dr is dy itself.
 
-use super::matmul::{self, Factor, product, product_on_device};
+use super::elementwise;
+use super::matmul::{self, Factor, Plus, product, product_on_device};
 use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::device::simd::slices::{add_to, each_vector, get};
@@ -12,9 +15,25 @@ use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
 
-/// Applies the layer; `bias` may be absent.
+/// Applies the layer, x [.., K] -> [.., M]; `bias` may be absent.
 #[track_caller]
 pub fn linear(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>) -> Var {
+    layer(tape, x, weight, bias, None)
+}
+
+/// The layer and a residual added to it: x [.., K], weight [M, K], bias [M], residual [.., M] -> [.., M]. The host computes
+/// the two ops; on a device the sum of both is rounded once.
+#[track_caller]
+pub fn linear_plus(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var, residual: &Var) -> Var {
+    if x.tensor().device() == Device::Host {
+        let y = linear(tape, x, weight, Some(bias));
+        return elementwise::add(tape, residual, &y);
+    }
+    layer(tape, x, weight, Some(bias), Some(residual))
+}
+
+#[track_caller]
+fn layer(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>, residual: Option<&Var>) -> Var {
     let [m, k] = weight.tensor().dims("linear weight");
     assert_eq!(x.shape().last(), Some(&k), "linear: x {:?} does not fit weight {:?}", x.shape(), weight.shape());
     if let Some(b) = bias {
@@ -23,10 +42,14 @@ pub fn linear(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>) -> Var
     let rows = super::row_count(x.shape());
     let mut shape = x.shape().to_vec();
     *shape.last_mut().expect("rank checked above") = m;
+    if let Some(r) = residual {
+        r.tensor().expect_shape("linear residual", &shape);
+    }
     let sizes = Sizes { rows, m, k };
-    let y = sizes.forward(&shape, x.tensor(), weight.tensor(), bias.map(|b| b.tensor()));
-    let inputs: Vec<&Var> = [x, weight].into_iter().chain(bias).collect();
-    let (xv, wv, bid) = (x.clone(), weight.clone(), bias.map(|b| b.id()));
+    let plus = Plus { bias: bias.map(Var::tensor), addend: residual.map(Var::tensor) };
+    let y = sizes.forward(&shape, x.tensor(), weight.tensor(), plus);
+    let inputs: Vec<&Var> = [x, weight].into_iter().chain(bias).chain(residual).collect();
+    let (xv, wv, bid, rid) = (x.clone(), weight.clone(), bias.map(Var::id), residual.and_then(Var::id));
     tape.record("linear", &inputs, y, move |dy, grads| {
         if xv.id().is_some() {
             grads.add(xv.id(), sizes.backward_x(xv.tensor(), wv.tensor(), dy));
@@ -37,6 +60,7 @@ pub fn linear(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>) -> Var
         if let Some(id) = bid {
             grads.add(id, if dy.device() == Device::Host { column_sums(dy.data(), m) } else { column_sums_on(dy, m) });
         }
+        grads.add(rid, dy.clone());
     })
 }
 
@@ -49,16 +73,16 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn forward(self, shape: &[usize], x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Tensor {
+    fn forward(self, shape: &[usize], x: &Tensor, w: &Tensor, plus: Plus) -> Tensor {
         let Sizes { rows, m, k } = self;
         let mut y = x.like(shape);
         if x.device() != Device::Host {
             let w = fitting(w, x);
             let (x, w) = (Factor::of(x, k, 1), Factor::of(&w, 1, k));
-            product_on_device(&mut y, 1, (rows, m, k), x, w, b, false);
+            product_on_device(&mut y, 1, (rows, m, k), x, w, plus);
             return y;
         }
-        let beta = match b {
+        let beta = match plus.bias {
             Some(b) => {
                 y.data_mut().chunks_exact_mut(m).for_each(|row| row.copy_from_slice(b.data()));
                 1.0
@@ -74,7 +98,7 @@ impl Sizes {
         if x.device() != Device::Host {
             let w = fitting(w, x);
             let (dy, w) = (Factor::of(dy, m, 1), Factor::of(&w, k, 1));
-            product_on_device(&mut dx, 1, (rows, k, m), dy, w, None, false);
+            product_on_device(&mut dx, 1, (rows, k, m), dy, w, Plus::default());
             return dx;
         }
         product(dx.data_mut(), (rows, k, m), (dy.data(), m, 1), (w.data(), k, 1), 0.0);
@@ -85,7 +109,7 @@ impl Sizes {
         let (Sizes { rows, m, k }, mut dw) = (self, x.like_f32(shape));
         if x.device() != Device::Host {
             let (dy, x) = (Factor::of(dy, 1, m), Factor::of(x, k, 1));
-            product_on_device(&mut dw, 1, (m, k, rows), dy, x, None, false);
+            product_on_device(&mut dw, 1, (m, k, rows), dy, x, Plus::default());
             return dw;
         }
         product(dw.data_mut(), (m, k, rows), (dy.data(), 1, m), (x.data(), k, 1), 0.0);
@@ -109,7 +133,7 @@ pub(crate) fn column_sums_on(dy: &Tensor, m: usize) -> Tensor {
     };
     let launch = Launch::new([m.div_ceil(32), slices.count, 1], 256);
     kernel(launch, &mut partial, dy, rows as i32, m as i32, slices.rows as i32);
-    matmul::add_partials(&mut sum, &partial, [1, slices.count, 1, m], None, false);
+    matmul::add_partials(&mut sum, &partial, [1, slices.count, 1, m], Plus::default());
     sum
 }
 
@@ -177,26 +201,58 @@ impl Reference for Plain {
     }
 }
 
+/// The layer with a residual, its fourth input.
+#[derive(Clone)]
+struct WithResidual(Plain);
+
+impl Reference for WithResidual {
+    fn forward<R: Real>(&self, inputs: &[&[R]]) -> Vec<R> {
+        let mut y = self.0.forward(&inputs[..3]);
+        y.iter_mut().zip(inputs[3]).for_each(|(y, &r)| *y += r);
+        y
+    }
+    fn backward<R: Real>(&self, inputs: &[&[R]], dy: &[R]) -> Vec<Vec<R>> {
+        let mut gradients = self.0.backward(&inputs[..3], dy);
+        gradients.push(dy.to_vec());
+        gradients
+    }
+}
+
 /// The cases of this op. Where activations are bf16 the small cases have a bf16 weight, as a frozen layer does: the
 /// rounding of an f32 weight is part of the op, and sums of a few numbers can cancel down to it.
 pub fn cases() -> Vec<Case> {
-    let case = |rows: usize, m: usize, k: usize, has_wide_weight: bool| {
+    let inputs = |rows: usize, m: usize, k: usize, has_wide_weight: bool| {
         let weight = input(&[m, k]).scaled((k as f64).powf(-0.5));
         let weight = if has_wide_weight { weight.wide() } else { weight };
-        let inputs = vec![input(&[rows, k]), weight, input(&[m]).wide()];
-        Case::new("linear", format!("rows {rows}, {k} -> {m}"), Plain { rows, m, k }, inputs, |tape, v| {
-            linear(tape, &v[0], &v[1], Some(&v[2]))
-        })
-        .narrow()
+        vec![input(&[rows, k]), weight, input(&[m]).wide()]
     };
+    let case = |rows: usize, m: usize, k: usize, has_wide_weight: bool| {
+        let (name, inputs) = (format!("rows {rows}, {k} -> {m}"), inputs(rows, m, k, has_wide_weight));
+        let run = |tape: &mut Tape, v: &[Var]| linear(tape, &v[0], &v[1], Some(&v[2]));
+        Case::new("linear", name, Plain { rows, m, k }, inputs, run).narrow()
+    };
+    let plus = |rows: usize, m: usize, k: usize, has_wide_weight: bool| {
+        let mut inputs = inputs(rows, m, k, has_wide_weight);
+        inputs.push(input(&[rows, m]));
+        let name = format!("residual, rows {rows}, {k} -> {m}");
+        let run = |tape: &mut Tape, v: &[Var]| linear_plus(tape, &v[0], &v[1], &v[2], &v[3]);
+        Case::new("linear", name, WithResidual(Plain { rows, m, k }), inputs, run).narrow()
+    };
+    let flops = |r: usize, m: usize, k: usize| 2.0 * (r * m * k) as f64;
     let checks = [(1, 1, 1), (1, 7, 3), (13, 5, 31), (33, 17, 16), (64, 65, 15)];
     let mut all: Vec<Case> = checks.iter().map(|&(r, m, k)| case(r, m, k, false)).collect();
     all.extend([(65, 33, 17), (129, 72, 96), (1100, 24, 8)].map(|(r, m, k)| case(r, m, k, true)));
+    all.extend([(1, 1, 1), (1, 7, 3), (13, 5, 31), (31, 33, 16), (33, 32, 15)].map(|(r, m, k)| plus(r, m, k, false)));
+    // Around the large tiles, odd widths, and sums in parts.
+    all.extend([(127, 65, 24), (129, 96, 192), (130, 136, 40), (257, 97, 33)].map(|(r, m, k)| plus(r, m, k, true)));
+    all.push(plus(5, 6, 1100, true));
     for (r, m, k) in [(626, 288, 96), (626, 96, 192)] {
-        all.push(case(r, m, k, true).bench(2.0 * (r * m * k) as f64));
+        all.push(case(r, m, k, true).bench(flops(r, m, k)));
     }
     for (r, m, k) in [(501, 288, 96), (501, 192, 96), (501, 96, 192)] {
-        all.push(case(r, m, k, true).bench(2.0 * (r * m * k) as f64).copied(1032, &[0]));
+        all.push(case(r, m, k, true).bench(flops(r, m, k)).copied(1032, &[0]));
     }
+    let (r, m, k) = (501, 96, 192);
+    all.push(plus(r, m, k, true).bench(flops(r, m, k)).copied(1032, &[0, 3]));
     all
 }

@@ -6,7 +6,7 @@
 
 mod launch;
 
-pub(crate) use self::launch::{Factor, add_partials, narrowed, product_on_device};
+pub(crate) use self::launch::{Factor, Plus, add_partials, narrowed, product_on_device};
 use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::tape::{Tape, Var};
@@ -40,7 +40,7 @@ fn products(
     if c.device() != Device::Host {
         let a = Factor { tensor: a, row: a_row, column: a_column, batch: m * k };
         let b = Factor { tensor: b, row: b_row, column: b_column, batch: k * n };
-        return product_on_device(c, batch, (m, n, k), a, b, None, false);
+        return product_on_device(c, batch, (m, n, k), a, b, Plus::default());
     }
     for i in 0..batch {
         let (a, b) = (&a.data()[i * m * k..], &b.data()[i * k * n..]);

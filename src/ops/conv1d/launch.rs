@@ -105,8 +105,8 @@ impl Cut {
     }
 }
 
-/// y = conv(x) + bias.
-pub(super) fn forward(sizes: Sizes, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+/// y = conv(x) + bias, or of SiLU(x) with `is_of_silu`.
+pub(super) fn forward(sizes: Sizes, is_of_silu: bool, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     let mut y = x.like(&[sizes.batch, sizes.len, sizes.cout()]);
     let kernel = match x.dtype() {
         DType::F32 => kernels::conv1d_fwd_f32,
@@ -115,12 +115,13 @@ pub(super) fn forward(sizes: Sizes, x: &Tensor, weight: &Tensor, bias: &Tensor) 
     let cut = Cut::into_windows(sizes, x.dtype());
     let [n, l, g, i, o, k, steps, bundle, columns, pitch] = cut.arguments();
     let launch = cut.launch_windows(x.dtype());
-    kernel(launch, &mut y, x, weight, bias, n, l, g, i, o, k, steps, bundle, columns, pitch);
+    let silu = is_of_silu.into();
+    kernel(launch, &mut y, x, weight, bias, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
     y
 }
 
-/// dx.
-pub(super) fn backward_x(sizes: Sizes, dy: &Tensor, weight: &Tensor) -> Tensor {
+/// dx; `of_silu` is x where the convolution was one of SiLU(x).
+pub(super) fn backward_x(sizes: Sizes, of_silu: Option<&Tensor>, dy: &Tensor, weight: &Tensor) -> Tensor {
     let mut dx = dy.like(&[sizes.batch, sizes.len, sizes.cin()]);
     let kernel = match dy.dtype() {
         DType::F32 => kernels::conv1d_bwd_x_f32,
@@ -129,12 +130,13 @@ pub(super) fn backward_x(sizes: Sizes, dy: &Tensor, weight: &Tensor) -> Tensor {
     let cut = Cut::into_windows(sizes.exchanged(), dy.dtype());
     let [n, l, g, i, o, k, steps, bundle, columns, pitch] = cut.arguments();
     let launch = cut.launch_windows(dy.dtype());
-    kernel(launch, &mut dx, dy, weight, n, l, g, i, o, k, steps, bundle, columns, pitch);
+    let (silu, x) = (of_silu.is_some().into(), of_silu.unwrap_or(dy));
+    kernel(launch, &mut dx, dy, x, weight, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
     dx
 }
 
-/// dw and db.
-pub(super) fn backward_w(sizes: Sizes, x: &Tensor, dy: &Tensor) -> [Tensor; 2] {
+/// dw and db, those of SiLU(x) with `is_of_silu`.
+pub(super) fn backward_w(sizes: Sizes, is_of_silu: bool, x: &Tensor, dy: &Tensor) -> [Tensor; 2] {
     let (cout, weights) = (sizes.cout(), sizes.cout() * sizes.inputs * sizes.taps);
     let kernel = match x.dtype() {
         DType::F32 => kernels::conv1d_bwd_w_f32,
@@ -148,7 +150,8 @@ pub(super) fn backward_w(sizes: Sizes, x: &Tensor, dy: &Tensor) -> [Tensor; 2] {
     let grid = [slices, cut.slices(), entries.div_ceil(warps)];
     let launch = Launch::new(grid, 32 * warps * cut.bundle).shared(cut.products_bytes(x.dtype()));
     let [n, l, g, i, o, k, steps, bundle, columns, pitch] = cut.arguments();
-    kernel(launch, &mut partial, x, dy, n, l, g, i, o, k, steps, bundle, columns, pitch);
+    let silu = is_of_silu.into();
+    kernel(launch, &mut partial, x, dy, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
     let [mut dw, mut db] = [x.like_f32(&[cout, sizes.inputs, sizes.taps]), x.like_f32(&[cout])];
     let launch = Launch::elements(weights + cout, 128);
     kernels::conv1d_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, slices as i32, weights as i32, cout as i32);

@@ -35,8 +35,27 @@ impl<'a> Factor<'a> {
     }
 }
 
-type Kernel =
-    fn(Launch, &mut Tensor, &Tensor, &Tensor, &Tensor, i32, i32, i32, i64, i64, i64, i64, i64, i64, i64, i32, i32, i32);
+type Kernel = fn(
+    Launch,
+    &mut Tensor,
+    &Tensor,
+    &Tensor,
+    &Tensor,
+    &Tensor,
+    i32,
+    i32,
+    i32,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i32,
+    i32,
+    i32,
+);
 
 /// A kernel and the tiles that it cuts C into.
 struct Shape {
@@ -81,7 +100,16 @@ const SPLIT_MIN: usize = 256;
 /// K that a split is a multiple of: the kernels' stages.
 const STAGE: usize = 32;
 
-/// C [batch, M, N] = A [M, K] B [K, N] (+ bias [N], the same for each batch) (+ C).
+/// What is added to a product, in registers: nothing by default.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Plus<'a> {
+    /// A number per column, f32 [N], the same for each batch.
+    pub bias: Option<&'a Tensor>,
+    /// A tensor like the product, [batch, M, N].
+    pub addend: Option<&'a Tensor>,
+}
+
+/// C [batch, M, N] = A [M, K] B [K, N] (+ bias [N]) (+ addend [batch, M, N]).
 #[track_caller]
 pub(crate) fn product_on_device(
     c: &mut Tensor,
@@ -89,14 +117,14 @@ pub(crate) fn product_on_device(
     (m, n, k): (usize, usize, usize),
     a: Factor,
     b: Factor,
-    bias: Option<&Tensor>,
-    accumulate: bool,
+    plus: Plus,
 ) {
     assert_eq!(c.len(), batch * m * n, "a product of {batch} x {m} x {n} numbers");
+    assert!(plus.addend.is_none_or(|r| r.len() == c.len()), "what is added to a product is of its size");
     if c.is_empty() {
         return;
     }
-    if bias.is_none() && by_library(c, batch, (m, n, k), a, b, accumulate) {
+    if plus.bias.is_none() && plus.addend.is_none() && by_library(c, batch, (m, n, k), a, b) {
         return;
     }
     let tiles_of = |shape: &Shape| m.div_ceil(shape.tile[0]) * n.div_ceil(shape.tile[1]);
@@ -105,35 +133,31 @@ pub(crate) fn product_on_device(
     let k_split = k.div_ceil(splits).next_multiple_of(STAGE);
     let splits = k.div_ceil(k_split).max(1);
     let none = a.tensor.like_f32(&[1]);
-    let (has_bias, bias) = (bias.is_some().into(), bias.unwrap_or(&none));
-    let run = |shape: &Shape, to: &mut Tensor, splits: usize, has_bias: i32, accumulate: i32| {
+    let run = |shape: &Shape, to: &mut Tensor, splits: usize, plus: Plus| {
+        // Pointers that the kernel does not follow; their types are checked all the same.
+        let no_addend = if a.tensor.dtype() == to.dtype() { a.tensor } else { &none };
+        let (bias, addend) = (plus.bias.unwrap_or(&none), plus.addend.unwrap_or(no_addend));
+        let [has_bias, has_addend] = [plus.bias, plus.addend].map(|t| t.is_some().into());
         let launch = Launch::new([tiles_of(shape), splits, batch], shape.threads).shared(shape.shared_bytes);
         let [m, n, k, k_split] = [m, n, k, k_split].map(|v| v as i32);
         let [a_row, a_column, a_batch] = [a.row, a.column, a.batch].map(|v| v as i64);
         let [b_row, b_column, b_batch] = [b.row, b.column, b.batch].map(|v| v as i64);
         (shape.kernel)(
-            launch, to, a.tensor, b.tensor, bias, m, n, k, a_row, a_column, a_batch, b_row, b_column, b_batch, 0,
-            k_split, has_bias, accumulate,
+            launch, to, a.tensor, b.tensor, bias, addend, m, n, k, a_row, a_column, a_batch, b_row, b_column, b_batch,
+            0, k_split, has_bias, has_addend,
         );
     };
     if splits == 1 {
-        return run(&whole, c, 1, has_bias, accumulate.into());
+        return run(&whole, c, 1, plus);
     }
     let mut partials = c.like_f32(&[batch, splits, m, n]);
-    run(&Shape::of(DType::F32, (m, n, k), a, b), &mut partials, splits, 0, 0);
-    add_partials(c, &partials, [batch, splits, m, n], (has_bias == 1).then_some(bias), accumulate);
+    run(&Shape::of(DType::F32, (m, n, k), a, b), &mut partials, splits, Plus::default());
+    add_partials(c, &partials, [batch, splits, m, n], plus);
 }
 
 /// The product by cuBLASLt, on a GPU where the library is found and for factors without gaps; whether it was done.
-/// Products with a bias stay here, where the bias costs nothing.
-fn by_library(
-    c: &mut Tensor,
-    batch: usize,
-    (m, n, k): (usize, usize, usize),
-    a: Factor,
-    b: Factor,
-    accumulate: bool,
-) -> bool {
+/// Products with something added stay here, where a bias costs nothing and an addend is read once.
+fn by_library(c: &mut Tensor, batch: usize, (m, n, k): (usize, usize, usize), a: Factor, b: Factor) -> bool {
     let is_plain = |f: &Factor, rows: usize, columns: usize| (f.row, f.column) == (columns.max(1), 1) || rows == 0;
     let is_transposed = |f: &Factor, rows: usize| (f.row, f.column) == (1, rows);
     let (transpose_a, transpose_b) = (!is_plain(&a, m, k), !is_plain(&b, k, n));
@@ -146,8 +170,7 @@ fn by_library(
         DType::Bf16 => Storage::Bf16,
     };
     let (inputs, output, strides) = (storage(a.tensor), storage(c), [a.batch, b.batch, m * n]);
-    let beta = if accumulate { 1.0 } else { 0.0 };
-    let matmul = Matmul { m, n, k, batch, transpose_a, transpose_b, strides, inputs, output, alpha: 1.0, beta };
+    let matmul = Matmul { m, n, k, batch, transpose_a, transpose_b, strides, inputs, output, alpha: 1.0, beta: 0.0 };
     matmul.run(a.tensor.place(), b.tensor.place(), c.place()).unwrap_or_else(|error| raise(error));
     true
 }
@@ -165,13 +188,12 @@ fn library_is_there() -> bool {
     })
 }
 
-/// C [batch, M, N] = sum of partials [batch, splits, M, N] (+ bias [N]) (+ C), in a fixed order.
+/// C [batch, M, N] = sum of partials [batch, splits, M, N] (+ bias [N]) (+ addend [batch, M, N]), in a fixed order.
 pub(crate) fn add_partials(
     c: &mut Tensor,
     partials: &Tensor,
     [batch, splits, m, n]: [usize; 4],
-    bias: Option<&Tensor>,
-    accumulate: bool,
+    Plus { bias, addend }: Plus,
 ) {
     let kernel = match c.dtype() {
         DType::F32 => kernels::matmul_reduce_f32,
@@ -179,7 +201,11 @@ pub(crate) fn add_partials(
     };
     let launch = Launch::new([(m * n).div_ceil(32), batch, 1], 256);
     let [splits, m, n] = [splits, m, n].map(|v| v as i32);
-    kernel(launch, c, partials, bias.unwrap_or(partials), splits, m, n, 0, bias.is_some().into(), accumulate.into());
+    let [has_bias, has_addend] = [bias, addend].map(|t| t.is_some().into());
+    // Where there is none, pointers of the right type that the kernel does not follow.
+    let narrow = (c.dtype() == DType::Bf16).then(|| c.like(&[1]));
+    let (bias, addend) = (bias.unwrap_or(partials), addend.or(narrow.as_ref()).unwrap_or(partials));
+    kernel(launch, c, partials, bias, addend, splits, m, n, 0, has_bias, has_addend);
 }
 
 /// A tensor as a factor next to bf16 numbers: rounded, unless it is bf16 already.
