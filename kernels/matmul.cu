@@ -87,8 +87,8 @@ struct Result {
         }
         store_two(data + (long long)row * columns + column, first, second);
     }
-    // The two numbers of R at the place of such a pair, zeros outside. Asked for before any result is written, several
-    // of them are on their way at a time.
+    // The two numbers of R at the place of such a pair, zeros outside. A thread asks for several before it writes the
+    // results that they belong to, so that they are on their way together.
     __device__ __forceinline__ float2 addends(int row, int column) const {
         const T* from = addend + (long long)row * columns + column;
         if (has_pair(row, column)) return load_two(from);

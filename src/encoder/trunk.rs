@@ -124,7 +124,8 @@ impl NarrowBand {
             heads: config.heads,
         }
     }
-    /// x [n, T, H] -> same: attention, then the temporal convolution network.
+    /// x [n, T, H] -> same: attention, then the temporal convolution network. SiLUs and residuals belong to the ops beside
+    /// them, because a GPU spends this half of a block waiting for memory.
     fn forward(&self, c: &mut Context, x: &Var) -> Var {
         let y = self.norm.forward(c, x);
         let qkv = self.qkv.forward(c, &y);
