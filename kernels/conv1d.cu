@@ -72,8 +72,9 @@ static __device__ __forceinline__ Piece<2, T> load_some(const T* p, int count, i
     return {{count >= 1 ? p[0] : zero, count >= 2 ? p[1] : zero}};
 }
 
+template <typename T>
 static __device__ __forceinline__ float silu_slope(float x) {
-    const float s = sigmoid(x);
+    const float s = sigmoid_for<T>(x);
     return s * (1.0f + x * (1.0f - s));
 }
 
@@ -108,7 +109,7 @@ static __device__ void stage_by(T* tile, int group_stride, int pitch, const T* s
 #pragma unroll
                 for (int e = 0; e < AHEAD * VECTOR; e++) {
                     const float v = to_float(held[e / VECTOR].v[e % VECTOR]);
-                    held[e / VECTOR].v[e % VECTOR] = from_float<T>(v * sigmoid(v));
+                    held[e / VECTOR].v[e % VECTOR] = from_float<T>(v * sigmoid_for<T>(v));
                 }
             }
 #pragma unroll
@@ -158,21 +159,56 @@ static __device__ void stage_weights(T* weights, int row, const float* w, const 
     }
 }
 
-// sums *= f'(x) for x [height, count] in rows of `all` numbers; `paired` as in load_some.
-template <typename T>
-static __device__ __forceinline__ void multiply_by_slopes(TileSums& sums, const T* x, int all, int height, int count,
-                                                          int paired) {
+// Where a tile of results belongs: `count` columns of `height` rows (or more than the tile has), `all` numbers apart.
+struct Corner {
+    long long at;
+    int all, height, count;
+    int paired;  // whether neighbours at even places may move together
+};
+
+// to <- (sums + bias) f'(before). WHOLE: the tile has all its rows and columns, in pairs; then addresses are one pointer
+// per row and constants, where checks of every pair would cost more than the product.
+template <bool WHOLE, bool BIASED, bool SLOPES, typename T>
+static __device__ __forceinline__ void put_tile(T* to, const T* before, const float* bias, const TileSums& sums,
+                                                const Corner& corner) {
+    const int row = tile_row(0, 0), column = tile_column(0, 0), left = corner.count - column;
+    const long long mine = corner.at + (long long)row * corner.all + column;
+    float low[3] = {}, high[3] = {};
 #pragma unroll
     for (int n = 0; n < 3; n++) {
-        const int c = tile_column(n, 0);
-        Piece<2, T> two[4];
+        if (BIASED && (WHOLE || 8 * n < left)) low[n] = bias[column + 8 * n];
+        if (BIASED && (WHOLE || 8 * n + 1 < left)) high[n] = bias[column + 8 * n + 1];
+    }
 #pragma unroll
-        for (int r = 0; r < 4; r++) {
-            const int row = tile_row(r / 2, r % 2 * 2);
-            two[r] = load_some(x + (long long)row * all + c, row < height ? count - c : 0, paired);
+    for (int r = 0; r < 4; r++) {
+        if (!WHOLE && row + 8 * r >= corner.height) continue;
+        const long long here = mine + (long long)(8 * r) * corner.all;
+        Piece<2, T> x[3];
+#pragma unroll
+        for (int n = 0; n < 3; n++) {
+            if (SLOPES && WHOLE) x[n] = load_piece<2>(before + here + 8 * n);
+            if (SLOPES && !WHOLE) x[n] = load_some(before + here + 8 * n, left - 8 * n, corner.paired);
         }
 #pragma unroll
-        for (int e = 0; e < 8; e++) sums[e / 4][n][e % 4] *= silu_slope(to_float(two[e / 2].v[e % 2]));
+        for (int n = 0; n < 3; n++) {
+            float first = sums[r / 2][n][r % 2 * 2] + low[n], second = sums[r / 2][n][r % 2 * 2 + 1] + high[n];
+            if (SLOPES) {
+                first *= silu_slope<T>(to_float(x[n].v[0]));
+                second *= silu_slope<T>(to_float(x[n].v[1]));
+            }
+            if (WHOLE) store2(to + here + 8 * n, first, second);
+            else store_some(to + here + 8 * n, first, second, left - 8 * n, corner.paired);
+        }
+    }
+}
+
+template <bool BIASED, bool SLOPES, typename T>
+static __device__ __forceinline__ void put(T* to, const T* before, const float* bias, const TileSums& sums,
+                                           const Corner& corner) {
+    if (corner.paired && corner.height >= TILE_ROWS && corner.count == TILE_COLUMNS) {
+        put_tile<true, BIASED, SLOPES>(to, before, bias, sums, corner);
+    } else {
+        put_tile<false, BIASED, SLOPES>(to, before, bias, sums, corner);
     }
 }
 
@@ -212,28 +248,13 @@ static __device__ void convolve(T* shared, T* y, const T* x, const T* before, co
             const int channel = (group + bundled) * job.outputs + column + left;
             TileSums sums;
             clear(sums);
-            multiply(sums, tile + bundled * group_stride + row * job.pitch, job.pitch,
-                     weights + (bundled * padded_columns + left) * weight_row, weight_row, window, count);
-            const int height = job.len - first - row;
-            const long long corner = ((long long)sequence * job.len + first + row) * cout + channel;
-            if (BACKWARD && job.silu) {
-                multiply_by_slopes(sums, before + corner, cout, height, count, job.outputs % 2 == 0);
-            }
-            T* out = y + corner;
-#pragma unroll
-            for (int n = 0; n < 3; n++) {
-                const int c = tile_column(n, 0);
-                const float low = !BACKWARD && c < count ? bias[channel + c] : 0.0f;
-                const float high = !BACKWARD && c + 1 < count ? bias[channel + c + 1] : 0.0f;
-#pragma unroll
-                for (int r = 0; r < 4; r++) {
-                    const int at_row = tile_row(r / 2, r % 2 * 2), j = r % 2 * 2;
-                    if (at_row < height) {
-                        store_some(out + (long long)at_row * cout + c, sums[r / 2][n][j] + low,
-                                   sums[r / 2][n][j + 1] + high, count - c, job.outputs % 2 == 0);
-                    }
-                }
-            }
+            multiply_shared(sums, tile + bundled * group_stride + row * job.pitch, job.pitch,
+                            weights + (bundled * padded_columns + left) * weight_row, weight_row, window, count);
+            const long long at_row = (long long)sequence * job.len + first + row;
+            const Corner corner = {at_row * cout + channel, cout, job.len - first - row, count, job.outputs % 2 == 0};
+            if (!BACKWARD) put<true, false>(y, before, bias + channel, sums, corner);
+            else if (job.silu) put<false, true>(y, before, bias, sums, corner);
+            else put<false, false>(y, before, bias, sums, corner);
         }
     }
 }
@@ -346,14 +367,12 @@ conv1d_bwd_w_bf16(float* partial, const bf16* x, const bf16* dy, int sequences, 
                           {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu});
 }
 
-// partial [slices, weights + outputs] -> dw [weights], db [outputs], the slices added in their order.
-extern "C" __global__ void __launch_bounds__(128)
+// partial [slices, weights + outputs] -> dw [weights], db [outputs]. Grid (weights + outputs) / 32.
+extern "C" __global__ void __launch_bounds__(256)
 conv1d_bwd_reduce_f32(float* dw, float* db, const float* partial, int slices, int weights, int outputs) {
-    int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < weights + outputs) {
-        float total = 0.0f;
-        for (int s = 0; s < slices; s++) total += partial[(long long)s * (weights + outputs) + i];
-        if (i < weights) dw[i] = total;
-        else db[i - weights] = total;
-    }
+    const float total = column_total<8>(partial, slices, weights + outputs);
+    const int i = blockIdx.x * 32 + threadIdx.x;
+    if (threadIdx.x >= 32 || i >= weights + outputs) return;
+    if (i < weights) dw[i] = total;
+    else db[i - weights] = total;
 }

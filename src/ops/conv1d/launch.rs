@@ -153,7 +153,7 @@ pub(super) fn backward_w(sizes: Sizes, is_of_silu: bool, x: &Tensor, dy: &Tensor
     let silu = is_of_silu.into();
     kernel(launch, &mut partial, x, dy, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
     let [mut dw, mut db] = [x.like_f32(&[cout, sizes.inputs, sizes.taps]), x.like_f32(&[cout])];
-    let launch = Launch::elements(weights + cout, 128);
+    let launch = Launch::rows((weights + cout).div_ceil(32), 256);
     kernels::conv1d_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, slices as i32, weights as i32, cout as i32);
     [dw, db]
 }
