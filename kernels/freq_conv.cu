@@ -1,0 +1,469 @@
+// The backward pass of y = x + prelu(conv(layer_norm(x)) + bias), a convolution across frequency, in one kernel.
+//
+// x dy dx [N, F, H]: N frames, F bands, H channels in G groups; norm weight and bias [H], w [H, H/G, k], bias [H], one
+// slope per channel [H]; zeros around each frame. From x and dy:
+//
+//     one block per run of frames, for each frame:                          each block, once, behind its last frame:
+//       whole <- x;  tile <- dy of a bundle of groups                         partial[block] <- dw, dbias, dslope, and
+//       a warp per row: mean, rstd;  whole <- a = xhat weight + bias                           the norm's dweight, dbias
+//       for each bundle of groups:                                            then one sum over the blocks
+//         c = windows(a) w^T + bias
+//         dslope += sum of dy c over c <= 0;  tile <- dc = dy (c > 0 ? 1 : slope)
+//         dw += windows(a)^T dc;  dbias += sum of dc
+//         whole <- da = windows(dc) w'^T, w' with the taps reversed, inputs and outputs exchanged
+//       a warp per row: dweight += da xhat, dbias += da,  with g = da weight
+//         dx <- dy + rstd (g - mean(g) - xhat mean(g xhat))
+//
+// 1. All of it is local to a frame, 24.8 KB in bf16 for F = 129, H = 96. The separate ops move such a tensor 25 times
+//    for the same gradients, this kernel three times: what it needs of x and dy for the last step comes from the
+//    second-level cache, where it arrived a few microseconds ago.
+// 2. `whole` holds all groups, as the layer norm's backward needs all channels of da: [group][F + k - 1][channels],
+//    with the zeros of the convolution around. da of a group takes the place of a, which nobody else reads. `tile` and
+//    the weights hold one bundle of groups; if that is all of them (bf16 at the paper's size), weights are staged once
+//    per block, and x and dy are on their way at the same time.
+// 3. As in conv1d.cu a window is one run of neighbouring numbers, and windows of neighbouring bands overlap. Rows of 12
+//    channels are not aligned for ldmatrix, and padding them to 16 would need more shared memory than there is: the
+//    product over the bands collects its fragments in halves of a word. In dw its inner axis ends at F: what follows
+//    in the tile belongs to the next group.
+// 4. The sums of dw stay in registers over all frames of a block: a warp owns 32 window entries x 24 outputs of a group.
+//    dslope has a place in shared memory for each channel and tile of rows: one warp adds there, in the frames' order.
+// 5. Blocks are added by a second kernel, eight interleaved sums first: no atomics, the same bits at every run.
+// 6. A number of a lane's row lies at `place(channel) + pitch row`: divisions are done once per block.
+//
+// Bytes: 3 N F H numbers, and twice H H/G k + 4 H floats per block. FLOPs: 6 N F H H/G k, a third of them to compute
+// c again: on tensor cores in bf16, memory-bound.
+#include "common.cuh"
+#include "ptx.cuh"
+#include "tile.cuh"
+
+#define THREADS 512
+#define WARPS (THREADS / 32)
+// Channels of a lane in steps that give a row to a warp; so H is at most 128.
+#define PER_LANE 4
+// Numbers that a thread brings in flight before it puts the first away.
+#define IN_FLIGHT 4
+
+// The padded length of a product's inner axis, and the gap between such rows that spreads them over the banks.
+#define INNER(T, n) (sizeof(T) == 2 ? CEIL_DIV(n, 16) * 16 : (n))
+#define ROW(T, n) (INNER(T, n) + (sizeof(T) == 2 ? 8 : 1))
+#define EVEN(T, n) (sizeof(T) == 2 ? CEIL_DIV(n, 2) * 2 : (n))
+#define UP8(n) (CEIL_DIV(n, 8) * 8)
+
+struct Sizes {
+    int N, F, H, groups, taps;
+    int frames, bundle;  // per block; groups per tile
+    float eps;
+};
+
+struct Parameters {
+    const float *norm_weight, *norm_bias, *weight, *bias, *slope;
+};
+
+// What lies where in shared memory.
+template <typename T>
+struct Places {
+    T *whole, *tile, *weights, *reversed;
+    float *mean, *rstd, *slopes;
+    int inputs, pitch, plane, window, weight_row, row_tiles, cleared;
+
+    __device__ Places(T* shared, const Sizes& z) {
+        inputs = z.H / z.groups;
+        pitch = EVEN(T, inputs);
+        plane = (z.F + z.taps - 1) * pitch;
+        window = INNER(T, z.taps * pitch);
+        weight_row = ROW(T, z.taps * pitch);
+        row_tiles = CEIL_DIV(z.F, TILE_ROWS);
+        // Products read whole tiles of rows, also behind the last frequency, and whole columns of weights.
+        const int behind = TILE_ROWS * pitch + 32, weights_size = UP8((z.bundle * inputs + 8) * weight_row);
+        whole = shared;
+        tile = whole + UP8(z.groups * plane + behind);
+        weights = tile + UP8(z.bundle * plane + behind);
+        reversed = weights + weights_size;
+        // At the end a row per warp lies here, for the norm's gradients.
+        cleared = max((int)(reversed - shared) + weights_size, WARPS * 2 * z.H * (int)(sizeof(float) / sizeof(T)));
+        mean = reinterpret_cast<float*>(shared + cleared);
+        rstd = mean + UP8(z.F);
+        slopes = rstd + UP8(z.F);
+    }
+    // Of a channel's number at the first frequency; the convolution's zeros lie before it.
+    __device__ int place(int channel, const Sizes& z) const {
+        return channel / inputs * plane + z.taps / 2 * pitch + channel % inputs;
+    }
+};
+
+// Four neighbouring numbers as they are stored.
+static __device__ __forceinline__ void copy4(float4& to, const float* from) {
+    TWNM_CHECK_ALIGNED(from, 16);
+    to = *reinterpret_cast<const float4*>(from);
+}
+static __device__ __forceinline__ void copy4(uint2& to, const bf16* from) {
+    TWNM_CHECK_ALIGNED(from, 8);
+    to = *reinterpret_cast<const uint2*>(from);
+}
+template <typename Q, typename T>
+static __device__ __forceinline__ void put4(T* to, const Q& quad) {
+    TWNM_CHECK_ALIGNED(to, sizeof(Q));
+    *reinterpret_cast<Q*>(to) = quad;
+}
+
+static __device__ __forceinline__ float4 quad_of(const float*) { return make_float4(0.0f, 0.0f, 0.0f, 0.0f); }
+static __device__ __forceinline__ uint2 quad_of(const bf16*) { return make_uint2(0u, 0u); }
+
+// to [group][F + k - 1][pitch] <- the channels [channel, channel + width) of a frame [F, H], a bundle that begins there.
+template <typename T>
+static __device__ void stage(T* to, const T* frame, int channel, int width, const Places<T>& p, const Sizes& z) {
+    const int step = p.inputs % 4 == 0 ? 4 : 1, lanes = min(width / step, THREADS), at_once = THREADS / lanes;
+    const int start = threadIdx.x / lanes < at_once ? threadIdx.x / lanes : z.F;
+    for (int c = threadIdx.x % lanes * step; c < width; c += lanes * step) {
+        T* place = to + p.place(c, z);
+        const T* from = frame + channel + c;
+        if (step == 1) {
+            for (int f = start; f < z.F; f += at_once) place[f * p.pitch] = from[f * z.H];
+            continue;
+        }
+        for (int f = start; f < z.F; f += IN_FLIGHT * at_once) {
+            decltype(quad_of(from)) quads[IN_FLIGHT];
+#pragma unroll
+            for (int i = 0; i < IN_FLIGHT; i++) {
+                if (f + i * at_once < z.F) copy4(quads[i], from + (f + i * at_once) * z.H);
+            }
+#pragma unroll
+            for (int i = 0; i < IN_FLIGHT; i++) {
+                if (f + i * at_once < z.F) put4(place + (f + i * at_once) * p.pitch, quads[i]);
+            }
+        }
+    }
+}
+
+// A row of weights per output, entry t pitch + i of its window; and reversed, where a row is an input.
+template <typename T>
+static __device__ void stage_weights(const Places<T>& p, const float* weight, int group, int present, const Sizes& z) {
+    const int per_output = p.inputs * z.taps, first = group * p.inputs;
+    for (int e = threadIdx.x; e < present * p.inputs * per_output; e += THREADS) {
+        const int t = e % z.taps, i = e / z.taps % p.inputs, o = e / per_output, bundled = o / p.inputs;
+        const T w = from_float<T>(weight[first * per_output + e]);
+        p.weights[o * p.weight_row + t * p.pitch + i] = w;
+        p.reversed[(bundled * p.inputs + i) * p.weight_row + (z.taps - 1 - t) * p.pitch + o % p.inputs] = w;
+    }
+}
+
+// whole <- layer_norm(whole), and the moments of its rows; a warp each.
+template <typename T>
+static __device__ void normalise(const Places<T>& p, const Parameters& of, const Sizes& z) {
+    const int lane = threadIdx.x & 31;
+    int place[PER_LANE];
+    float weight[PER_LANE], bias[PER_LANE];
+#pragma unroll
+    for (int i = 0; i < PER_LANE; i++) {
+        const int h = min(lane + 32 * i, z.H - 1);
+        place[i] = p.place(h, z);
+        weight[i] = of.norm_weight[h];
+        bias[i] = of.norm_bias[h];
+    }
+    for (int f = threadIdx.x / 32; f < z.F; f += WARPS) {
+        T* row = p.whole + f * p.pitch;
+        float x[PER_LANE], sum = 0.0f, squares = 0.0f;
+#pragma unroll
+        for (int i = 0; i < PER_LANE; i++) {
+            x[i] = lane + 32 * i < z.H ? to_float(row[place[i]]) : 0.0f;
+            sum += x[i];
+        }
+        const float mean = warp_sum(sum) / (float)z.H;
+#pragma unroll
+        for (int i = 0; i < PER_LANE; i++) {
+            if (lane + 32 * i < z.H) squares = fmaf(x[i] - mean, x[i] - mean, squares);
+        }
+        const float rstd = 1.0f / sqrtf(warp_sum(squares) / (float)z.H + z.eps);
+#pragma unroll
+        for (int i = 0; i < PER_LANE; i++) {
+            if (lane + 32 * i < z.H) row[place[i]] = from_float<T>(fmaf((x[i] - mean) * rstd, weight[i], bias[i]));
+        }
+        if (lane == 0) {
+            p.mean[f] = mean;
+            p.rstd[f] = rstd;
+        }
+    }
+}
+
+// tile <- dc where dy was; and what c adds to the gradients of the slopes.
+template <typename T>
+static __device__ void through_prelu(const Places<T>& p, const Parameters& of, int group, int present, const Sizes& z) {
+    const int column_tiles = CEIL_DIV(p.inputs, TILE_COLUMNS);
+    for (int item = threadIdx.x / 32; item < present * p.row_tiles * column_tiles; item += WARPS) {
+        const int row = item % p.row_tiles * TILE_ROWS, bundled = item / p.row_tiles % present;
+        const int left = item / p.row_tiles / present * TILE_COLUMNS, here = min(TILE_COLUMNS, p.inputs - left);
+        TileSums sums;
+        clear(sums);
+        multiply(sums, p.whole + (group + bundled) * p.plane + row * p.pitch, p.pitch,
+                 p.weights + (bundled * p.inputs + left) * p.weight_row, p.weight_row, p.window, here);
+        const int channel = (group + bundled) * p.inputs + left;
+        T* tile = p.tile + bundled * p.plane + (row + z.taps / 2) * p.pitch + left;
+        float* slopes = p.slopes + row / TILE_ROWS * z.H + channel;
+#pragma unroll
+        for (int pair = 0; pair < 6; pair++) {
+            const int n = pair / 2, c = tile_column(n, pair % 2);
+            const float bias = c < here ? of.bias[channel + c] : 0.0f, slope = c < here ? of.slope[channel + c] : 0.0f;
+            float total = 0.0f;
+#pragma unroll
+            for (int r = 0; r < 4; r++) {
+                const int j = r % 2 * 2 + pair % 2, f = tile_row(r / 2, j);
+                if (c < here && row + f < z.F) {
+                    T* at = tile + f * p.pitch + c;
+                    const float v = sums[r / 2][n][j] + bias, dy = to_float(*at);
+                    if (!(v > 0.0f)) {
+                        total = fmaf(dy, v, total);
+                        *at = from_float<T>(dy * slope);
+                    }
+                }
+            }
+            // Eight lanes hold the tile's rows of a column.
+#pragma unroll
+            for (int offset = 4; offset < 32; offset *= 2) total += __shfl_xor_sync(0xffffffffu, total, offset);
+            if ((threadIdx.x & 31) < 4 && c < here) slopes[c] += total;
+        }
+    }
+}
+
+// As multiply_transposed of tile.cuh: sums += a^T b, totals += the column sums of b, for a [k, 32] and b [k, columns].
+static __device__ __forceinline__ void multiply_over_rows(TileSums& sums, float (&totals)[3][4], const float* a,
+                                                          const float* b, int pitch, int k, int columns,
+                                                          int with_totals) {
+    multiply_transposed(sums, totals, a, pitch, b, pitch, k, columns, with_totals);
+}
+
+static __device__ __forceinline__ unsigned two(const bf16* p, int pitch) {
+    return p[0].x | ((unsigned)p[pitch].x << 16);
+}
+
+// Here rows need no alignment, and b counts as zero behind its k rows.
+static __device__ __forceinline__ void multiply_over_rows(TileSums& sums, float (&totals)[3][4], const bf16* a,
+                                                          const bf16* b, int pitch, int k, int columns,
+                                                          int with_totals) {
+    const unsigned ones[4] = {0x3f803f80u, 0x3f803f80u, 0x3f803f80u, 0x3f803f80u};
+    const int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
+    a += 2 * t * pitch + g;
+    b += 2 * t * pitch + g;
+    for (int i = 0; i < k; i += 16, a += 16 * pitch, b += 16 * pitch) {
+        unsigned left[2][4];
+#pragma unroll
+        for (int e = 0; e < 8; e++) {
+            // Entry 16 m + 8 (e % 2) + g, the first or second eight of the rows.
+            left[e / 4][e % 4] = two(a + e / 4 * 16 + e % 2 * 8 + e / 2 % 2 * 8 * pitch, pitch);
+        }
+        // Which of a pair of rows exist.
+        unsigned mask[2];
+#pragma unroll
+        for (int later = 0; later < 2; later++) {
+            const int present = k - i - 8 * later - 2 * t;
+            mask[later] = present >= 2 ? 0xffffffffu : present == 1 ? 0xffffu : 0u;
+        }
+#pragma unroll
+        for (int n = 0; n < 3; n++) {
+            if (8 * n < columns) {
+                const unsigned right[2] = {two(b + 8 * n, pitch) & mask[0],
+                                           two(b + 8 * n + 8 * pitch, pitch) & mask[1]};
+                mma_bf16_16816(sums[0][n], left[0], right);
+                mma_bf16_16816(sums[1][n], left[1], right);
+                if (with_totals) mma_bf16_16816(totals[n], ones, right);
+            }
+        }
+    }
+}
+
+// whole <- da of the groups, where a was.
+template <typename T>
+static __device__ void through_convolution(const Places<T>& p, int group, int present, const Sizes& z) {
+    const int column_tiles = CEIL_DIV(p.inputs, TILE_COLUMNS);
+    for (int item = threadIdx.x / 32; item < present * p.row_tiles * column_tiles; item += WARPS) {
+        const int row = item % p.row_tiles * TILE_ROWS, bundled = item / p.row_tiles % present;
+        const int left = item / p.row_tiles / present * TILE_COLUMNS, here = min(TILE_COLUMNS, p.inputs - left);
+        TileSums sums;
+        clear(sums);
+        multiply(sums, p.tile + bundled * p.plane + row * p.pitch, p.pitch,
+                 p.reversed + (bundled * p.inputs + left) * p.weight_row, p.weight_row, p.window, here);
+        T* whole = p.whole + (group + bundled) * p.plane + (row + z.taps / 2) * p.pitch + left;
+#pragma unroll
+        for (int e = 0; e < 24; e++) {
+            const int m = e / 12, n = e / 4 % 3, j = e % 4, c = tile_column(n, j), f = tile_row(m, j);
+            if (c < here && row + f < z.F) whole[f * p.pitch + c] = from_float<T>(sums[m][n][j]);
+        }
+    }
+}
+
+// A lane's sums of the gradients of the norm's weight and bias.
+struct NormSums {
+    float weight[PER_LANE], bias[PER_LANE];
+};
+
+// dx of a frame from da, x and dy; a warp per row, which asks for its next row before it works on this one.
+template <typename T>
+static __device__ void through_norm(const Places<T>& p, NormSums& sums, T* dx, const T* x, const T* dy,
+                                    const float* norm_weight, const Sizes& z) {
+    const int lane = threadIdx.x & 31;
+    int place[PER_LANE];
+    float weight[PER_LANE], next_x[PER_LANE] = {}, next_dy[PER_LANE] = {};
+    int f = threadIdx.x / 32;
+#pragma unroll
+    for (int i = 0; i < PER_LANE; i++) {
+        const int h = lane + 32 * i;
+        place[i] = p.place(min(h, z.H - 1), z);
+        weight[i] = h < z.H ? norm_weight[h] : 0.0f;
+        if (h < z.H && f < z.F) {
+            next_x[i] = to_float(x[f * z.H + h]);
+            next_dy[i] = to_float(dy[f * z.H + h]);
+        }
+    }
+    for (; f < z.F; f += WARPS) {
+        const float mean = p.mean[f], rstd = p.rstd[f];
+        float xhat[PER_LANE], g[PER_LANE], d[PER_LANE], sum_g = 0.0f, sum_gx = 0.0f;
+#pragma unroll
+        for (int i = 0; i < PER_LANE; i++) {
+            const int h = lane + 32 * i;
+            xhat[i] = (next_x[i] - mean) * rstd;
+            d[i] = next_dy[i];
+            if (h < z.H && f + WARPS < z.F) {
+                next_x[i] = to_float(x[(f + WARPS) * z.H + h]);
+                next_dy[i] = to_float(dy[(f + WARPS) * z.H + h]);
+            }
+            const float da = h < z.H ? to_float(p.whole[place[i] + f * p.pitch]) : 0.0f;
+            sums.weight[i] = fmaf(da, xhat[i], sums.weight[i]);
+            sums.bias[i] += da;
+            g[i] = da * weight[i];
+            sum_g += g[i];
+            sum_gx = fmaf(g[i], xhat[i], sum_gx);
+        }
+        const float mean_g = warp_sum(sum_g) / (float)z.H, mean_gx = warp_sum(sum_gx) / (float)z.H;
+#pragma unroll
+        for (int i = 0; i < PER_LANE; i++) {
+            const int h = lane + 32 * i;
+            if (h < z.H) dx[f * z.H + h] = from_float<T>(d[i] + rstd * (g[i] - mean_g - xhat[i] * mean_gx));
+        }
+    }
+}
+
+// partial <- the gradients of slope [H], norm weight [H] and norm bias [H]. `shared` is free for a row per warp.
+template <typename T>
+static __device__ void write_rows(float* partial, float* shared, const Places<T>& p, const NormSums& sums,
+                                  const Sizes& z) {
+    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
+    __syncthreads();  // the last frame has been read
+#pragma unroll
+    for (int i = 0; i < PER_LANE; i++) {
+        const int h = lane + 32 * i;
+        if (h < z.H) {
+            shared[warp * 2 * z.H + h] = sums.weight[i];
+            shared[warp * 2 * z.H + z.H + h] = sums.bias[i];
+        }
+    }
+    __syncthreads();
+    for (int e = threadIdx.x; e < 3 * z.H; e += THREADS) {
+        float total = 0.0f;
+        if (e < z.H) {
+            for (int row = 0; row < p.row_tiles; row++) total += p.slopes[row * z.H + e];
+        } else {
+            for (int w = 0; w < WARPS; w++) total += shared[w * 2 * z.H + e - z.H];
+        }
+        partial[e] = total;
+    }
+}
+
+template <typename T>
+static __device__ void backward(T* shared, T* dx, float* partial, const T* x, const T* dy, const Parameters& of,
+                                const Sizes& z) {
+    const Places<T> p(shared, z);
+    for (int i = threadIdx.x; i < p.cleared; i += THREADS) shared[i] = from_float<T>(0.0f);
+    for (int i = threadIdx.x; i < p.row_tiles * z.H; i += THREADS) p.slopes[i] = 0.0f;
+    // The warp's part of dw: entries of the window, outputs of a group.
+    const int run = z.taps * p.pitch, entry_tiles = CEIL_DIV(run, TILE_ROWS), warp = threadIdx.x / 32;
+    const int entry = warp % entry_tiles * TILE_ROWS, own = warp / entry_tiles % z.groups;
+    const int left = warp / entry_tiles / z.groups * TILE_COLUMNS, here = min(TILE_COLUMNS, p.inputs - left);
+    TileSums sums;
+    clear(sums);
+    float totals[3][4] = {};
+    NormSums norm = {};
+    for (int n = blockIdx.x * z.frames; n < min(z.N, ((int)blockIdx.x + 1) * z.frames); n++) {
+        const long long start = (long long)n * z.F * z.H;
+        __syncthreads();  // the frame before has been read, or all is zero
+        stage(p.whole, x + start, 0, z.H, p, z);
+        for (int group = 0; group < z.groups; group += z.bundle) {
+            const int present = min(z.bundle, z.groups - group);
+            if (group > 0) __syncthreads();  // the bundle before has been read
+            stage(p.tile, dy + start, group * p.inputs, present * p.inputs, p, z);
+            if (z.bundle < z.groups || n == (int)blockIdx.x * z.frames) stage_weights(p, of.weight, group, present, z);
+            __syncthreads();
+            if (group == 0) {
+                normalise(p, of, z);
+                __syncthreads();
+            }
+            through_prelu(p, of, group, present, z);
+            __syncthreads();
+            if (here > 0 && own >= group && own < group + present) {
+                const int inside = z.taps / 2 * p.pitch;
+                multiply_over_rows(sums, totals, p.whole + own * p.plane + entry,
+                                   p.tile + (own - group) * p.plane + inside + left, p.pitch, z.F, here, entry == 0);
+            }
+            __syncthreads();
+            through_convolution(p, group, present, z);
+        }
+        __syncthreads();
+        through_norm(p, norm, dx + start, x + start, dy + start, of.norm_weight, z);
+    }
+    const int weights = z.H * p.inputs * z.taps, o0 = own * p.inputs + left;
+    partial += (long long)blockIdx.x * (weights + 4 * z.H);
+#pragma unroll
+    for (int e = 0; e < 24; e++) {
+        const int m = e / 12, n = e / 4 % 3, j = e % 4;
+        const int c = tile_column(n, j), at = entry + tile_row(m, j), t = at / p.pitch, i = at % p.pitch;
+        if (c < here && at < run && i < p.inputs) {
+            partial[((o0 + c) * p.inputs + i) * z.taps + t] = sums[m][n][j];
+            if (at == 0) partial[weights + o0 + c] = totals[n][j % 2];
+        }
+    }
+    write_rows(partial + weights + z.H, reinterpret_cast<float*>(shared), p, norm, z);
+}
+
+// x dy [N, F, H] and the parameters -> dx [N, F, H], partial [blocks, |w| + 4 H]: the sums of dw, dbias, dslope, the
+// norm's dweight and dbias over each block's frames. One block per `frames` frames, a tile for `bundle` groups.
+extern "C" __global__ void __launch_bounds__(THREADS)
+freq_conv_bwd_f32(float* dx, float* partial, const float* x, const float* dy, const float* norm_weight,
+                  const float* norm_bias, const float* weight, const float* bias, const float* slope, int N, int F,
+                  int H, int groups, int taps, int frames, int bundle, float eps) {
+    DYN_SHARED(float, shared);
+    backward<float>(shared, dx, partial, x, dy, {norm_weight, norm_bias, weight, bias, slope},
+                    {N, F, H, groups, taps, frames, bundle, eps});
+}
+
+// As freq_conv_bwd_f32, for activations stored as bf16.
+extern "C" __global__ void __launch_bounds__(THREADS)
+freq_conv_bwd_bf16(bf16* dx, float* partial, const bf16* x, const bf16* dy, const float* norm_weight,
+                   const float* norm_bias, const float* weight, const float* bias, const float* slope, int N, int F,
+                   int H, int groups, int taps, int frames, int bundle, float eps) {
+    DYN_SHARED(bf16, shared);
+    backward<bf16>(shared, dx, partial, x, dy, {norm_weight, norm_bias, weight, bias, slope},
+                   {N, F, H, groups, taps, frames, bundle, eps});
+}
+
+// partial [blocks, weights + 4 H] -> dw [weights], dbias, dslope, the norm's dweight and dbias [H]: eight sums over
+// every eighth block, then those in their order. Threads: 32 numbers x 8.
+extern "C" __global__ void __launch_bounds__(256)
+freq_conv_bwd_reduce_f32(float* dw, float* dbias, float* dslope, float* norm_dweight, float* norm_dbias,
+                         const float* partial, int blocks, int weights, int H) {
+    SHARED(float, sums, 256);
+    const int i = blockIdx.x * 32 + (threadIdx.x & 31), count = weights + 4 * H;
+    float sum = 0.0f;
+    if (i < count) {
+        for (int b = threadIdx.x / 32; b < blocks; b += 8) sum += partial[(long long)b * count + i];
+    }
+    sums[threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.x < 32 && i < count) {
+        float total = 0.0f;
+        for (int k = 0; k < 8; k++) total += sums[k * 32 + threadIdx.x];
+        const int row = i - weights;
+        if (row < 0) dw[i] = total;
+        else if (row < H) dbias[row] = total;
+        else if (row < 2 * H) dslope[row - H] = total;
+        else if (row < 3 * H) norm_dweight[row - 2 * H] = total;
+        else norm_dbias[row - 3 * H] = total;
+    }
+}
