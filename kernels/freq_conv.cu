@@ -8,10 +8,10 @@
 //       a warp per row: mean, rstd;  whole <- a = xhat weight + bias                           the norm's dweight, dbias
 //       for each bundle of groups:                                            then one sum over the blocks
 //         c = windows(a) w^T + bias
-//         dslope += sum of dy c over c <= 0;  tile <- dc = dy (c > 0 ? 1 : slope)
-//         dw += windows(a)^T dc;  dbias += sum of dc
+//         tile <- dc = dy (c > 0 ? 1 : slope);  dbias += sum of dc;  dslope += sum of dy c over c <= 0
+//         dw += windows(a)^T dc
 //         whole <- da = windows(dc) w'^T, w' with the taps reversed, inputs and outputs exchanged
-//       a warp per row: dweight += da xhat, dbias += da,  with g = da weight
+//       a warp per row: the norm's dweight += da xhat, dbias += da;  with g = da weight
 //         dx <- dy + rstd (g - mean(g) - xhat mean(g xhat))
 //
 // 1. All of it is local to a frame, 24.8 KB in bf16 for F = 129, H = 96. The separate ops move such a tensor 25 times
@@ -26,7 +26,8 @@
 //    product over the bands collects its fragments in halves of a word. In dw its inner axis ends at F: what follows
 //    in the tile belongs to the next group.
 // 4. The sums of dw stay in registers over all frames of a block: a warp owns 32 window entries x 24 outputs of a group.
-//    dslope has a place in shared memory for each channel and tile of rows: one warp adds there, in the frames' order.
+//    dbias and dslope have places in shared memory, one per channel and tile of rows: one warp adds to each, in the order
+//    of the frames. So have the norm's gradients, one per channel and warp, whose rows are the same in every frame.
 // 5. Blocks are added by a second kernel, eight interleaved sums first: no atomics, the same bits at every run.
 // 6. A number of a lane's row lies at `place(channel) + pitch row`: divisions are done once per block.
 //
@@ -59,36 +60,59 @@ struct Parameters {
     const float *norm_weight, *norm_bias, *weight, *bias, *slope;
 };
 
-// What lies where in shared memory.
+// What lies where in shared memory, from its beginning in numbers of T; floats from `mean` on.
+struct Layout {
+    int inputs, pitch, plane, window, weight_row, row_tiles;
+    int tile, weights, reversed, mean;
+};
+
+template <typename T>
+static __device__ Layout layout_of(const Sizes& z) {
+    Layout at;
+    at.inputs = z.H / z.groups;
+    at.pitch = EVEN(T, at.inputs);
+    at.plane = (z.F + z.taps - 1) * at.pitch;
+    at.window = INNER(T, z.taps * at.pitch);
+    at.weight_row = ROW(T, z.taps * at.pitch);
+    at.row_tiles = CEIL_DIV(z.F, TILE_ROWS);
+    // Products read whole tiles of rows, also behind the last frequency, and whole columns of weights.
+    const int behind = TILE_ROWS * at.pitch + 32, weights = UP8((z.bundle * at.inputs + 8) * at.weight_row);
+    at.tile = UP8(z.groups * at.plane + behind);
+    at.weights = at.tile + UP8(z.bundle * at.plane + behind);
+    at.reversed = at.weights + weights;
+    at.mean = at.reversed + weights;
+    return at;
+}
+
+// The same as pointers. Each step makes its own from the layout in shared memory, which it cannot know before the
+// barrier in front of it: kept over all frames, they and what follows from them cost registers that the sums need.
 template <typename T>
 struct Places {
     T *whole, *tile, *weights, *reversed;
-    float *mean, *rstd, *slopes;
-    int inputs, pitch, plane, window, weight_row, row_tiles, cleared;
+    float *mean, *rstd, *biases, *slopes, *norms;
+    int inputs, pitch, plane, window, weight_row, row_tiles, zeros;
 
-    __device__ Places(T* shared, const Sizes& z) {
-        inputs = z.H / z.groups;
-        pitch = EVEN(T, inputs);
-        plane = (z.F + z.taps - 1) * pitch;
-        window = INNER(T, z.taps * pitch);
-        weight_row = ROW(T, z.taps * pitch);
-        row_tiles = CEIL_DIV(z.F, TILE_ROWS);
-        // Products read whole tiles of rows, also behind the last frequency, and whole columns of weights.
-        const int behind = TILE_ROWS * pitch + 32, weights_size = UP8((z.bundle * inputs + 8) * weight_row);
+    __device__ Places(T* shared, const Layout* kept, const Sizes& z) {
+        const Layout at = *kept;
+        inputs = at.inputs;
+        pitch = at.pitch;
+        plane = at.plane;
+        window = at.window;
+        weight_row = at.weight_row;
+        row_tiles = at.row_tiles;
+        zeros = z.taps / 2 * pitch;
         whole = shared;
-        tile = whole + UP8(z.groups * plane + behind);
-        weights = tile + UP8(z.bundle * plane + behind);
-        reversed = weights + weights_size;
-        // At the end a row per warp lies here, for the norm's gradients.
-        cleared = max((int)(reversed - shared) + weights_size, WARPS * 2 * z.H * (int)(sizeof(float) / sizeof(T)));
-        mean = reinterpret_cast<float*>(shared + cleared);
+        tile = shared + at.tile;
+        weights = shared + at.weights;
+        reversed = shared + at.reversed;
+        mean = reinterpret_cast<float*>(shared + at.mean);
         rstd = mean + UP8(z.F);
-        slopes = rstd + UP8(z.F);
+        biases = rstd + UP8(z.F);
+        slopes = biases + row_tiles * z.H;
+        norms = slopes + row_tiles * z.H;
     }
     // Of a channel's number at the first frequency; the convolution's zeros lie before it.
-    __device__ int place(int channel, const Sizes& z) const {
-        return channel / inputs * plane + z.taps / 2 * pitch + channel % inputs;
-    }
+    __device__ int place(int channel) const { return channel / inputs * plane + zeros + channel % inputs; }
 };
 
 // Four neighbouring numbers as they are stored.
@@ -115,7 +139,7 @@ static __device__ void stage(T* to, const T* frame, int channel, int width, cons
     const int step = p.inputs % 4 == 0 ? 4 : 1, lanes = min(width / step, THREADS), at_once = THREADS / lanes;
     const int start = threadIdx.x / lanes < at_once ? threadIdx.x / lanes : z.F;
     for (int c = threadIdx.x % lanes * step; c < width; c += lanes * step) {
-        T* place = to + p.place(c, z);
+        T* place = to + p.place(c);
         const T* from = frame + channel + c;
         if (step == 1) {
             for (int f = start; f < z.F; f += at_once) place[f * p.pitch] = from[f * z.H];
@@ -135,9 +159,18 @@ static __device__ void stage(T* to, const T* frame, int channel, int width, cons
     }
 }
 
+// tile <- the channels of a bundle of groups.
+template <typename T>
+static __device__ void stage_bundle(T* shared, const Layout* kept, const T* frame, int group, int present,
+                                    const Sizes& z) {
+    const Places<T> p(shared, kept, z);
+    stage(p.tile, frame, group * p.inputs, present * p.inputs, p, z);
+}
+
 // A row of weights per output, entry t pitch + i of its window; and reversed, where a row is an input.
 template <typename T>
-static __device__ void stage_weights(const Places<T>& p, const float* weight, int group, int present, const Sizes& z) {
+static __device__ void stage_weights(T* shared, const Layout* kept, const float* weight, int group, int present, const Sizes& z) {
+    const Places<T> p(shared, kept, z);
     const int per_output = p.inputs * z.taps, first = group * p.inputs;
     for (int e = threadIdx.x; e < present * p.inputs * per_output; e += THREADS) {
         const int t = e % z.taps, i = e / z.taps % p.inputs, o = e / per_output, bundled = o / p.inputs;
@@ -149,14 +182,15 @@ static __device__ void stage_weights(const Places<T>& p, const float* weight, in
 
 // whole <- layer_norm(whole), and the moments of its rows; a warp each.
 template <typename T>
-static __device__ void normalise(const Places<T>& p, const Parameters& of, const Sizes& z) {
+static __device__ void normalise(T* shared, const Layout* kept, const Parameters& of, const Sizes& z) {
+    const Places<T> p(shared, kept, z);
     const int lane = threadIdx.x & 31;
     int place[PER_LANE];
     float weight[PER_LANE], bias[PER_LANE];
 #pragma unroll
     for (int i = 0; i < PER_LANE; i++) {
         const int h = min(lane + 32 * i, z.H - 1);
-        place[i] = p.place(h, z);
+        place[i] = p.place(h);
         weight[i] = of.norm_weight[h];
         bias[i] = of.norm_bias[h];
     }
@@ -185,25 +219,39 @@ static __device__ void normalise(const Places<T>& p, const Parameters& of, const
     }
 }
 
-// tile <- dc where dy was; and what c adds to the gradients of the slopes.
+// As multiply of tile.cuh, in bf16 two steps of its inner axis at a time: unrolled further, loads that run ahead take the
+// registers of the sums of dw.
+static __device__ __forceinline__ void multiply_windows(TileSums& sums, const float* a, int a_row, const float* b,
+                                                        int b_row, int k, int columns) {
+    multiply(sums, a, a_row, b, b_row, k, columns);
+}
+static __device__ __forceinline__ void multiply_windows(TileSums& sums, const bf16* a, int a_row, const bf16* b,
+                                                        int b_row, int k, int columns) {
+#pragma unroll 2
+    for (int i = 0; i < k; i += 16) multiply(sums, a + i, a_row, b + i, b_row, 16, columns);
+}
+
+// tile <- dc where dy was; and what the frame adds to the gradients of biases and slopes.
 template <typename T>
-static __device__ void through_prelu(const Places<T>& p, const Parameters& of, int group, int present, const Sizes& z) {
+static __device__ void through_prelu(T* shared, const Layout* kept, const Parameters& of, int group, int present, const Sizes& z) {
+    const Places<T> p(shared, kept, z);
     const int column_tiles = CEIL_DIV(p.inputs, TILE_COLUMNS);
     for (int item = threadIdx.x / 32; item < present * p.row_tiles * column_tiles; item += WARPS) {
         const int row = item % p.row_tiles * TILE_ROWS, bundled = item / p.row_tiles % present;
         const int left = item / p.row_tiles / present * TILE_COLUMNS, here = min(TILE_COLUMNS, p.inputs - left);
         TileSums sums;
         clear(sums);
-        multiply(sums, p.whole + (group + bundled) * p.plane + row * p.pitch, p.pitch,
+        multiply_windows(sums, p.whole + (group + bundled) * p.plane + row * p.pitch, p.pitch,
                  p.weights + (bundled * p.inputs + left) * p.weight_row, p.weight_row, p.window, here);
         const int channel = (group + bundled) * p.inputs + left;
         T* tile = p.tile + bundled * p.plane + (row + z.taps / 2) * p.pitch + left;
+        float* biases = p.biases + row / TILE_ROWS * z.H + channel;
         float* slopes = p.slopes + row / TILE_ROWS * z.H + channel;
 #pragma unroll
         for (int pair = 0; pair < 6; pair++) {
             const int n = pair / 2, c = tile_column(n, pair % 2);
             const float bias = c < here ? of.bias[channel + c] : 0.0f, slope = c < here ? of.slope[channel + c] : 0.0f;
-            float total = 0.0f;
+            float dbias = 0.0f, dslope = 0.0f;
 #pragma unroll
             for (int r = 0; r < 4; r++) {
                 const int j = r % 2 * 2 + pair % 2, f = tile_row(r / 2, j);
@@ -211,24 +259,31 @@ static __device__ void through_prelu(const Places<T>& p, const Parameters& of, i
                     T* at = tile + f * p.pitch + c;
                     const float v = sums[r / 2][n][j] + bias, dy = to_float(*at);
                     if (!(v > 0.0f)) {
-                        total = fmaf(dy, v, total);
+                        dslope = fmaf(dy, v, dslope);
                         *at = from_float<T>(dy * slope);
                     }
+                    dbias += to_float(*at);
                 }
             }
             // Eight lanes hold the tile's rows of a column.
 #pragma unroll
-            for (int offset = 4; offset < 32; offset *= 2) total += __shfl_xor_sync(0xffffffffu, total, offset);
-            if ((threadIdx.x & 31) < 4 && c < here) slopes[c] += total;
+            for (int offset = 4; offset < 32; offset *= 2) {
+                dbias += __shfl_xor_sync(0xffffffffu, dbias, offset);
+                dslope += __shfl_xor_sync(0xffffffffu, dslope, offset);
+            }
+            if ((threadIdx.x & 31) < 4 && c < here) {
+                biases[c] += dbias;
+                slopes[c] += dslope;
+            }
         }
     }
 }
 
-// As multiply_transposed of tile.cuh: sums += a^T b, totals += the column sums of b, for a [k, 32] and b [k, columns].
-static __device__ __forceinline__ void multiply_over_rows(TileSums& sums, float (&totals)[3][4], const float* a,
-                                                          const float* b, int pitch, int k, int columns,
-                                                          int with_totals) {
-    multiply_transposed(sums, totals, a, pitch, b, pitch, k, columns, with_totals);
+// As multiply_transposed of tile.cuh: sums += a^T b for a [k, 32] and b [k, columns].
+static __device__ __forceinline__ void multiply_over_rows(TileSums& sums, const float* a, const float* b, int pitch,
+                                                          int k, int columns) {
+    float totals[3][4];
+    multiply_transposed(sums, totals, a, pitch, b, pitch, k, columns, 0);
 }
 
 static __device__ __forceinline__ unsigned two(const bf16* p, int pitch) {
@@ -236,10 +291,8 @@ static __device__ __forceinline__ unsigned two(const bf16* p, int pitch) {
 }
 
 // Here rows need no alignment, and b counts as zero behind its k rows.
-static __device__ __forceinline__ void multiply_over_rows(TileSums& sums, float (&totals)[3][4], const bf16* a,
-                                                          const bf16* b, int pitch, int k, int columns,
-                                                          int with_totals) {
-    const unsigned ones[4] = {0x3f803f80u, 0x3f803f80u, 0x3f803f80u, 0x3f803f80u};
+static __device__ __forceinline__ void multiply_over_rows(TileSums& sums, const bf16* a, const bf16* b, int pitch,
+                                                          int k, int columns) {
     const int g = (threadIdx.x & 31) / 4, t = threadIdx.x & 3;
     a += 2 * t * pitch + g;
     b += 2 * t * pitch + g;
@@ -264,7 +317,6 @@ static __device__ __forceinline__ void multiply_over_rows(TileSums& sums, float 
                                            two(b + 8 * n + 8 * pitch, pitch) & mask[1]};
                 mma_bf16_16816(sums[0][n], left[0], right);
                 mma_bf16_16816(sums[1][n], left[1], right);
-                if (with_totals) mma_bf16_16816(totals[n], ones, right);
             }
         }
     }
@@ -272,14 +324,15 @@ static __device__ __forceinline__ void multiply_over_rows(TileSums& sums, float 
 
 // whole <- da of the groups, where a was.
 template <typename T>
-static __device__ void through_convolution(const Places<T>& p, int group, int present, const Sizes& z) {
+static __device__ void through_convolution(T* shared, const Layout* kept, int group, int present, const Sizes& z) {
+    const Places<T> p(shared, kept, z);
     const int column_tiles = CEIL_DIV(p.inputs, TILE_COLUMNS);
     for (int item = threadIdx.x / 32; item < present * p.row_tiles * column_tiles; item += WARPS) {
         const int row = item % p.row_tiles * TILE_ROWS, bundled = item / p.row_tiles % present;
         const int left = item / p.row_tiles / present * TILE_COLUMNS, here = min(TILE_COLUMNS, p.inputs - left);
         TileSums sums;
         clear(sums);
-        multiply(sums, p.tile + bundled * p.plane + row * p.pitch, p.pitch,
+        multiply_windows(sums, p.tile + bundled * p.plane + row * p.pitch, p.pitch,
                  p.reversed + (bundled * p.inputs + left) * p.weight_row, p.weight_row, p.window, here);
         T* whole = p.whole + (group + bundled) * p.plane + (row + z.taps / 2) * p.pitch + left;
 #pragma unroll
@@ -290,24 +343,23 @@ static __device__ void through_convolution(const Places<T>& p, int group, int pr
     }
 }
 
-// A lane's sums of the gradients of the norm's weight and bias.
-struct NormSums {
-    float weight[PER_LANE], bias[PER_LANE];
-};
-
 // dx of a frame from da, x and dy; a warp per row, which asks for its next row before it works on this one.
 template <typename T>
-static __device__ void through_norm(const Places<T>& p, NormSums& sums, T* dx, const T* x, const T* dy,
+static __device__ void through_norm(T* shared, const Layout* kept, T* dx, const T* x, const T* dy,
                                     const float* norm_weight, const Sizes& z) {
+    const Places<T> p(shared, kept, z);
     const int lane = threadIdx.x & 31;
     int place[PER_LANE];
-    float weight[PER_LANE], next_x[PER_LANE] = {}, next_dy[PER_LANE] = {};
+    float weight[PER_LANE], dweight[PER_LANE], dbias[PER_LANE], next_x[PER_LANE] = {}, next_dy[PER_LANE] = {};
     int f = threadIdx.x / 32;
+    float* norms = p.norms + f * 2 * z.H;
 #pragma unroll
     for (int i = 0; i < PER_LANE; i++) {
         const int h = lane + 32 * i;
-        place[i] = p.place(min(h, z.H - 1), z);
+        place[i] = p.place(min(h, z.H - 1));
         weight[i] = h < z.H ? norm_weight[h] : 0.0f;
+        dweight[i] = h < z.H ? norms[h] : 0.0f;
+        dbias[i] = h < z.H ? norms[z.H + h] : 0.0f;
         if (h < z.H && f < z.F) {
             next_x[i] = to_float(x[f * z.H + h]);
             next_dy[i] = to_float(dy[f * z.H + h]);
@@ -326,8 +378,8 @@ static __device__ void through_norm(const Places<T>& p, NormSums& sums, T* dx, c
                 next_dy[i] = to_float(dy[(f + WARPS) * z.H + h]);
             }
             const float da = h < z.H ? to_float(p.whole[place[i] + f * p.pitch]) : 0.0f;
-            sums.weight[i] = fmaf(da, xhat[i], sums.weight[i]);
-            sums.bias[i] += da;
+            dweight[i] = fmaf(da, xhat[i], dweight[i]);
+            dbias[i] += da;
             g[i] = da * weight[i];
             sum_g += g[i];
             sum_gx = fmaf(g[i], xhat[i], sum_gx);
@@ -339,87 +391,114 @@ static __device__ void through_norm(const Places<T>& p, NormSums& sums, T* dx, c
             if (h < z.H) dx[f * z.H + h] = from_float<T>(d[i] + rstd * (g[i] - mean_g - xhat[i] * mean_gx));
         }
     }
-}
-
-// partial <- the gradients of slope [H], norm weight [H] and norm bias [H]. `shared` is free for a row per warp.
-template <typename T>
-static __device__ void write_rows(float* partial, float* shared, const Places<T>& p, const NormSums& sums,
-                                  const Sizes& z) {
-    const int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
-    __syncthreads();  // the last frame has been read
 #pragma unroll
     for (int i = 0; i < PER_LANE; i++) {
         const int h = lane + 32 * i;
         if (h < z.H) {
-            shared[warp * 2 * z.H + h] = sums.weight[i];
-            shared[warp * 2 * z.H + z.H + h] = sums.bias[i];
+            norms[h] = dweight[i];
+            norms[z.H + h] = dbias[i];
         }
     }
-    __syncthreads();
-    for (int e = threadIdx.x; e < 3 * z.H; e += THREADS) {
-        float total = 0.0f;
-        if (e < z.H) {
-            for (int row = 0; row < p.row_tiles; row++) total += p.slopes[row * z.H + e];
-        } else {
-            for (int w = 0; w < WARPS; w++) total += shared[w * 2 * z.H + e - z.H];
-        }
+}
+
+// partial <- the gradients of bias, slope, norm weight and norm bias, [H] each.
+template <typename T>
+static __device__ void write_rows(T* shared, const Layout* kept, float* partial, const Sizes& z) {
+    __syncthreads();  // the last frame has been added
+    const Places<T> p(shared, kept, z);
+    for (int e = threadIdx.x; e < 2 * z.H; e += THREADS) {
+        const float* of_rows = e < z.H ? p.biases + e : p.slopes + e - z.H;
+        float total = 0.0f, of_norm = 0.0f;
+        for (int row = 0; row < p.row_tiles; row++) total += of_rows[row * z.H];
+        for (int w = 0; w < WARPS; w++) of_norm += p.norms[w * 2 * z.H + e];
         partial[e] = total;
+        partial[2 * z.H + e] = of_norm;
+    }
+}
+
+// What a warp has of dw: entries of the window, outputs of a group.
+struct Part {
+    int entry, group, left, columns;
+};
+
+// sums += its part of dw for a frame, if the bundle holds its group.
+template <typename T>
+static __device__ void add_products(TileSums& sums, T* shared, const Layout* kept, const Part& part, int group,
+                                    int present, const Sizes& z) {
+    const Places<T> p(shared, kept, z);
+    if (part.columns > 0 && part.group >= group && part.group < group + present) {
+        multiply_over_rows(sums, p.whole + part.group * p.plane + part.entry,
+                           p.tile + (part.group - group) * p.plane + p.zeros + part.left, p.pitch, z.F, part.columns);
+    }
+}
+
+// partial [block] <- dw
+template <typename T>
+static __device__ void write_products(T* shared, const Layout* kept, float* partial, const TileSums& sums,
+                                      const Part& part, const Sizes& z) {
+    __syncthreads();  // nothing of this is worked out while there are frames
+    const Places<T> p(shared, kept, z);
+    const int per_output = p.inputs * z.taps;
+    partial += (part.group * p.inputs + part.left) * per_output;
+#pragma unroll
+    for (int r = 0; r < 4; r++) {
+        const int at = part.entry + tile_row(r / 2, r % 2 * 2), t = at / p.pitch, i = at % p.pitch;
+        if (t < z.taps && i < p.inputs) {
+#pragma unroll
+            for (int pair = 0; pair < 6; pair++) {
+                const int c = tile_column(pair / 2, pair % 2);
+                if (c < part.columns) {
+                    partial[c * per_output + i * z.taps + t] = sums[r / 2][pair / 2][r % 2 * 2 + pair % 2];
+                }
+            }
+        }
     }
 }
 
 template <typename T>
 static __device__ void backward(T* shared, T* dx, float* partial, const T* x, const T* dy, const Parameters& of,
                                 const Sizes& z) {
-    const Places<T> p(shared, z);
-    for (int i = threadIdx.x; i < p.cleared; i += THREADS) shared[i] = from_float<T>(0.0f);
-    for (int i = threadIdx.x; i < p.row_tiles * z.H; i += THREADS) p.slopes[i] = 0.0f;
-    // The warp's part of dw: entries of the window, outputs of a group.
-    const int run = z.taps * p.pitch, entry_tiles = CEIL_DIV(run, TILE_ROWS), warp = threadIdx.x / 32;
-    const int entry = warp % entry_tiles * TILE_ROWS, own = warp / entry_tiles % z.groups;
-    const int left = warp / entry_tiles / z.groups * TILE_COLUMNS, here = min(TILE_COLUMNS, p.inputs - left);
+    SHARED(Layout, layout, 1);
+    const Layout* const kept = layout + 0;
+    const Layout at = layout_of<T>(z);
+    if (threadIdx.x == 0) layout[0] = at;
+    for (int i = threadIdx.x; i < at.mean; i += THREADS) shared[i] = from_float<T>(0.0f);
+    float* floats = reinterpret_cast<float*>(shared + at.mean);
+    for (int i = threadIdx.x; i < 2 * (UP8(z.F) + (at.row_tiles + WARPS) * z.H); i += THREADS) floats[i] = 0.0f;
+    const int entry_tiles = CEIL_DIV(z.taps * at.pitch, TILE_ROWS), warp = threadIdx.x / 32;
+    const int left = warp / entry_tiles / z.groups * TILE_COLUMNS;
+    const Part part = {warp % entry_tiles * TILE_ROWS, warp / entry_tiles % z.groups, left,
+                       min(TILE_COLUMNS, at.inputs - left)};
     TileSums sums;
     clear(sums);
-    float totals[3][4] = {};
-    NormSums norm = {};
-    for (int n = blockIdx.x * z.frames; n < min(z.N, ((int)blockIdx.x + 1) * z.frames); n++) {
+    const int first = blockIdx.x * z.frames;
+    for (int n = first; n < min(z.N, first + z.frames); n++) {
         const long long start = (long long)n * z.F * z.H;
-        __syncthreads();  // the frame before has been read, or all is zero
-        stage(p.whole, x + start, 0, z.H, p, z);
+        __syncthreads();  // the frame before has been read, or all is zero and the layout there
+        stage(shared, x + start, 0, z.H, Places<T>(shared, kept, z), z);
         for (int group = 0; group < z.groups; group += z.bundle) {
             const int present = min(z.bundle, z.groups - group);
             if (group > 0) __syncthreads();  // the bundle before has been read
-            stage(p.tile, dy + start, group * p.inputs, present * p.inputs, p, z);
-            if (z.bundle < z.groups || n == (int)blockIdx.x * z.frames) stage_weights(p, of.weight, group, present, z);
+            stage_bundle(shared, kept, dy + start, group, present, z);
+            if (z.bundle < z.groups || n == first) stage_weights(shared, kept, of.weight, group, present, z);
             __syncthreads();
             if (group == 0) {
-                normalise(p, of, z);
+                normalise(shared, kept, of, z);
                 __syncthreads();
             }
-            through_prelu(p, of, group, present, z);
+            through_prelu(shared, kept, of, group, present, z);
             __syncthreads();
-            if (here > 0 && own >= group && own < group + present) {
-                const int inside = z.taps / 2 * p.pitch;
-                multiply_over_rows(sums, totals, p.whole + own * p.plane + entry,
-                                   p.tile + (own - group) * p.plane + inside + left, p.pitch, z.F, here, entry == 0);
-            }
+            add_products(sums, shared, kept, part, group, present, z);
             __syncthreads();
-            through_convolution(p, group, present, z);
+            through_convolution(shared, kept, group, present, z);
         }
         __syncthreads();
-        through_norm(p, norm, dx + start, x + start, dy + start, of.norm_weight, z);
+        through_norm(shared, kept, dx + start, x + start, dy + start, of.norm_weight, z);
     }
-    const int weights = z.H * p.inputs * z.taps, o0 = own * p.inputs + left;
+    const int weights = z.H * at.inputs * z.taps;
     partial += (long long)blockIdx.x * (weights + 4 * z.H);
-#pragma unroll
-    for (int e = 0; e < 24; e++) {
-        const int m = e / 12, n = e / 4 % 3, j = e % 4;
-        const int c = tile_column(n, j), at = entry + tile_row(m, j), t = at / p.pitch, i = at % p.pitch;
-        if (c < here && at < run && i < p.inputs) {
-            partial[((o0 + c) * p.inputs + i) * z.taps + t] = sums[m][n][j];
-            if (at == 0) partial[weights + o0 + c] = totals[n][j % 2];
-        }
-    }
-    write_rows(partial + weights + z.H, reinterpret_cast<float*>(shared), p, norm, z);
+    write_products(shared, kept, partial, sums, part, z);
+    write_rows(shared, kept, partial + weights, z);
 }
 
 // x dy [N, F, H] and the parameters -> dx [N, F, H], partial [blocks, |w| + 4 H]: the sums of dw, dbias, dslope, the
