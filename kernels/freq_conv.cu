@@ -20,7 +20,8 @@
 // 2. `whole` holds all groups, as the layer norm's backward needs all channels of da: [group][F + k - 1][channels],
 //    with the zeros of the convolution around. da of a group takes the place of a, which nobody else reads. `tile` and
 //    the weights hold one bundle of groups; if that is all of them (bf16 at the paper's size), weights are staged once
-//    per block, and x and dy are on their way at the same time.
+//    per block. The next frame's dy is on its way, past the registers, as soon as this one's dc has been read, its x as
+//    soon as da has.
 // 3. As in conv1d.cu a window is one run of neighbouring numbers, and windows of neighbouring bands overlap. Rows of 12
 //    channels are not aligned for ldmatrix, and padding them to 16 would need more shared memory than there is: the
 //    product over the bands collects its fragments in halves of a word. In dw its inner axis ends at F: what follows
@@ -41,8 +42,6 @@
 #define WARPS (THREADS / 32)
 // Channels of a lane in steps that give a row to a warp; so H is at most 128.
 #define PER_LANE 4
-// Numbers that a thread brings in flight before it puts the first away.
-#define IN_FLIGHT 4
 
 // The padded length of a product's inner axis, and the gap between such rows that spreads them over the banks.
 #define INNER(T, n) (sizeof(T) == 2 ? CEIL_DIV(n, 16) * 16 : (n))
@@ -60,8 +59,9 @@ struct Parameters {
     const float *norm_weight, *norm_bias, *weight, *bias, *slope;
 };
 
-// What lies where in shared memory, from its beginning in numbers of T; floats from `mean` on.
+// The sizes, and what lies where in shared memory, from its beginning in numbers of T; floats from `mean` on.
 struct Layout {
+    Sizes sizes;
     int inputs, pitch, plane, window, weight_row, row_tiles;
     int tile, weights, reversed, mean;
 };
@@ -69,6 +69,7 @@ struct Layout {
 template <typename T>
 static __device__ Layout layout_of(const Sizes& z) {
     Layout at;
+    at.sizes = z;
     at.inputs = z.H / z.groups;
     at.pitch = EVEN(T, at.inputs);
     at.plane = (z.F + z.taps - 1) * at.pitch;
@@ -92,8 +93,9 @@ struct Places {
     float *mean, *rstd, *biases, *slopes, *norms;
     int inputs, pitch, plane, window, weight_row, row_tiles, zeros;
 
-    __device__ Places(T* shared, const Layout* kept, const Sizes& z) {
+    __device__ Places(T* shared, const Layout* kept) {
         const Layout at = *kept;
+        const Sizes& z = at.sizes;
         inputs = at.inputs;
         pitch = at.pitch;
         plane = at.plane;
@@ -115,62 +117,35 @@ struct Places {
     __device__ int place(int channel) const { return channel / inputs * plane + zeros + channel % inputs; }
 };
 
-// Four neighbouring numbers as they are stored.
-static __device__ __forceinline__ void copy4(float4& to, const float* from) {
-    TWNM_CHECK_ALIGNED(from, 16);
-    to = *reinterpret_cast<const float4*>(from);
-}
-static __device__ __forceinline__ void copy4(uint2& to, const bf16* from) {
-    TWNM_CHECK_ALIGNED(from, 8);
-    to = *reinterpret_cast<const uint2*>(from);
-}
-template <typename Q, typename T>
-static __device__ __forceinline__ void put4(T* to, const Q& quad) {
-    TWNM_CHECK_ALIGNED(to, sizeof(Q));
-    *reinterpret_cast<Q*>(to) = quad;
-}
+// Four neighbouring numbers on their way to shared memory.
+static __device__ __forceinline__ void send4(float* to, const float* from) { cp_async_16(to, from, 1); }
+static __device__ __forceinline__ void send4(bf16* to, const bf16* from) { cp_async_8(to, from); }
 
-static __device__ __forceinline__ float4 quad_of(const float*) { return make_float4(0.0f, 0.0f, 0.0f, 0.0f); }
-static __device__ __forceinline__ uint2 quad_of(const bf16*) { return make_uint2(0u, 0u); }
-
-// to [group][F + k - 1][pitch] <- the channels [channel, channel + width) of a frame [F, H], a bundle that begins there.
+// Sends for whole, or tile, [group][F + k - 1][pitch] the channels of the `present` groups from `group` on of a frame
+// [F, H]. They are there after a wait and a barrier.
 template <typename T>
-static __device__ void stage(T* to, const T* frame, int channel, int width, const Places<T>& p, const Sizes& z) {
-    const int step = p.inputs % 4 == 0 ? 4 : 1, lanes = min(width / step, THREADS), at_once = THREADS / lanes;
+static __device__ void stage(T* shared, const Layout* kept, int is_whole, const T* frame, int group, int present) {
+    const Places<T> p(shared, kept);
+    const Sizes z = kept->sizes;
+    const int step = p.inputs % 4 == 0 ? 4 : 1, width = present * p.inputs;
+    const int lanes = min(width / step, THREADS), at_once = THREADS / lanes;
     const int start = threadIdx.x / lanes < at_once ? threadIdx.x / lanes : z.F;
     for (int c = threadIdx.x % lanes * step; c < width; c += lanes * step) {
-        T* place = to + p.place(c);
-        const T* from = frame + channel + c;
-        if (step == 1) {
-            for (int f = start; f < z.F; f += at_once) place[f * p.pitch] = from[f * z.H];
-            continue;
-        }
-        for (int f = start; f < z.F; f += IN_FLIGHT * at_once) {
-            decltype(quad_of(from)) quads[IN_FLIGHT];
-#pragma unroll
-            for (int i = 0; i < IN_FLIGHT; i++) {
-                if (f + i * at_once < z.F) copy4(quads[i], from + (f + i * at_once) * z.H);
-            }
-#pragma unroll
-            for (int i = 0; i < IN_FLIGHT; i++) {
-                if (f + i * at_once < z.F) put4(place + (f + i * at_once) * p.pitch, quads[i]);
-            }
+        T* to = (is_whole ? p.whole : p.tile) + p.place(c);
+        const T* from = frame + group * p.inputs + c;
+        for (int f = start; f < z.F; f += at_once) {
+            if (step == 4) send4(to + f * p.pitch, from + f * z.H);
+            else to[f * p.pitch] = from[f * z.H];
         }
     }
-}
-
-// tile <- the channels of a bundle of groups.
-template <typename T>
-static __device__ void stage_bundle(T* shared, const Layout* kept, const T* frame, int group, int present,
-                                    const Sizes& z) {
-    const Places<T> p(shared, kept, z);
-    stage(p.tile, frame, group * p.inputs, present * p.inputs, p, z);
+    cp_async_commit();
 }
 
 // A row of weights per output, entry t pitch + i of its window; and reversed, where a row is an input.
 template <typename T>
-static __device__ void stage_weights(T* shared, const Layout* kept, const float* weight, int group, int present, const Sizes& z) {
-    const Places<T> p(shared, kept, z);
+static __device__ void stage_weights(T* shared, const Layout* kept, const float* weight, int group, int present) {
+    const Places<T> p(shared, kept);
+    const Sizes z = kept->sizes;
     const int per_output = p.inputs * z.taps, first = group * p.inputs;
     for (int e = threadIdx.x; e < present * p.inputs * per_output; e += THREADS) {
         const int t = e % z.taps, i = e / z.taps % p.inputs, o = e / per_output, bundled = o / p.inputs;
@@ -182,8 +157,9 @@ static __device__ void stage_weights(T* shared, const Layout* kept, const float*
 
 // whole <- layer_norm(whole), and the moments of its rows; a warp each.
 template <typename T>
-static __device__ void normalise(T* shared, const Layout* kept, const Parameters& of, const Sizes& z) {
-    const Places<T> p(shared, kept, z);
+static __device__ void normalise(T* shared, const Layout* kept, const Parameters& of) {
+    const Places<T> p(shared, kept);
+    const Sizes z = kept->sizes;
     const int lane = threadIdx.x & 31;
     int place[PER_LANE];
     float weight[PER_LANE], bias[PER_LANE];
@@ -227,14 +203,15 @@ static __device__ __forceinline__ void multiply_windows(TileSums& sums, const fl
 }
 static __device__ __forceinline__ void multiply_windows(TileSums& sums, const bf16* a, int a_row, const bf16* b,
                                                         int b_row, int k, int columns) {
-#pragma unroll 2
+#pragma unroll 1
     for (int i = 0; i < k; i += 16) multiply(sums, a + i, a_row, b + i, b_row, 16, columns);
 }
 
 // tile <- dc where dy was; and what the frame adds to the gradients of biases and slopes.
 template <typename T>
-static __device__ void through_prelu(T* shared, const Layout* kept, const Parameters& of, int group, int present, const Sizes& z) {
-    const Places<T> p(shared, kept, z);
+static __device__ void through_prelu(T* shared, const Layout* kept, const Parameters& of, int group, int present) {
+    const Places<T> p(shared, kept);
+    const Sizes z = kept->sizes;
     const int column_tiles = CEIL_DIV(p.inputs, TILE_COLUMNS);
     for (int item = threadIdx.x / 32; item < present * p.row_tiles * column_tiles; item += WARPS) {
         const int row = item % p.row_tiles * TILE_ROWS, bundled = item / p.row_tiles % present;
@@ -324,8 +301,9 @@ static __device__ __forceinline__ void multiply_over_rows(TileSums& sums, const 
 
 // whole <- da of the groups, where a was.
 template <typename T>
-static __device__ void through_convolution(T* shared, const Layout* kept, int group, int present, const Sizes& z) {
-    const Places<T> p(shared, kept, z);
+static __device__ void through_convolution(T* shared, const Layout* kept, int group, int present) {
+    const Places<T> p(shared, kept);
+    const Sizes z = kept->sizes;
     const int column_tiles = CEIL_DIV(p.inputs, TILE_COLUMNS);
     for (int item = threadIdx.x / 32; item < present * p.row_tiles * column_tiles; item += WARPS) {
         const int row = item % p.row_tiles * TILE_ROWS, bundled = item / p.row_tiles % present;
@@ -336,9 +314,16 @@ static __device__ void through_convolution(T* shared, const Layout* kept, int gr
                  p.reversed + (bundled * p.inputs + left) * p.weight_row, p.weight_row, p.window, here);
         T* whole = p.whole + (group + bundled) * p.plane + (row + z.taps / 2) * p.pitch + left;
 #pragma unroll
-        for (int e = 0; e < 24; e++) {
-            const int m = e / 12, n = e / 4 % 3, j = e % 4, c = tile_column(n, j), f = tile_row(m, j);
-            if (c < here && row + f < z.F) whole[f * p.pitch + c] = from_float<T>(sums[m][n][j]);
+        for (int r = 0; r < 4; r++) {
+            const int f = tile_row(r / 2, 0) + r % 2 * 8, j = r % 2 * 2;
+            if (row + f < z.F) {
+#pragma unroll
+                for (int n = 0; n < 3; n++) {
+                    const int c = tile_column(n, 0);
+                    store_some(whole + f * p.pitch + c, sums[r / 2][n][j], sums[r / 2][n][j + 1], here - c,
+                               p.inputs % 2 == 0);
+                }
+            }
         }
     }
 }
@@ -346,8 +331,9 @@ static __device__ void through_convolution(T* shared, const Layout* kept, int gr
 // dx of a frame from da, x and dy; a warp per row, which asks for its next row before it works on this one.
 template <typename T>
 static __device__ void through_norm(T* shared, const Layout* kept, T* dx, const T* x, const T* dy,
-                                    const float* norm_weight, const Sizes& z) {
-    const Places<T> p(shared, kept, z);
+                                    const float* norm_weight) {
+    const Places<T> p(shared, kept);
+    const Sizes z = kept->sizes;
     const int lane = threadIdx.x & 31;
     int place[PER_LANE];
     float weight[PER_LANE], dweight[PER_LANE], dbias[PER_LANE], next_x[PER_LANE] = {}, next_dy[PER_LANE] = {};
@@ -403,9 +389,10 @@ static __device__ void through_norm(T* shared, const Layout* kept, T* dx, const 
 
 // partial <- the gradients of bias, slope, norm weight and norm bias, [H] each.
 template <typename T>
-static __device__ void write_rows(T* shared, const Layout* kept, float* partial, const Sizes& z) {
+static __device__ void write_rows(T* shared, const Layout* kept, float* partial) {
     __syncthreads();  // the last frame has been added
-    const Places<T> p(shared, kept, z);
+    const Places<T> p(shared, kept);
+    const Sizes z = kept->sizes;
     for (int e = threadIdx.x; e < 2 * z.H; e += THREADS) {
         const float* of_rows = e < z.H ? p.biases + e : p.slopes + e - z.H;
         float total = 0.0f, of_norm = 0.0f;
@@ -424,8 +411,9 @@ struct Part {
 // sums += its part of dw for a frame, if the bundle holds its group.
 template <typename T>
 static __device__ void add_products(TileSums& sums, T* shared, const Layout* kept, const Part& part, int group,
-                                    int present, const Sizes& z) {
-    const Places<T> p(shared, kept, z);
+                                    int present) {
+    const Places<T> p(shared, kept);
+    const Sizes z = kept->sizes;
     if (part.columns > 0 && part.group >= group && part.group < group + present) {
         multiply_over_rows(sums, p.whole + part.group * p.plane + part.entry,
                            p.tile + (part.group - group) * p.plane + p.zeros + part.left, p.pitch, z.F, part.columns);
@@ -435,9 +423,10 @@ static __device__ void add_products(TileSums& sums, T* shared, const Layout* kep
 // partial [block] <- dw
 template <typename T>
 static __device__ void write_products(T* shared, const Layout* kept, float* partial, const TileSums& sums,
-                                      const Part& part, const Sizes& z) {
+                                      const Part& part) {
     __syncthreads();  // nothing of this is worked out while there are frames
-    const Places<T> p(shared, kept, z);
+    const Places<T> p(shared, kept);
+    const Sizes z = kept->sizes;
     const int per_output = p.inputs * z.taps;
     partial += (part.group * p.inputs + part.left) * per_output;
 #pragma unroll
@@ -471,34 +460,41 @@ static __device__ void backward(T* shared, T* dx, float* partial, const T* x, co
                        min(TILE_COLUMNS, at.inputs - left)};
     TileSums sums;
     clear(sums);
-    const int first = blockIdx.x * z.frames;
-    for (int n = first; n < min(z.N, first + z.frames); n++) {
-        const long long start = (long long)n * z.F * z.H;
-        __syncthreads();  // the frame before has been read, or all is zero and the layout there
-        stage(shared, x + start, 0, z.H, Places<T>(shared, kept, z), z);
+    const int first = blockIdx.x * z.frames, last = min(z.N, first + z.frames), bundled = min(z.bundle, z.groups);
+    const long long frame = z.F * z.H;
+    __syncthreads();  // all is zero, and the layout there
+    stage(shared, kept, 1, x + first * frame, 0, z.groups);
+    stage(shared, kept, 0, dy + first * frame, 0, bundled);
+    for (int n = first; n < last; n++) {
         for (int group = 0; group < z.groups; group += z.bundle) {
             const int present = min(z.bundle, z.groups - group);
-            if (group > 0) __syncthreads();  // the bundle before has been read
-            stage_bundle(shared, kept, dy + start, group, present, z);
-            if (z.bundle < z.groups || n == first) stage_weights(shared, kept, of.weight, group, present, z);
+            if (group > 0) {
+                __syncthreads();  // the bundle before has been read
+                stage(shared, kept, 0, dy + n * frame, group, present);
+            }
+            if (z.bundle < z.groups || n == first) stage_weights(shared, kept, of.weight, group, present);
+            cp_async_wait<0>();
             __syncthreads();
             if (group == 0) {
-                normalise(shared, kept, of, z);
+                normalise(shared, kept, of);
                 __syncthreads();
             }
-            through_prelu(shared, kept, of, group, present, z);
+            through_prelu(shared, kept, of, group, present);
             __syncthreads();
-            add_products(sums, shared, kept, part, group, present, z);
+            add_products(sums, shared, kept, part, group, present);
             __syncthreads();
-            through_convolution(shared, kept, group, present, z);
+            through_convolution(shared, kept, group, present);
         }
         __syncthreads();
-        through_norm(shared, kept, dx + start, x + start, dy + start, of.norm_weight, z);
+        if (n + 1 < last) stage(shared, kept, 0, dy + (n + 1) * frame, 0, bundled);
+        through_norm(shared, kept, dx + n * frame, x + n * frame, dy + n * frame, of.norm_weight);
+        __syncthreads();  // da has been read
+        if (n + 1 < last) stage(shared, kept, 1, x + (n + 1) * frame, 0, z.groups);
     }
     const int weights = z.H * at.inputs * z.taps;
     partial += (long long)blockIdx.x * (weights + 4 * z.H);
-    write_products(shared, kept, partial, sums, part, z);
-    write_rows(shared, kept, partial + weights, z);
+    write_products(shared, kept, partial, sums, part);
+    write_rows(shared, kept, partial + weights);
 }
 
 // x dy [N, F, H] and the parameters -> dx [N, F, H], partial [blocks, |w| + 4 H]: the sums of dw, dbias, dslope, the

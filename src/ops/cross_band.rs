@@ -319,7 +319,8 @@ pub fn cases() -> Vec<Case> {
     let small = [[1, 1, 2, 1, 1, 1], [4, 5, 6, 3, 3, 2]];
     let large = [[2, 33, 32, 2, 5, 9], [3, 31, 10, 5, 3, 3], [5, 18, 30, 1, 3, 4]];
     let mut all: Vec<Case> = small.map(|sizes| case(sizes, Gradients::All)).into();
-    all.push(case([4, 5, 6, 3, 3, 2], Gradients::Convolutions));
+    // The second has more groups than the kernel of the convolutions' backward pass takes.
+    all.extend([[4, 5, 6, 3, 3, 2], [1, 3, 17, 17, 3, 2]].map(|sizes| case(sizes, Gradients::Convolutions)));
     all.extend(small.into_iter().chain(large).map(|sizes| case(sizes, Gradients::None)));
     let flops = 2.0 * 8.0 * 129.0 * (2.0 * 96.0 * 12.0 * 5.0 + 2.0 * 96.0 * 8.0 + 8.0 * 129.0);
     all.push(case([8, 129, 96, 8, 5, 8], Gradients::All).bench(flops));
