@@ -1,5 +1,5 @@
 // The frame-local half of an encoder block, forward, in one pass over memory.   x [N, F, H] -> y [N, F, H]
-// For the backward pass: the inputs of its second and third part, x -> x1, x2, from the same pass without the last part.
+// For the backward pass: x1 and x2, the inputs of its second and third part, from the same pass without the last part.
 //
 //     x += prelu(conv1(layer_norm(x)))                             along F, k taps, G groups
 //     x += silu(unsqueeze(full_band(silu(squeeze(layer_norm(x))))))       H -> S, F -> F for each s, S -> H

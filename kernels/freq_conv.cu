@@ -4,8 +4,8 @@
 // slope per channel [H]; zeros around each frame. From x and dy:
 //
 //     one block per run of frames, for each frame:                          each block, once, behind its last frame:
-//       whole <- x;  tile <- dy of a bundle of groups                         partial[block] <- dw, dbias, dslope, and
-//       a warp per row: mean, rstd;  whole <- a = xhat weight + bias                           the norm's dweight, dbias
+//       whole <- x;  tile <- dy of a bundle of groups                         partial[block] <- dw, dbias, dslope,
+//       a warp per row: mean, rstd;  whole <- a = xhat weight + bias              the norm's dweight, dbias
 //       for each bundle of groups:                                            then one sum over the blocks
 //         c = windows(a) w^T + bias
 //         tile <- dc = dy (c > 0 ? 1 : slope);  dbias += sum of dc;  dslope += sum of dy c over c <= 0
@@ -14,7 +14,7 @@
 //       a warp per row: the norm's dweight += da xhat, dbias += da;  with g = da weight
 //         dx <- dy + rstd (g - mean(g) - xhat mean(g xhat))
 //
-// 1. All of it is local to a frame, 24.8 KB in bf16 for F = 129, H = 96. The separate ops move such a tensor 25 times
+// 1. All of it is local to a frame, 24.8 KB in bf16 for F = 129, H = 96. The separate ops move such a tensor 26 times
 //    for the same gradients, this kernel three times: what it needs of x and dy for the last step comes from the
 //    second-level cache, where it arrived a few microseconds ago.
 // 2. `whole` holds all groups, as the layer norm's backward needs all channels of da: [group][F + k - 1][channels],
@@ -26,11 +26,11 @@
 //    channels are not aligned for ldmatrix, and padding them to 16 would need more shared memory than there is: the
 //    product over the bands collects its fragments in halves of a word. In dw its inner axis ends at F: what follows
 //    in the tile belongs to the next group.
-// 4. The sums of dw stay in registers over all frames of a block: a warp owns 32 window entries x 24 outputs of a group.
-//    dbias and dslope have places in shared memory, one per channel and tile of rows: one warp adds to each, in the order
-//    of the frames. So have the norm's gradients, one per channel and warp, whose rows are the same in every frame.
+// 4. The sums of dw stay in registers over all frames of a block: a warp owns 32 window entries x 24 outputs of a
+//    group. dbias and dslope have places in shared memory, one per channel and tile of rows: one warp adds to each, in
+//    the order of the frames. So have the norm's gradients, one per channel and warp, whose rows are always the same.
 // 5. Blocks are added by a second kernel, eight interleaved sums first: no atomics, the same bits at every run.
-// 6. A number of a lane's row lies at `place(channel) + pitch row`: divisions are done once per block.
+// 6. A number of a lane's row lies at `place(channel) + pitch row`: divisions are done once per step, not per number.
 //
 // Bytes: 3 N F H numbers, and twice H H/G k + 4 H floats per block. FLOPs: 6 N F H H/G k, a third of them to compute
 // c again: on tensor cores in bf16, memory-bound.
@@ -195,8 +195,8 @@ static __device__ void normalise(T* shared, const Layout* kept, const Parameters
     }
 }
 
-// As multiply of tile.cuh, in bf16 two steps of its inner axis at a time: unrolled further, loads that run ahead take the
-// registers of the sums of dw.
+// As multiply of tile.cuh, in bf16 one step of its inner axis at a time: unrolled, its loads run ahead into registers
+// that the sums of dw hold.
 static __device__ __forceinline__ void multiply_windows(TileSums& sums, const float* a, int a_row, const float* b,
                                                         int b_row, int k, int columns) {
     multiply(sums, a, a_row, b, b_row, k, columns);

@@ -31,7 +31,8 @@ kernels! {
     twnm_emu_help_shuffles twnm_emu_help_block_32 twnm_emu_help_block_64 twnm_emu_help_block_128
     twnm_emu_help_block_256 twnm_emu_help_block_512 twnm_emu_help_block_1024 twnm_emu_help_mma
     twnm_emu_help_ldmatrix twnm_emu_help_ldmatrix_elements twnm_emu_help_bf16 twnm_emu_help_pack_down
-    twnm_emu_help_pack_up twnm_emu_help_copy_pairs twnm_emu_help_copy_valid twnm_emu_help_both_shared twnm_emu_help_indices
+    twnm_emu_help_pack_up twnm_emu_help_copy_pairs twnm_emu_help_copy_valid twnm_emu_help_both_shared
+    twnm_emu_help_indices
 }
 
 /// Launches with one-dimensional grid and block; the arguments are references to what the kernel takes by value.
