@@ -310,7 +310,8 @@ enum Gradients {
     /// By all inputs.
     All,
     /// By x and the convolutions, in bf16 too. What bf16 does to the part in the middle is up to the ops it consists
-    /// of, and slopes near 1 keep it from deciding on which side of a kink an activation lies.
+    /// of, and slopes near 1 keep it from deciding on which side of a kink an activation lies. The last slope is left
+    /// to the cases of `freq_conv`: a sum over activations of either sign shows what was rounded in front of them.
     Convolutions,
     /// By nothing.
     None,
@@ -343,7 +344,8 @@ fn case([n, f, h, groups, taps, s]: [usize; 6], gradients: Gradients) -> Case {
             .scaled((fan_in as f64).powf(-0.5) * if is_slope { 1e-3 } else { 0.5 })
             .shifted(if is_norm_weight || is_slope { 1.0 } else { 0.1 })
             .wide();
-        if gradients == Gradients::Convolutions && (5..13).contains(&i) { input.fixed() } else { input }
+        let is_left = gradients == Gradients::Convolutions && ((5..13).contains(&i) || i == 17);
+        if is_left { input.fixed() } else { input }
     };
     let parameters = sizes.shapes().into_iter().enumerate().map(parameter);
     let mut inputs: Vec<_> = std::iter::once(input(&[n, f, h]).shifted(0.3)).chain(parameters).collect();
