@@ -1,4 +1,5 @@
 // The frame-local half of an encoder block, forward, in one pass over memory.   x [N, F, H] -> y [N, F, H]
+// For the backward pass: x1 and x2, the inputs of its second and third part, from the same pass without the last part.
 //
 //     x += prelu(conv1(layer_norm(x)))                             along F, k taps, G groups
 //     x += silu(unsqueeze(full_band(silu(squeeze(layer_norm(x))))))       H -> S, F -> F for each s, S -> H
@@ -25,7 +26,7 @@
 // 5. A tile's numbers beyond the padded end of a window, and what lies behind it, meet zero weights: they are cleared
 //    beforehand, for zero times NaN is NaN. Rows beyond the last frequency are computed and dropped.
 //
-// Bytes from memory: 2 N F H numbers. FLOPs: 2 N F (2 H H/G k + 2 H S + F S).
+// Bytes from memory: 2 N F H numbers, 3 N F H with x1 and x2. FLOPs: 2 N F (2 H H/G k + 2 H S + F S).
 #include "common.cuh"
 #include "ptx.cuh"
 #include "tile.cuh"
@@ -319,8 +320,9 @@ static __device__ void copy(T* to, const T* from, int count, int aligned) {
     }
 }
 
+// Where y is null, what the second and the third part begin with: x1 and x2.
 template <typename T>
-static __device__ void forward(T* shared, T* y, const T* x, const T* packed, const FreqConv& conv1,
+static __device__ void forward(T* shared, T* y, T* x1, T* x2, const T* x, const T* packed, const FreqConv& conv1,
                                const FullBand& full, const FreqConv& conv2, const Sizes& z) {
     const int frame_size = z.F * z.H, frames_size = UP8(z.frames * frame_size + 16);
     const int moments = UP8(z.frames * z.F + TILE_ROWS);
@@ -334,9 +336,10 @@ static __device__ void forward(T* shared, T* y, const T* x, const T* packed, con
     copy(frames, x + start, count * frame_size, frame_size % 4 == 0);
     __syncthreads();
     freq_conv(frames, area, mean, rstd, conv1, count, z);
+    if (x1 != nullptr) copy(x1 + start, frames, count * frame_size, frame_size % 4 == 0);
     full_band(frames, area, mean, rstd, full, packed, count, z);
-    freq_conv(frames, area, mean, rstd, conv2, count, z);
-    copy(y + start, frames, count * frame_size, frame_size % 4 == 0);
+    if (y != nullptr) freq_conv(frames, area, mean, rstd, conv2, count, z);
+    copy((y != nullptr ? y : x2) + start, frames, count * frame_size, frame_size % 4 == 0);
 }
 
 // w [S, F, F] -> packed [S, rows, columns], zero where w ends.
@@ -371,7 +374,7 @@ cross_band_fwd_f32(float* y, const float* x, const float* packed, const float* n
                    const float* norm2_bias, const float* conv2_weight, const float* conv2_bias, const float* slope2,
                    int N, int F, int H, int groups, int taps, int S, int frames, int bundle, float eps) {
     DYN_SHARED(float, shared);
-    forward<float>(shared, y, x, packed, {norm1_weight, norm1_bias, conv1_weight, conv1_bias, slope1},
+    forward<float>(shared, y, nullptr, nullptr, x, packed, {norm1_weight, norm1_bias, conv1_weight, conv1_bias, slope1},
                    {norm_weight, norm_bias, squeeze_weight, squeeze_bias, bias, unsqueeze_weight, unsqueeze_bias},
                    {norm2_weight, norm2_bias, conv2_weight, conv2_bias, slope2},
                    {N, F, H, groups, taps, S, frames, bundle, eps});
@@ -386,8 +389,37 @@ cross_band_fwd_bf16(bf16* y, const bf16* x, const bf16* packed, const float* nor
                     const float* norm2_bias, const float* conv2_weight, const float* conv2_bias, const float* slope2,
                     int N, int F, int H, int groups, int taps, int S, int frames, int bundle, float eps) {
     DYN_SHARED(bf16, shared);
-    forward<bf16>(shared, y, x, packed, {norm1_weight, norm1_bias, conv1_weight, conv1_bias, slope1},
+    forward<bf16>(shared, y, nullptr, nullptr, x, packed, {norm1_weight, norm1_bias, conv1_weight, conv1_bias, slope1},
                   {norm_weight, norm_bias, squeeze_weight, squeeze_bias, bias, unsqueeze_weight, unsqueeze_bias},
                   {norm2_weight, norm2_bias, conv2_weight, conv2_bias, slope2},
+                  {N, F, H, groups, taps, S, frames, bundle, eps});
+}
+
+// As cross_band_fwd_f32, with the inputs of the second and the third part instead of the third part's output, for the
+// backward pass: x [N, F, H] -> x1 = x + prelu(conv1(..)) and x2 = x1 + silu(..), both [N, F, H].
+extern "C" __global__ void __launch_bounds__(THREADS)
+cross_band_inputs_f32(float* x1, float* x2, const float* x, const float* packed, const float* norm1_weight,
+                      const float* norm1_bias, const float* conv1_weight, const float* conv1_bias, const float* slope1,
+                      const float* norm_weight, const float* norm_bias, const float* squeeze_weight,
+                      const float* squeeze_bias, const float* bias, const float* unsqueeze_weight,
+                      const float* unsqueeze_bias, int N, int F, int H, int groups, int taps, int S, int frames,
+                      int bundle, float eps) {
+    DYN_SHARED(float, shared);
+    forward<float>(shared, nullptr, x1, x2, x, packed, {norm1_weight, norm1_bias, conv1_weight, conv1_bias, slope1},
+                  {norm_weight, norm_bias, squeeze_weight, squeeze_bias, bias, unsqueeze_weight, unsqueeze_bias}, {},
+                  {N, F, H, groups, taps, S, frames, bundle, eps});
+}
+
+// As cross_band_inputs_f32, for activations stored as bf16; H is even.
+extern "C" __global__ void __launch_bounds__(THREADS)
+cross_band_inputs_bf16(bf16* x1, bf16* x2, const bf16* x, const bf16* packed, const float* norm1_weight,
+                       const float* norm1_bias, const float* conv1_weight, const float* conv1_bias, const float* slope1,
+                       const float* norm_weight, const float* norm_bias, const float* squeeze_weight,
+                       const float* squeeze_bias, const float* bias, const float* unsqueeze_weight,
+                       const float* unsqueeze_bias, int N, int F, int H, int groups, int taps, int S, int frames,
+                       int bundle, float eps) {
+    DYN_SHARED(bf16, shared);
+    forward<bf16>(shared, nullptr, x1, x2, x, packed, {norm1_weight, norm1_bias, conv1_weight, conv1_bias, slope1},
+                  {norm_weight, norm_bias, squeeze_weight, squeeze_bias, bias, unsqueeze_weight, unsqueeze_bias}, {},
                   {N, F, H, groups, taps, S, frames, bundle, eps});
 }

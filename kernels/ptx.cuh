@@ -192,7 +192,18 @@ static __device__ __forceinline__ void cp_async_16(void* shared, const void* glo
                  "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0)
                  : "memory");
 #else
-    cuemu::copy_async(shared, global, valid);
+    cuemu::copy_async(shared, global, 16, valid);
+#endif
+}
+
+// The same for 8 bytes, both 8-byte aligned.
+static __device__ __forceinline__ void cp_async_8(void* shared, const void* global) {
+#ifndef CUEMU
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"((unsigned)__cvta_generic_to_shared(shared)),
+                 "l"(__cvta_generic_to_global(global))
+                 : "memory");
+#else
+    cuemu::copy_async(shared, global, 8, 1);
 #endif
 }
 

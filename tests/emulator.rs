@@ -31,7 +31,8 @@ kernels! {
     twnm_emu_help_shuffles twnm_emu_help_block_32 twnm_emu_help_block_64 twnm_emu_help_block_128
     twnm_emu_help_block_256 twnm_emu_help_block_512 twnm_emu_help_block_1024 twnm_emu_help_mma twnm_emu_help_mma_half
     twnm_emu_help_ldmatrix twnm_emu_help_ldmatrix_elements twnm_emu_help_bf16 twnm_emu_help_pack_down
-    twnm_emu_help_pack_up twnm_emu_help_copy_valid twnm_emu_help_both_shared twnm_emu_help_indices
+    twnm_emu_help_pack_up twnm_emu_help_copy_pairs twnm_emu_help_copy_valid twnm_emu_help_both_shared
+    twnm_emu_help_indices
 }
 
 /// Launches with one-dimensional grid and block; the arguments are references to what the kernel takes by value.
@@ -354,6 +355,11 @@ fn copies_fill_with_zeros_and_both_kinds_of_shared_memory_live_together() {
         let (y, x) = (output.as_mut_ptr(), input.as_ptr());
         launch!(twnm_emu_help_copy_valid, 1, 32, shared 0, schedule schedule, seed 5; y, x).unwrap();
         assert!((0..128).all(|i| output[i] == if i / 4 % 2 == 0 { input[i] } else { 0.0 }));
+
+        let mut output = vec![-1f32; 64];
+        let y = output.as_mut_ptr();
+        launch!(twnm_emu_help_copy_pairs, 1, 32, shared 0, schedule schedule, seed 5; y, x).unwrap();
+        assert_eq!(output, input[..64]);
 
         let (mut output, n) = (vec![0f32; 120], 40i32);
         let y = output.as_mut_ptr();

@@ -50,6 +50,8 @@ const TENSOR_CORES: &[&str] = &[
     "conv1d_bwd_x_bf16",
     "conv1d_fwd_bf16",
     "cross_band_fwd_bf16",
+    "cross_band_inputs_bf16",
+    "freq_conv_bwd_bf16",
     "full_band_bwd_w_bf16",
     "full_band_bwd_x_bf16",
     "full_band_fwd_bf16",

@@ -102,7 +102,7 @@ void* shared_dynamic(const SharedSite* site, unsigned long long* bytes);
 [[noreturn]] void fault_alignment(const void* pointer, unsigned bytes);
 void check_shared(const void* pointer, unsigned bytes, const char* what);
 
-void copy_async(void* shared, const void* global, int valid);
+void copy_async(void* shared, const void* global, unsigned bytes, int valid);
 void copy_commit();
 void copy_wait(unsigned groups_left);
 

@@ -30,6 +30,7 @@ enum class State : unsigned char { Fresh, Runnable, AtBarrier, InWarpOperation, 
 struct Copy {
     void* shared;
     const void* global;
+    unsigned bytes;
     int valid;
     unsigned group;
 };

@@ -123,19 +123,19 @@ void check_shared(const void* pointer, unsigned bytes, const char* what) {
 
 static void land(const Copy& copy) {
     if (copy.valid)
-        memcpy(copy.shared, copy.global, 16);
+        memcpy(copy.shared, copy.global, copy.bytes);
     else
-        memset(copy.shared, 0, 16);
+        memset(copy.shared, 0, copy.bytes);
 }
 
 // Nothing moves before a wait asks for it: the latest moment at which a GPU may deliver. Under the random schedule
 // half of the copies are delivered at once, the earliest moment; a kernel must be right with both.
-void copy_async(void* shared, const void* global, int valid) {
+void copy_async(void* shared, const void* global, unsigned bytes, int valid) {
     Machine& m = *machine;
     Thread& t = *m.current;
-    check_shared(shared, 16, "cp_async_16");
-    check_aligned(global, 16);
-    const Copy copy = {shared, global, valid, t.copy_group};
+    check_shared(shared, bytes, bytes == 16 ? "cp_async_16" : "cp_async_8");
+    check_aligned(global, bytes);
+    const Copy copy = {shared, global, bytes, valid, t.copy_group};
     if (m.launch.schedule == RANDOM && random_below(m, 2)) return land(copy);
     if (t.copy_count == MAX_COPIES) FAULT(m, "more than %u copies by cp.async on their way", MAX_COPIES);
     m.copies[t.number][t.copy_count++] = copy;

@@ -14,6 +14,7 @@ pub mod conv1d;
 pub mod convolve;
 pub mod cross_band;
 pub mod elementwise;
+pub mod freq_conv;
 pub mod full_band;
 pub mod group_norm;
 pub mod image_source;
@@ -47,6 +48,7 @@ pub fn cases() -> Vec<Case> {
         bce::cases(),
         spatial_loss::cases(),
         conv1d::cases(),
+        freq_conv::cases(),
         cross_band::cases(),
         attention::cases(),
     ];

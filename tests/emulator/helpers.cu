@@ -136,6 +136,15 @@ extern "C" __global__ void help_copy_valid(float* y, const float* x) {
     store4(y + 4 * threadIdx.x, load4(tile + 4 * threadIdx.x));
 }
 
+// cp_async_8 moves two floats: y[2 i ..] = x[2 i ..].
+extern "C" __global__ void help_copy_pairs(float* y, const float* x) {
+    SHARED(float, tile, 2 * 32);
+    cp_async_8(&tile[2 * threadIdx.x], x + 2 * threadIdx.x);
+    cp_async_commit();
+    cp_async_wait<0>();
+    for (int i = 0; i < 2; i++) y[2 * threadIdx.x + i] = tile[2 * threadIdx.x + i];
+}
+
 // y[b, i] = sum over the other threads' x of the block: static and dynamic arrays in one kernel.
 extern "C" __global__ void help_both_shared(float* y, const float* x, int n) {
     SHARED(float, total, 1);
