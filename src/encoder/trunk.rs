@@ -97,9 +97,20 @@ impl FullBand {
 impl CrossBand {
     /// x [n, F, H] -> same
     fn forward(&self, c: &mut Context, x: &Var) -> Var {
-        let parameters: Vec<Var> = self.ids().into_iter().map(|id| c.param(id)).collect();
-        let parameters = parameters.try_into().expect("as many as the op takes");
+        let parameters = self.parameters(c);
         cross_band::cross_band(&mut c.tape, x, &parameters, self.groups)
+    }
+    /// x [B, F, T, H] -> same
+    fn on_map(self: &Arc<Self>, c: &mut Context, x: &Var) -> Var {
+        if cross_band::is_one_kernel(x.tensor(), &self.parameters(c), self.groups) {
+            return at_once(c, x, Along::Frequency, |c, x| self.forward(c, x));
+        }
+        let cross = self.clone();
+        along(c, x, Along::Frequency, &self.ids(), Arc::new(move |c, x| cross.forward(c, x)))
+    }
+    fn parameters(&self, c: &mut Context) -> cross_band::Parameters {
+        let parameters: Vec<Var> = self.ids().into_iter().map(|id| c.param(id)).collect();
+        parameters.try_into().expect("as many as the op takes")
     }
     /// In the order of [`cross_band::Parameters`].
     fn ids(&self) -> Vec<ParamId> {
@@ -199,9 +210,8 @@ impl Trunk {
         let mut trace = vec![x];
         for block in &self.blocks {
             let x = trace.last().expect("starts with the stem");
-            let (cross, narrow) = (block.cross.clone(), block.narrow.clone());
-            let (cross_ids, narrow_ids) = (cross.ids(), narrow.ids());
-            let x = along(c, x, Along::Frequency, &cross_ids, Arc::new(move |c, x| cross.forward(c, x)));
+            let (narrow, narrow_ids) = (block.narrow.clone(), block.narrow.ids());
+            let x = block.cross.on_map(c, x);
             trace.push(along(c, &x, Along::Time, &narrow_ids, Arc::new(move |c, x| narrow.forward(c, x))));
         }
         trace
@@ -210,11 +220,16 @@ impl Trunk {
 
 /// Runs `f` on the sequences of a map: as a checkpointed segment when the map is large, at once when it is small.
 fn along(c: &mut Context, x: &Var, direction: Along, ids: &[ParamId], f: crate::nn::segment::Chunk) -> Var {
-    let [b, bins, frames, width] = x.tensor().dims("map");
     if x.tensor().len() > SEGMENT_ABOVE_FLOATS {
         let per_chunk = if direction == Along::Time { 1 } else { FRAMES_PER_CHUNK };
         return segment(c, x, direction, per_chunk, ids, f);
     }
+    at_once(c, x, direction, |c, x| f(c, x))
+}
+
+/// Runs `f` on all sequences of a map as part of this tape.
+fn at_once(c: &mut Context, x: &Var, direction: Along, f: impl Fn(&mut Context, &Var) -> Var) -> Var {
+    let [b, bins, frames, width] = x.tensor().dims("map");
     match direction {
         Along::Time => {
             let rows = arrange::reshape(&mut c.tape, x, &[b * bins, frames, width]);

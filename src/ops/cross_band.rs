@@ -45,6 +45,17 @@ pub fn cross_band(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usi
     })
 }
 
+/// Whether [`cross_band`] of the frames of a map [B, F, T, H] is one kernel, which keeps nothing but its input: then
+/// nothing is gained by running it in a segment, which would compute it once more.
+#[track_caller]
+pub fn is_one_kernel(map: &Tensor, parameters: &Parameters, groups: usize) -> bool {
+    let [b, f, t, h] = map.dims("cross_band map");
+    let [_, _, taps] = parameters[2].tensor().dims("cross_band convolution weight");
+    let [s, _] = parameters[7].tensor().dims("cross_band squeeze weight");
+    let sizes = Sizes { n: b * t, f, h, groups, taps, s };
+    map.device() != Device::Host && Cut::fitting(sizes, map.dtype()).is_some()
+}
+
 /// The parameters of the first convolution, the map, the second convolution.
 fn parts(parameters: &Parameters) -> (&freq_conv::Parameters, &[Var; 8], &freq_conv::Parameters) {
     let (first, rest) = parameters.split_first_chunk().expect("eighteen parameters");
