@@ -219,7 +219,7 @@ static __device__ void through_prelu(T* shared, const Layout* kept, const Parame
         TileSums sums;
         clear(sums);
         multiply_windows(sums, p.whole + (group + bundled) * p.plane + row * p.pitch, p.pitch,
-                 p.weights + (bundled * p.inputs + left) * p.weight_row, p.weight_row, p.window, here);
+                         p.weights + (bundled * p.inputs + left) * p.weight_row, p.weight_row, p.window, here);
         const int channel = (group + bundled) * p.inputs + left;
         T* tile = p.tile + bundled * p.plane + (row + z.taps / 2) * p.pitch + left;
         float* biases = p.biases + row / TILE_ROWS * z.H + channel;
@@ -311,7 +311,7 @@ static __device__ void through_convolution(T* shared, const Layout* kept, int gr
         TileSums sums;
         clear(sums);
         multiply_windows(sums, p.tile + bundled * p.plane + row * p.pitch, p.pitch,
-                 p.reversed + (bundled * p.inputs + left) * p.weight_row, p.weight_row, p.window, here);
+                         p.reversed + (bundled * p.inputs + left) * p.weight_row, p.weight_row, p.window, here);
         T* whole = p.whole + (group + bundled) * p.plane + (row + z.taps / 2) * p.pitch + left;
 #pragma unroll
         for (int r = 0; r < 4; r++) {
