@@ -14,10 +14,13 @@ const INCLUDES: [&str; 6] =
 /// Set to anything, the emulator is built with the address and undefined-behaviour sanitizers (ARCHITECTURE.md).
 const SANITIZE: &str = "TWNM_EMU_SANITIZE";
 
+#[derive(PartialEq)]
 enum Param {
     Input(&'static str),
     Output(&'static str),
     Scalar(&'static str),
+    /// `Parts` of elementwise.cu by value: many tensors and the place of each.
+    Parts,
 }
 
 struct Kernel {
@@ -53,6 +56,7 @@ fn main() {
                 .unwrap();
             names.push(kernel.name.clone());
         }
+        emit_twins(&mut rust, &kernels);
         units.push((file, text, kernels.into_iter().map(|k| k.name).collect::<Vec<_>>()));
     }
     let head = format!(
@@ -173,6 +177,11 @@ fn param(kernel: &str, text: &str) -> Result<(String, Param), String> {
         (true, "float", false) => Param::Output("F32"),
         (true, "bf16", true) => Param::Input("Bf16"),
         (true, "bf16", false) => Param::Output("Bf16"),
+        (true, "int", true) => Param::Input("I32"),
+        (true, "int", false) => Param::Output("I32"),
+        (true, "unsigned char", true) => Param::Input("U8"),
+        (true, "unsigned char", false) => Param::Output("U8"),
+        (false, "Parts", _) => Param::Parts,
         (false, c, _) if twin(c).is_some() => Param::Scalar(twin(c).unwrap()),
         _ => return Err(format!("{kernel}: parameter `{name}` of type `{}` has no Rust twin", kind.join(" "))),
     };
@@ -184,28 +193,69 @@ fn param(kernel: &str, text: &str) -> Result<(String, Param), String> {
     Ok((name, param))
 }
 
-fn emit(out: &mut String, kernel: &Kernel, index: usize) {
-    for line in &kernel.doc {
-        writeln!(out, "/// {}", line.replace('[', "\\[").replace(']', "\\]")).unwrap();
-    }
+/// The parameters of a launcher after `launch`, as Rust declares them.
+fn signature(kernel: &Kernel) -> String {
     let of = |(name, param): &(String, Param)| match param {
         Param::Input(_) => format!(", {name}: &Tensor"),
         Param::Output(_) => format!(", {name}: &mut Tensor"),
+        Param::Scalar("i32") => format!(", {name}: impl Int"),
+        Param::Scalar("i64") => format!(", {name}: impl Long"),
         Param::Scalar(t) => format!(", {name}: {t}"),
+        Param::Parts => format!(", {name}: &[(Tensor, usize)]"),
     };
-    let signature: String = kernel.params.iter().map(of).collect();
+    kernel.params.iter().map(of).collect()
+}
+
+fn emit_head(out: &mut String, doc: &[String], name: &str, signature: &str) {
+    for line in doc {
+        writeln!(out, "/// {}", line.replace('[', "\\[").replace(']', "\\]")).unwrap();
+    }
     writeln!(out, "#[track_caller]\n#[allow(clippy::too_many_arguments)]").unwrap();
-    writeln!(out, "pub fn {}(launch: Launch{signature}) {{", kernel.name).unwrap();
+    writeln!(out, "pub fn {name}(launch: Launch{signature}) {{").unwrap();
+}
+
+fn emit(out: &mut String, kernel: &Kernel, index: usize) {
+    emit_head(out, &kernel.doc, &kernel.name, &signature(kernel));
     writeln!(out, "    let mut call = Call::new(&KERNELS[{index}], launch);").unwrap();
     for (name, param) in &kernel.params {
         match param {
             Param::Input(t) => writeln!(out, "    call.input({name:?}, {name}, DType::{t});"),
             Param::Output(t) => writeln!(out, "    call.output({name:?}, {name}, DType::{t});"),
+            Param::Scalar("i32") => writeln!(out, "    call.int({name:?}, {name});"),
+            Param::Scalar("i64") => writeln!(out, "    call.scalar({name}.as_long());"),
             Param::Scalar(_) => writeln!(out, "    call.scalar({name});"),
+            Param::Parts => writeln!(out, "    call.parts({name:?}, {name});"),
         }
         .unwrap();
     }
     writeln!(out, "    call.run();\n}}\n").unwrap();
+}
+
+/// One launcher for two kernels `<name>_f32` and `<name>_bf16` that differ in how some tensors are stored: it asks the
+/// first of those tensors.
+fn emit_twins(out: &mut String, kernels: &[Kernel]) {
+    for float in kernels {
+        let Some(name) = float.name.strip_suffix("_f32") else { continue };
+        let Some(bf16) = kernels.iter().find(|k| k.name.strip_suffix("_bf16") == Some(name)) else { continue };
+        let is_storage = |a: &Param, b: &Param| {
+            matches!(
+                (a, b),
+                (Param::Input("F32"), Param::Input("Bf16")) | (Param::Output("F32"), Param::Output("Bf16"))
+            )
+        };
+        let pairs = || float.params.iter().zip(&bf16.params);
+        let are_twins = float.params.len() == bf16.params.len()
+            && pairs().all(|((a_name, a), (b_name, b))| a_name == b_name && (a == b || is_storage(a, b)));
+        let Some(((deciding, _), _)) = pairs().find(|((_, a), (_, b))| is_storage(a, b)).filter(|_| are_twins) else {
+            continue;
+        };
+        emit_head(out, &float.doc, name, &signature(float));
+        let arguments: String = float.params.iter().map(|(name, _)| format!(", {name}")).collect();
+        writeln!(out, "    match {deciding}.dtype() {{").unwrap();
+        writeln!(out, "        DType::F32 => {}(launch{arguments}),", float.name).unwrap();
+        writeln!(out, "        DType::Bf16 => {}(launch{arguments}),", bf16.name).unwrap();
+        writeln!(out, "        other => panic!(\"{name}: {deciding} stores {{other:?}}\"),\n    }}\n}}\n").unwrap();
+    }
 }
 
 /// Compiles every unit for the emulator, those that changed since the last build only, and links them.

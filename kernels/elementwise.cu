@@ -1,7 +1,7 @@
 // Sums and products, one number at a time: what lies between the layers, on the tape and in the trainer.
 //
 //   add            a b [n] -> y = a + b                      scale           x [n] -> y = factor x
-//   accumulate     sum += x                                  accumulate_at   sum[offset + i] += x[i]
+//   accumulate     sum += x                                  accumulate_parts   sum[at + i] += x[i] for many x
 //   to_bf16        y = round(x)                              to_f32          y = x, exact
 //   scale_channels x [N, C], w [C] -> y[r, c] = x[r, c] w[c]    and dw[c] = sum over r of dy[r, c] x[r, c]
 //   glu            x [N, 2 C] = (a | b) -> y [N, C] = a s, s = sigmoid(b);   da = dy s, db = dy a s (1 - s)
@@ -151,10 +151,17 @@ extern "C" __global__ void __launch_bounds__(256) elementwise_accumulate_bf16(bf
     add(sum, sum, x, n);
 }
 
-// sum[offset + i] += x[i] for x [n]: the gradient of one parameter into the flat buffer. Four numbers per thread.
-extern "C" __global__ void __launch_bounds__(256)
-elementwise_accumulate_at_f32(float* sum, const float* x, long long offset, long long n) {
-    add(sum + offset, sum + offset, x, n);
+// Up to 64 tensors and where each goes. A parameter of a kernel, so that no table has to be copied to the GPU first.
+struct Parts {
+    const float* x[64];
+    long long at[64], n[64];
+};
+
+// sum[at + i] += x[i] for every x [n] of the parts: gradients into the flat buffer. Four numbers per thread.
+// Grid: blocks of the longest part, parts.
+extern "C" __global__ void __launch_bounds__(256) elementwise_accumulate_parts_f32(float* sum, Parts parts) {
+    float* to = sum + parts.at[blockIdx.y];
+    add(to, to, parts.x[blockIdx.y], parts.n[blockIdx.y]);
 }
 
 // x [n] -> y = factor x. Four numbers per thread.

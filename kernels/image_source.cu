@@ -55,10 +55,11 @@ enum {
     RADIUS_SQUARED = 14,
     DELAY = 16,
     RATE = 17,
-    AIR = 18,
-    ORDER = 19,
-    SAMPLES = 20
+    AIR = 18
 };
+
+// A path's whole numbers: images of at most this many reflections are heard, in this many samples.
+enum { ORDER = 0, HEARD = 1 };
 
 static __device__ __forceinline__ double sum_of_two(const float* path, int first, int second) {
     return (double)path[first] + (double)path[second];
@@ -218,13 +219,13 @@ static __device__ __forceinline__ void hear(Samples& mine, const float* image, c
 
 // All images of the rows of this warp that arrive in the window.
 template <int FILTER>
-static __device__ __forceinline__ void walk(Samples& mine, float* packed, const float* path, const float* losses,
-                                            const float* table, int reach, int start, int lane, int warp) {
+static __device__ __forceinline__ void walk(Samples& mine, float* packed, const float* path, int order,
+                                            const float* losses, const float* table, int reach, int start, int lane, int warp) {
     const float m_per_step = 1.0f / path[STEPS_PER_M];
     const float far = ((float)(start + WINDOW + HALF + 1) - path[DELAY]) * m_per_step;
     const float near = fmaxf((float)(start - HALF - 1) - path[DELAY], 0.0f) * m_per_step;
     if (far <= 0.0f) return;
-    const int most = min(reach, (int)path[ORDER]), width = 2 * reach + 1;
+    const int most = min(reach, order), width = 2 * reach + 1;
     const int ys = min(most, (int)(far / path[SIZE + 1]) + 1), zs = min(most, (int)(far / path[SIZE + 2]) + 1);
     const int row_length = 2 * ys + 1, rows = row_length * (2 * zs + 1);
     for (int base = warp * 32; base < rows; base += WARPS * 32) {
@@ -234,7 +235,7 @@ static __device__ __forceinline__ void walk(Samples& mine, float* packed, const 
         const double yz_squared = z * z + y * y;
         const float loss = losses[width + reach + py] * losses[2 * width + reach + pz];
         const bool is_mine = base + lane < rows && loss != 0.0f;
-        const int left = (int)path[ORDER] - (py < 0 ? -py : py) - (pz < 0 ? -pz : pz);
+        const int left = order - (py < 0 ? -py : py) - (pz < 0 ? -pz : pz);
         const Candidates c = candidates(path, near, far, (float)yz_squared, is_mine ? min(left, reach) : -1);
         const int count = c.count[0] + c.count[1], end = running_sum(count, lane);
         const int total = __shfl_sync(0xffffffffu, end, 31);
@@ -268,14 +269,14 @@ static __device__ __forceinline__ void walk(Samples& mine, float* packed, const 
 }
 
 template <int FILTER>
-static __device__ __forceinline__ void respond(float* y, const float* paths, const float* losses, const float* table,
-                                               int channels, int samples, int reach) {
+static __device__ __forceinline__ void respond(float* y, const float* paths, const int* limits, const float* losses,
+                                               const float* table, int channels, int samples, int reach) {
     SHARED(float, packed, WARPS * 32 * 8);
     SHARED(float, sums, WARPS * WINDOW * 4);
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
     const int start = (gridDim.x - 1 - blockIdx.x) * WINDOW;
     const float* const path = paths + (long long)blockIdx.y * PARAMETERS;
-    const int heard = (int)path[SAMPLES];
+    const int order = limits[2 * blockIdx.y + ORDER], heard = limits[2 * blockIdx.y + HEARD];
     Samples mine;
 #pragma unroll
     for (int q = 0; q < 2; q++) {
@@ -287,8 +288,8 @@ static __device__ __forceinline__ void respond(float* y, const float* paths, con
         for (int c = 0; c < 4; c++) mine.sum[q][c] = 0.0f;
     }
     if (start < heard)
-        walk<FILTER>(mine, packed + warp * 32 * 8, path, losses + (long long)blockIdx.y * 3 * (2 * reach + 1), table,
-                     reach, start, lane, warp);
+        walk<FILTER>(mine, packed + warp * 32 * 8, path, order, losses + (long long)blockIdx.y * 3 * (2 * reach + 1),
+                     table, reach, start, lane, warp);
     const float sign = FILTER != TABLE && (lane & 1) ? -1.0f : 1.0f;
 #pragma unroll
     for (int q = 0; q < 2; q++)
@@ -303,39 +304,41 @@ static __device__ __forceinline__ void respond(float* y, const float* paths, con
     }
 }
 
-// paths [S, 24], losses [S, 3, 2 reach + 1] -> y [S, channels, samples]; the window moves with the delay.
+// paths [S, 24], limits [S, 2], losses [S, 3, 2 reach + 1] -> y [S, channels, samples]; the window moves with the delay.
 // Grid: windows of 64 samples, S.
 extern "C" __global__ void __launch_bounds__(256, 3)
-image_source_moving_f32(float* y, const float* paths, const float* losses, int channels, int samples, int reach) {
-    respond<MOVING>(y, paths, losses, nullptr, channels, samples, reach);
+image_source_moving_f32(float* y, const float* paths, const int* limits, const float* losses, int channels, int samples,
+                        int reach) {
+    respond<MOVING>(y, paths, limits, losses, nullptr, channels, samples, reach);
 }
 
-// paths [S, 24], losses [S, 3, 2 reach + 1] -> y [S, channels, samples]; the window stays on the samples.
+// paths [S, 24], limits [S, 2], losses [S, 3, 2 reach + 1] -> y [S, channels, samples]; the window stays on the samples.
 // Grid: windows of 64 samples, S.
 extern "C" __global__ void __launch_bounds__(256, 3)
-image_source_fixed_f32(float* y, const float* paths, const float* losses, int channels, int samples, int reach) {
-    respond<FIXED>(y, paths, losses, nullptr, channels, samples, reach);
+image_source_fixed_f32(float* y, const float* paths, const int* limits, const float* losses, int channels, int samples,
+                       int reach) {
+    respond<FIXED>(y, paths, limits, losses, nullptr, channels, samples, reach);
 }
 
-// paths [S, 24], losses [S, 3, 2 reach + 1], table [22, 81] (windowed taps by twentieths of a sample)
+// paths [S, 24], limits [S, 2], losses [S, 3, 2 reach + 1], table [22, 81] (windowed taps by twentieths of a sample)
 // -> y [S, channels, samples]; pyroomacoustics' arithmetic. Grid: windows of 64 samples, S.
 extern "C" __global__ void __launch_bounds__(256, 2)
-image_source_table_f32(float* y, const float* paths, const float* losses, const float* table, int channels, int samples,
-                       int reach) {
-    respond<TABLE>(y, paths, losses, table, channels, samples, reach);
+image_source_table_f32(float* y, const float* paths, const int* limits, const float* losses, const float* table,
+                       int channels, int samples, int reach) {
+    respond<TABLE>(y, paths, limits, losses, table, channels, samples, reach);
 }
 
 // bands [S * B, 4, 2 longest - 1] (each response through its filter, whose middle tap is longest - 1), lengths [S]
 // -> y [S, channels, longest], the sum over the bands, and zeros behind a response's length. One thread per element.
 extern "C" __global__ void __launch_bounds__(256)
-image_source_bands_f32(float* y, const float* bands, const float* lengths, int S, int B, int channels, int longest) {
+image_source_bands_f32(float* y, const float* bands, const int* lengths, int S, int B, int channels, int longest) {
     const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i < (long long)S * channels * longest) {
         const int t = (int)(i % longest), c = (int)(i / longest % channels), s = (int)(i / longest / channels);
         float sum = 0.0f;
         for (int b = 0; b < B; b++)
             sum += bands[(((long long)s * B + b) * 4 + c) * (2 * longest - 1) + longest - 1 + t];
-        y[i] = t < (int)lengths[s] ? sum : 0.0f;
+        y[i] = t < lengths[s] ? sum : 0.0f;
     }
 }
 
@@ -366,10 +369,10 @@ struct HighPass {
 // y [S, channels, longest], lengths [S], filter [6] (n, a1, a2, each a sum of two), forward [S, channels, longest + 18]
 // (scratch) -> y, filtered in place over each response's length. One thread per row.
 extern "C" __global__ void __launch_bounds__(32)
-image_source_high_pass_f32(float* y, float* forward, const float* lengths, const float* filter, int S, int channels,
+image_source_high_pass_f32(float* y, float* forward, const int* lengths, const float* filter, int S, int channels,
                            int longest) {
     const int row = blockIdx.x * blockDim.x + threadIdx.x;
-    const int samples = row < S * channels ? (int)lengths[row / channels] : 0;
+    const int samples = row < S * channels ? lengths[row / channels] : 0;
     if (samples > 0) {
         float* const x = y + (long long)row * longest;
         float* const once = forward + (long long)row * (longest + 2 * EXTENSION);

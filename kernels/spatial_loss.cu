@@ -1,7 +1,8 @@
 // The permutation-matched loss of the spatial encoder and its gradients in one pass over B clips.
 //
 //   exist [B, K], direction [B, K, 3], distance [B, K], class [B, K, C], surface absorption [B]
-//   truth [B, 19] = S | ln surface | absorption | has room | 3 x (direction [3], ln(1 + distance), class or -1)
+//   truth [B, 14] = ln surface | absorption | 3 x (direction [3], ln(1 + distance))
+//   known [B, 5]  = S | has room | 3 x (class or -1)
 //
 //   one warp per clip, S sources (S <= 3, S <= K):
 //     exist  mean over steps k < min(S + 1, K) of the cross-entropy with [k < S]
@@ -42,12 +43,12 @@ static __device__ float log_sum_exp(const float* x, int C, int lane) {
     return top + logf(warp_sum(sum));
 }
 
-// The terms of one slot against one source; source = (x, y, z, ln(1 + metres), class).
+// The terms of one slot against one source = (x, y, z, ln(1 + metres)) of a class, -1: not known.
 static __device__ float pair_cost(const float* direction, float distance, const float* logits, float total,
-                                  const float* source, Weights w) {
+                                  const float* source, int klass, Weights w) {
     float cosine = direction[0] * source[0] + direction[1] * source[1] + direction[2] * source[2];
     float cost = w.direction * (1.0f - cosine) + w.distance * smooth_l1(log1pf(distance), source[3]).x;
-    return source[4] < 0.0f ? cost : cost + w.classes * (total - logits[(int)source[4]]);
+    return klass < 0 ? cost : cost + w.classes * (total - logits[klass]);
 }
 
 // Existence: the loss, the same in every lane; gradients of all K steps.
@@ -85,18 +86,19 @@ static __device__ Match cheapest(const float cost[3][3]) {
     return best;
 }
 
-// exist [B, K], direction [B, K, 3], distance [B, K], classes [B, K, C], surface absorption [B], truth [B, 19] -> the
-// gradients of all six and losses [B], each clip's share of the mean. One block of one warp per clip.
+// exist [B, K], direction [B, K, 3], distance [B, K], classes [B, K, C], surface absorption [B], truth [B, 14], known [B, 5] ->
+// the gradients of all six and losses [B], each clip's share of the mean. One block of one warp per clip.
 extern "C" __global__ void __launch_bounds__(32)
 spatial_loss_fwd_f32(float* losses, float* d_exist, float* d_direction, float* d_distance, float* d_classes,
                      float* d_surface, float* d_absorption, const float* exist, const float* direction,
                      const float* distance, const float* classes, const float* surface, const float* absorption,
-                     const float* truth, int B, int K, int C, float w_exist, float w_direction, float w_distance,
-                     float w_class, float w_room) {
+                     const float* truth, const int* known, int B, int K, int C, float w_exist, float w_direction,
+                     float w_distance, float w_class, float w_room) {
     int lane = threadIdx.x, clip = blockIdx.x;
-    const float* label = truth + clip * 19;
+    const float* label = truth + clip * 14;
+    const int* whole = known + clip * 5;
     const Weights w = {w_exist, w_direction, w_distance, w_class, w_room};
-    int S = (int)label[0];
+    int S = whole[0];
     float share = 1.0f / (float)B, loss = existence(d_exist + clip * K, exist + clip * K, K, S, w.exist * share, lane);
 
     long long first = (long long)clip * K;
@@ -109,7 +111,7 @@ spatial_loss_fwd_f32(float* losses, float* d_exist, float* d_direction, float* d
         for (int j = 0; j < 3; j++) {
             if (is_slot && j < S) {
                 cost[slot][j] = pair_cost(direction + (first + slot) * 3, distance[first + slot],
-                                          classes + (first + slot) * C, totals[slot], label + 4 + 5 * j, w);
+                                          classes + (first + slot) * C, totals[slot], label + 2 + 4 * j, whole[2 + j], w);
             } else {
                 cost[slot][j] = slot == j ? 0.0f : 1e30f;
             }
@@ -125,12 +127,12 @@ spatial_loss_fwd_f32(float* losses, float* d_exist, float* d_direction, float* d
         for (int j = 0; j < 3; j++) {
             if (j < S && match.slots[j] == slot) source = j;
         }
-        const float* wanted = label + 4 + 5 * max(source, 0);
+        const float* wanted = label + 2 + 4 * max(source, 0);
         float here = source < 0 ? 0.0f : scale, metres = source < 0 ? 0.0f : distance[first + slot];
         if (lane < 3) d_direction[(first + slot) * 3 + lane] = -here * w.direction * wanted[lane];
         float slope = smooth_l1(log1pf(metres), wanted[3]).y / (1.0f + metres);
         if (lane == 0) d_distance[first + slot] = here * w.distance * slope;
-        int target = (int)wanted[4];
+        int target = whole[2 + max(source, 0)];
         float of_class = target < 0 ? 0.0f : here * w.classes;
         float total = slot == 0 ? totals[0] : slot == 1 ? totals[1] : totals[2];
         for (int c = lane; c < C; c += 32) {
@@ -139,8 +141,8 @@ spatial_loss_fwd_f32(float* losses, float* d_exist, float* d_direction, float* d
             d_classes[(first + slot) * C + c] = of_class * (p - (c == target ? 1.0f : 0.0f));
         }
     }
-    float room = label[3] > 0.0f ? share * w.room : 0.0f;
-    float2 of_surface = smooth_l1(surface[clip], label[1]), of_absorption = smooth_l1(absorption[clip], label[2]);
+    float room = whole[1] ? share * w.room : 0.0f;
+    float2 of_surface = smooth_l1(surface[clip], label[0]), of_absorption = smooth_l1(absorption[clip], label[1]);
     if (lane == 0) {
         d_surface[clip] = room * of_surface.y;
         d_absorption[clip] = room * of_absorption.y;

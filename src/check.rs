@@ -257,13 +257,24 @@ impl Case {
         let mut rng = Rng::new(8, self.op, len as u64);
         (0..len).map(|_| (rng.normal() as f32) as f64).collect()
     }
-    /// The op itself on given inputs: output and one gradient per input (`None`: not differentiable).
-    pub fn run_fast(&self, place: Place, values: &[Vec<f64>], dy: &[f64]) -> (Computed, Vec<Option<Computed>>) {
+    /// Whether a gradient flows to each input.
+    fn tracked(&self) -> Vec<bool> {
+        self.inputs.iter().map(|input| input.differentiable).collect()
+    }
+    /// The op itself on given inputs, of which some are tracked: output and one gradient per input (`None`: not tracked).
+    fn run_fast(
+        &self,
+        place: Place,
+        values: &[Vec<f64>],
+        tracked: &[bool],
+        dy: &[f64],
+    ) -> (Computed, Vec<Option<Computed>>) {
         let mut tape = Tape::new();
         let vars: Vec<Var> = std::iter::zip(&self.inputs, values)
-            .map(|(input, v)| {
+            .zip(tracked)
+            .map(|((input, v), &is_tracked)| {
                 let tensor = self.put(place, input, v);
-                if input.differentiable { tape.leaf(tensor) } else { Var::constant(tensor) }
+                if is_tracked { tape.leaf(tensor) } else { Var::constant(tensor) }
             })
             .collect();
         let y = (self.run)(&mut tape, &vars);
@@ -398,7 +409,7 @@ pub struct Computed {
 impl Computed {
     /// The numbers of one of `copies` parts, `width` of each side by side: the part that lies farthest from the first.
     fn of_copies(tensor: &Tensor, copies: usize, width: Option<usize>) -> Computed {
-        let (host, dtype) = (tensor.to(Device::Host), tensor.dtype());
+        let (host, dtype) = (tensor.to_host_f32(), tensor.dtype());
         let data = host.data();
         if copies == 1 || !data.len().is_multiple_of(copies) {
             return Computed { values: to_f64(data), dtype };
@@ -456,6 +467,17 @@ pub fn parity(case: &Case) -> Result<Parity, String> {
 
 /// The op on any device against the f64 reference on the same (rounded) inputs.
 pub fn parity_at(case: &Case, place: Place) -> Result<Parity, String> {
+    compare(case, place, &case.tracked())
+}
+
+/// As [`parity_at`] with a gradient for one input alone, as where the other parameters are frozen.
+pub fn parity_of_one_gradient(case: &Case, place: Place, input: usize) -> Result<Parity, String> {
+    assert!(case.inputs[input].differentiable, "{}: input {input} has a gradient", case.label());
+    let tracked: Vec<bool> = (0..case.inputs.len()).map(|i| i == input).collect();
+    compare(case, place, &tracked)
+}
+
+fn compare(case: &Case, place: Place, tracked: &[bool]) -> Result<Parity, String> {
     let rounded = |(v, input): (Vec<f64>, &Input)| place.rounded(v, input.is_wide);
     let values: Vec<Vec<f64>> = case.draw().into_iter().zip(&case.inputs).map(rounded).collect();
     let narrow: Vec<Vec<f32>> = values.iter().map(|v| to_f32(v)).collect();
@@ -471,14 +493,14 @@ pub fn parity_at(case: &Case, place: Place) -> Result<Parity, String> {
         expected_grads[k].iter_mut().for_each(|g| *g *= case.copies as f64);
         plain_grads[k].iter_mut().for_each(|g| *g = (0..case.copies).fold(0.0, |sum, _| sum + *g));
     }
-    let (fast, fast_grads) = case.run_fast(place, &values, &dy);
+    let (fast, fast_grads) = case.run_fast(place, &values, tracked, &dy);
     if fast.values.len() != expected.len() {
         return Err(format!("{}: {} numbers instead of {}", case.label(), fast.values.len(), expected.len()));
     }
     let mut worst = rank(&fast, &expected, &plain, place);
     let mut computed = vec![fast];
     for k in 0..values.len() {
-        if !case.inputs[k].differentiable {
+        if !tracked[k] {
             continue;
         }
         let Some(fast) = &fast_grads[k] else {
@@ -502,6 +524,7 @@ fn rank(actual: &Computed, exact: &[f64], plain: &[f64], place: Place) -> (f64, 
     let allowed = match place.dtype {
         DType::F32 => (3.0 * relative_l2(plain, exact)).max(FLOOR),
         DType::Bf16 => 3.0 * BF16_ROUNDING,
+        DType::I32 | DType::U8 => 0.0,
     };
     (relative_l2(&actual.values, exact), allowed)
 }

@@ -95,6 +95,8 @@ impl Launch {
 }
 
 const ARGUMENTS_MAX: usize = 40;
+/// Tensors of one `Parts` argument (`kernels/elementwise.cu`).
+pub const PARTS_MAX: usize = 64;
 
 /// A launch while its arguments are collected.
 struct Call<'a> {
@@ -103,6 +105,8 @@ struct Call<'a> {
     device: Option<Device>,
     values: [u64; ARGUMENTS_MAX],
     count: usize,
+    /// The argument that is a [`PARTS_MAX`]-fold structure, and its words.
+    parts: Option<(usize, Vec<u64>)>,
     tensors: Vec<&'a Tensor>,
 }
 
@@ -123,9 +127,51 @@ macro_rules! scalars {
 }
 scalars!(f32 => |v| v.to_bits().into(), i32 => |v| (v as u32).into(), u32 => |v| v.into(), i64 => |v| v as u64);
 
+/// What a launcher takes for an `int` of a kernel: extents as they are counted here, or numbers that may be negative.
+pub trait Int: Copy {
+    /// The number, when an `int` holds it.
+    fn as_int(self) -> Option<i32>;
+}
+
+impl Int for i32 {
+    fn as_int(self) -> Option<i32> {
+        Some(self)
+    }
+}
+
+impl Int for usize {
+    fn as_int(self) -> Option<i32> {
+        self.try_into().ok()
+    }
+}
+
+impl Int for bool {
+    fn as_int(self) -> Option<i32> {
+        Some(self.into())
+    }
+}
+
+/// What a launcher takes for a `long long` of a kernel.
+pub trait Long: Copy {
+    /// The number.
+    fn as_long(self) -> i64;
+}
+
+impl Long for i64 {
+    fn as_long(self) -> i64 {
+        self
+    }
+}
+
+impl Long for usize {
+    fn as_long(self) -> i64 {
+        self.try_into().expect("no tensor has 2^63 numbers")
+    }
+}
+
 impl<'a> Call<'a> {
     fn new(kernel: &'static Kernel, launch: Launch) -> Call<'a> {
-        Call { kernel, launch, device: None, values: [0; ARGUMENTS_MAX], count: 0, tensors: Vec::new() }
+        Call { kernel, launch, device: None, values: [0; ARGUMENTS_MAX], count: 0, parts: None, tensors: Vec::new() }
     }
 
     #[track_caller]
@@ -141,13 +187,42 @@ impl<'a> Call<'a> {
     }
 
     #[track_caller]
+    fn int(&mut self, name: &str, value: impl Int) {
+        let kernel = self.kernel.name;
+        self.scalar(value.as_int().unwrap_or_else(|| panic!("{kernel}: {name} does not fit an int")));
+    }
+
+    #[track_caller]
     fn input(&mut self, name: &str, tensor: &'a Tensor, dtype: DType) {
+        self.expect(name, tensor, dtype);
+        self.push(tensor.address());
+        self.tensors.push(tensor);
+    }
+
+    /// Addresses, places and lengths, as the structure `Parts` holds them.
+    #[track_caller]
+    fn parts(&mut self, name: &str, parts: &'a [(Tensor, usize)]) {
+        let kernel = self.kernel.name;
+        assert!(parts.len() <= PARTS_MAX, "{kernel}: {} {name}", parts.len());
+        let mut words = vec![0; 3 * PARTS_MAX];
+        for (i, (tensor, at)) in parts.iter().enumerate() {
+            self.expect(name, tensor, DType::F32);
+            words[i] = tensor.address();
+            words[PARTS_MAX + i] = *at as u64;
+            words[2 * PARTS_MAX + i] = tensor.len() as u64;
+            self.tensors.push(tensor);
+        }
+        self.parts = Some((self.count, words));
+        self.push(0);
+    }
+
+    /// Panics unless the tensor stores `dtype` on the device of the others.
+    #[track_caller]
+    fn expect(&mut self, name: &str, tensor: &Tensor, dtype: DType) {
         let kernel = self.kernel.name;
         assert_eq!(tensor.dtype(), dtype, "{kernel}: {name} has the wrong type");
         let device = *self.device.get_or_insert(tensor.device());
         assert_eq!(tensor.device(), device, "{kernel}: {name} lies on another device");
-        self.push(tensor.address());
-        self.tensors.push(tensor);
     }
 
     #[track_caller]
@@ -165,6 +240,9 @@ impl<'a> Call<'a> {
         let count = self.count;
         let mut args: Vec<*mut std::ffi::c_void> =
             self.values[..count].iter_mut().map(|v| std::ptr::from_mut(v).cast()).collect();
+        if let Some((at, words)) = &mut self.parts {
+            args[*at] = words.as_mut_ptr().cast();
+        }
         match self.device.expect("a kernel has tensors") {
             Device::Host => unreachable!("{}: host tensors have no address", self.kernel.name),
             Device::Emu => self.emulate(&mut args),

@@ -10,7 +10,7 @@
 use crate::device::{Device, simd::slices};
 use crate::error::{Error, Kind, Result};
 use crate::kernels::{self, Launch};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// Identity of a tracked value on its tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +44,9 @@ impl Var {
     pub fn id(&self) -> Option<VarId> {
         self.id
     }
-    /// The same value without its history; `reason` is for the reader.
-    pub fn detach(&self, reason: &'static str) -> Var {
-        debug_assert!(!reason.is_empty());
-        Var::constant(self.tensor.clone())
-    }
 }
 
-type Backward = Box<dyn FnOnce(&Tensor, &mut Grads)>;
+type Backward = Box<dyn FnOnce(&Tensor, &mut Grads) + Send>;
 
 struct Node {
     op: &'static str,
@@ -89,7 +84,7 @@ impl Tape {
     pub fn new() -> Tape {
         Tape { nodes: Vec::new(), count: 0, recording: true, memory: Memory::Off }
     }
-    /// A tape that computes values only: for inference, and for the first pass of a checkpointed segment.
+    /// A tape that computes values only: for inference, and for the first pass of a part that is computed again.
     pub fn without_gradients() -> Tape {
         Tape { recording: false, ..Tape::new() }
     }
@@ -143,7 +138,7 @@ impl Tape {
         op: &'static str,
         inputs: &[&Var],
         output: Tensor,
-        backward: impl FnOnce(&Tensor, &mut Grads) + 'static,
+        backward: impl FnOnce(&Tensor, &mut Grads) + Send + 'static,
     ) -> Var {
         let tracked: Vec<VarId> = inputs.iter().filter_map(|v| v.id).collect();
         if !self.recording || tracked.is_empty() {
@@ -165,10 +160,10 @@ impl Tape {
     /// Gradients of `sum(output * seed)`. Consumes the tape; buffers are freed as the loop goes back.
     ///
     /// # Errors
-    /// [`Kind::Internal`] when an op dropped the gradient of one of its inputs.
+    /// [`Kind::Internal`] when an op dropped the gradient of one of its inputs; what an op itself found wrong.
     pub fn backward(self, output: &Var, seed: Tensor) -> Result<Grads> {
         seed.expect_shape("seed of the backward pass", output.shape());
-        let mut grads = Grads { slots: vec![None; self.count as usize], received: Vec::new() };
+        let mut grads = Grads { slots: vec![None; self.count as usize], received: Vec::new(), failure: None };
         if let Some(id) = output.id {
             grads.slots[id.0 as usize] = Some(seed);
         }
@@ -177,6 +172,9 @@ impl Tape {
             let Some(dy) = grads.slots[node.output.0 as usize].take() else { continue };
             grads.received.clear();
             (node.backward)(&dy, &mut grads);
+            if let Some(error) = grads.failure.take() {
+                return Err(error.context(node.op));
+            }
             if let Some(position) = node.inputs.iter().position(|id| !grads.received.contains(id)) {
                 return Err(Error::new(
                     Kind::Internal,
@@ -192,6 +190,7 @@ impl Tape {
 pub struct Grads {
     slots: Vec<Option<Tensor>>,
     received: Vec<VarId>,
+    failure: Option<Error>,
 }
 
 impl Grads {
@@ -207,6 +206,10 @@ impl Grads {
             }
             empty => *empty = Some(gradient),
         }
+    }
+    /// Ends the backward pass with an error: for an op that differentiates a tape of its own.
+    pub fn fail(&mut self, error: Error) {
+        self.failure.get_or_insert(error);
     }
     /// The gradient of a value, if it received one.
     pub fn get(&self, var: &Var) -> Option<&Tensor> {
@@ -239,11 +242,7 @@ fn accumulate(sum: &mut Tensor, x: &Tensor) {
         return slices::accumulate(sum.data_mut(), x.data());
     }
     sum.unshare();
-    let kernel = match sum.dtype() {
-        DType::F32 => kernels::elementwise_accumulate_f32,
-        DType::Bf16 => kernels::elementwise_accumulate_bf16,
-    };
-    kernel(Launch::quads(x.len()), sum, x, x.len() as i64);
+    kernels::elementwise_accumulate(Launch::quads(x.len()), sum, x, x.len());
 }
 
 #[cfg(test)]

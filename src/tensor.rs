@@ -1,10 +1,13 @@
 //! Tensors: a shape over a shared block of numbers, always contiguous, rows last axis fastest.
 //!
-//! On the host a tensor holds f32. On the other devices it may also hold bf16 ([`DType`]): a *storage* type that halves
-//! the memory of activations and frozen weights; kernels compute in f32. There are no generics over it: ops pick a
-//! kernel by [`Tensor::dtype`].
+//! A tensor holds f32, bf16, i32 or bytes ([`DType`]) on any device. bf16 is a *storage* type that halves the memory of
+//! frozen weights and, on devices, of activations; everything computes in f32. There are no generics over it: ops ask
+//! [`Tensor::dtype`]. The numbers of a frozen weight may lie in a mapped file ([`Tensor::mapped`]).
 
-use crate::device::{Device, buffer::Buffer, cublaslt::Place};
+pub use crate::device::{DType, Element};
+
+use crate::device::buffer::{Buffer, Owner};
+use crate::device::{Device, cublaslt::Place};
 use std::fmt;
 use std::sync::Arc;
 
@@ -50,25 +53,6 @@ impl fmt::Debug for Shape {
     }
 }
 
-/// How numbers are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DType {
-    /// IEEE single precision.
-    F32,
-    /// The upper half of an f32: 8 bits of exponent, 7 of mantissa. Not on the host.
-    Bf16,
-}
-
-impl DType {
-    /// Bytes of one number.
-    pub fn bytes(self) -> usize {
-        match self {
-            DType::F32 => 4,
-            DType::Bf16 => 2,
-        }
-    }
-}
-
 /// A contiguous tensor. Clones share the data; writing needs the only handle ([`Tensor::data_mut`]).
 #[derive(Clone)]
 pub struct Tensor {
@@ -87,7 +71,6 @@ impl Tensor {
     /// Unspecified content on any device.
     #[track_caller]
     pub fn uninit_on(device: Device, dtype: DType, shape: &[usize]) -> Tensor {
-        assert!(device != Device::Host || dtype == DType::F32, "the host holds f32 only");
         let shape = Shape::new(shape);
         Tensor { shape, dtype, buffer: Arc::new(Buffer::uninit(device, shape.len() * dtype.bytes())), offset: 0 }
     }
@@ -110,13 +93,25 @@ impl Tensor {
     pub fn like_f32(&self, shape: &[usize]) -> Tensor {
         Tensor::uninit_on(self.device(), DType::F32, shape)
     }
-    /// A copy of `data`. Panics when the lengths differ.
+    /// A copy of `data` on the host. Panics when the lengths differ.
     #[track_caller]
-    pub fn from_slice(shape: &[usize], data: &[f32]) -> Tensor {
-        let mut tensor = Tensor::uninit(shape);
+    pub fn from_slice<T: Element>(shape: &[usize], data: &[T]) -> Tensor {
+        let mut tensor = Tensor::uninit_on(Device::Host, T::DTYPE, shape);
         assert_eq!(tensor.len(), data.len(), "shape {shape:?} does not hold {} numbers", data.len());
-        tensor.data_mut().copy_from_slice(data);
+        tensor.values_mut().copy_from_slice(data);
         tensor
+    }
+    /// Numbers of a host tensor that lie in foreign bytes, such as a mapped file, from byte `start` on: no copy is made.
+    /// `None` where they do not lie at a multiple of their size, as slices must. Panics when they end outside.
+    #[track_caller]
+    pub fn mapped(owner: Owner, start: usize, dtype: DType, shape: &[usize]) -> Option<Tensor> {
+        let shape = Shape::new(shape);
+        let bytes = &(*owner).as_ref()[start..start + shape.len() * dtype.bytes()];
+        if !(bytes.as_ptr() as usize).is_multiple_of(dtype.bytes()) {
+            return None;
+        }
+        let range = start..start + bytes.len();
+        Some(Tensor { shape, dtype, buffer: Arc::new(Buffer::Mapped(owner, range)), offset: 0 })
     }
     /// One number, shape `[]`.
     pub fn scalar(value: f32) -> Tensor {
@@ -149,9 +144,9 @@ impl Tensor {
             other => panic!("a tensor on {:?} has no place on a GPU", other.device()),
         }
     }
-    /// Whether no other tensor shares the numbers: only then may a kernel write to them.
+    /// Whether no other tensor shares the numbers and no file holds them: only then may they be written to.
     pub(crate) fn is_unshared(&self) -> bool {
-        Arc::strong_count(&self.buffer) == 1
+        Arc::strong_count(&self.buffer) == 1 && self.buffer.is_writable()
     }
     /// Whether no kernel wrote outside the block (emulator).
     #[cfg(feature = "emu")]
@@ -161,43 +156,49 @@ impl Tensor {
             _ => true,
         }
     }
-    /// The numbers on another device, in f32 when that is the host; itself when it lies there already.
+    /// The numbers on another device, stored in the same way; itself when it lies there already.
     #[track_caller]
     pub fn to(&self, device: Device) -> Tensor {
+        let (at, bytes) = (self.offset * self.dtype.bytes(), self.len() * self.dtype.bytes());
+        let made = |fill: &dyn Fn(&mut Buffer)| {
+            let mut out = Tensor::uninit_on(device, self.dtype, self.shape());
+            fill(Arc::get_mut(&mut out.buffer).expect("made above"));
+            out
+        };
         match (self.device(), device) {
             (from, to) if from == to => self.clone(),
-            (Device::Host, _) => {
-                let mut out = Tensor::uninit_on(device, DType::F32, self.shape());
-                Arc::get_mut(&mut out.buffer).expect("made above").upload(0, bytemuck::cast_slice(self.data()));
-                out
-            }
-            (_, Device::Host) => {
-                let mut bytes = vec![0u8; self.len() * self.dtype.bytes()];
-                self.buffer.download(self.offset * self.dtype.bytes(), &mut bytes);
-                let value = |chunk: &[u8]| match self.dtype {
-                    DType::F32 => f32::from_le_bytes(chunk.try_into().expect("four bytes")),
-                    DType::Bf16 => half::bf16::from_le_bytes(chunk.try_into().expect("two bytes")).to_f32(),
-                };
-                let values: Vec<f32> = bytes.chunks_exact(self.dtype.bytes()).map(value).collect();
-                Tensor::from_slice(self.shape(), &values)
-            }
+            (Device::Host, _) => made(&|out| out.upload(0, &self.buffer.bytes()[at..at + bytes])),
+            (_, Device::Host) => made(&|out| self.buffer.download(at, &mut out.bytes_mut()[..bytes])),
             (from, to) => panic!("from {from:?} to {to:?} numbers go by way of the host"),
         }
     }
-    /// The numbers of a host tensor on another device, rounded to bf16.
+    /// Numbers of f32 or bf16 as f32 on the host, for whoever looks at results. Panics for integers.
+    #[track_caller]
+    pub fn to_host_f32(&self) -> Tensor {
+        let host = self.to(Device::Host);
+        match self.dtype {
+            DType::F32 => host,
+            DType::Bf16 => {
+                let mut wide = Tensor::uninit(self.shape());
+                let narrow = host.values::<half::bf16>();
+                wide.data_mut().iter_mut().zip(narrow).for_each(|(wide, narrow)| *wide = narrow.to_f32());
+                wide
+            }
+            other => panic!("{other:?} are no floating-point numbers"),
+        }
+    }
+    /// The numbers of a host f32 tensor on any device, rounded to bf16.
     #[track_caller]
     pub fn to_bf16(&self, device: Device) -> Tensor {
-        let bits: Vec<u16> = self.data().iter().map(|&v| half::bf16::from_f32(v).to_bits()).collect();
-        let mut out = Tensor::uninit_on(device, DType::Bf16, self.shape());
-        Arc::get_mut(&mut out.buffer).expect("made above").upload(0, bytemuck::cast_slice(&bits));
-        out
+        let rounded: Vec<half::bf16> = self.data().iter().map(|&v| half::bf16::from_f32(v)).collect();
+        Tensor::from_slice(self.shape(), &rounded).to(device)
     }
     /// Makes sure that nobody else shares the numbers, copying them on the device when somebody does.
     pub fn unshare(&mut self) {
         if !self.is_unshared() {
             let mut own = self.like(self.shape());
             let (at, bytes) = (self.offset * self.dtype.bytes(), self.len() * self.dtype.bytes());
-            Arc::get_mut(&mut own.buffer).expect("made above").copy_from(&self.buffer, at, bytes);
+            Arc::get_mut(&mut own.buffer).expect("made above").copy_from(0, &self.buffer, at, bytes);
             *self = own;
         }
     }
@@ -226,15 +227,30 @@ impl Tensor {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// The numbers, last axis fastest.
+    /// The numbers of a host f32 tensor, last axis fastest.
+    #[track_caller]
     pub fn data(&self) -> &[f32] {
-        &self.buffer.as_slice()[self.offset..self.offset + self.shape.len()]
+        self.values()
     }
-    /// The numbers, writable; a shared tensor is copied first.
+    /// The numbers of a host f32 tensor, writable; a shared tensor is copied first.
+    #[track_caller]
     pub fn data_mut(&mut self) -> &mut [f32] {
+        self.values_mut()
+    }
+    /// The numbers of a host tensor, last axis fastest. Panics when it stores another type.
+    #[track_caller]
+    pub fn values<T: Element>(&self) -> &[T] {
+        assert_eq!(self.dtype, T::DTYPE, "the tensor stores another type");
+        &bytemuck::cast_slice(self.buffer.bytes())[self.offset..self.offset + self.shape.len()]
+    }
+    /// The numbers of a host tensor, writable; a shared tensor is copied first. Panics when it stores another type.
+    #[track_caller]
+    pub fn values_mut<T: Element>(&mut self) -> &mut [T] {
+        assert_eq!(self.dtype, T::DTYPE, "the tensor stores another type");
         self.unshare();
         let range = self.offset..self.offset + self.shape.len();
-        &mut Arc::get_mut(&mut self.buffer).expect("made unique above").as_mut_slice()[range]
+        let bytes = Arc::get_mut(&mut self.buffer).expect("made unique above").bytes_mut();
+        &mut bytemuck::cast_slice_mut(bytes)[range]
     }
     /// The same numbers under another shape. Panics when the counts differ.
     #[track_caller]
@@ -253,11 +269,34 @@ impl Tensor {
         shape.extents[0] = count;
         Tensor { shape, buffer: self.buffer.clone(), offset: self.offset + start * row, dtype: self.dtype }
     }
+    /// Tensors [n, ..] one after the other along their first axis; a single one is itself. Panics when there is none or
+    /// when types, devices or the other extents differ.
+    #[track_caller]
+    pub fn stacked(parts: &[Tensor]) -> Tensor {
+        let [first, others @ ..] = parts else { panic!("nothing to stack") };
+        if others.is_empty() {
+            return first.clone();
+        }
+        let fits = |t: &Tensor| {
+            (t.dtype, t.device()) == (first.dtype, first.device()) && t.shape().get(1..) == first.shape().get(1..)
+        };
+        assert!(!first.shape().is_empty() && others.iter().all(fits), "stacked tensors differ");
+        let mut shape = first.shape;
+        shape.extents[0] = parts.iter().map(|t| t.shape()[0]).sum();
+        let mut all = first.like(shape.as_slice());
+        let (buffer, mut at) = (Arc::get_mut(&mut all.buffer).expect("made above"), 0);
+        for part in parts {
+            let bytes = part.len() * part.dtype.bytes();
+            buffer.copy_from(at, &part.buffer, part.offset * part.dtype.bytes(), bytes);
+            at += bytes;
+        }
+        all
+    }
     /// The only number of a one-element tensor.
     #[track_caller]
     pub fn item(&self) -> f32 {
         assert_eq!(self.len(), 1, "item() of shape {:?}", self.shape);
-        self.to(Device::Host).data()[0]
+        self.to_host_f32().data()[0]
     }
 }
 
@@ -266,8 +305,14 @@ impl fmt::Debug for Tensor {
         if self.device() != Device::Host {
             return write!(f, "Tensor {:?} {:?} on {:?}", self.dtype, self.shape, self.device());
         }
-        let shown = &self.data()[..self.len().min(8)];
-        write!(f, "Tensor {:?} {shown:?}{}", self.shape, if self.len() > 8 { " ..." } else { "" })
+        let more = if self.len() > 8 { " ..." } else { "" };
+        let first = self.reshape(&[self.len()]).rows(0, self.len().min(8));
+        match self.dtype {
+            DType::F32 => write!(f, "Tensor {:?} {:?}{more}", self.shape, first.data()),
+            DType::Bf16 => write!(f, "Tensor Bf16 {:?} {:?}{more}", self.shape, first.values::<half::bf16>()),
+            DType::I32 => write!(f, "Tensor I32 {:?} {:?}{more}", self.shape, first.values::<i32>()),
+            DType::U8 => write!(f, "Tensor U8 {:?} {:?}{more}", self.shape, first.values::<u8>()),
+        }
     }
 }
 
@@ -283,6 +328,63 @@ mod tests {
         a.data_mut()[2] = 9.0;
         assert_eq!(row.data()[0], 2.0);
         assert_eq!(a.reshape(&[6]).data()[2], 9.0);
+    }
+
+    #[test]
+    fn stacked_tensors_lie_one_after_the_other() {
+        for device in [Device::Host, Device::Emu] {
+            let all = Tensor::from_slice(&[3, 2], &[1i32, 2, 3, 4, 5, 6]).to(device);
+            let stacked = Tensor::stacked(&[all.rows(2, 1), all.rows(0, 2)]);
+            assert_eq!(stacked.shape(), [3, 2]);
+            assert_eq!(stacked.to(Device::Host).values::<i32>(), [5, 6, 1, 2, 3, 4]);
+        }
+    }
+
+    #[test]
+    fn every_type_goes_to_a_device_and_back() {
+        let numbers = [1.5f32, -2.0, 3.25];
+        let tensors = [
+            Tensor::from_slice(&[3], &numbers),
+            Tensor::from_slice(&[3], &numbers).to_bf16(Device::Host),
+            Tensor::from_slice(&[3], &[7i32, -1, i32::MAX]),
+            Tensor::from_slice(&[3], &[0u8, 1, 255]),
+        ];
+        for tensor in tensors {
+            let part = tensor.rows(1, 2);
+            let (here, back) = (format!("{part:?}"), format!("{:?}", part.to(Device::Emu).to(Device::Host)));
+            assert_eq!(here, back);
+            assert_eq!(part.to(Device::Emu).dtype(), tensor.dtype());
+        }
+        let narrow = Tensor::from_slice(&[3], &numbers).to_bf16(Device::Emu);
+        assert_eq!(narrow.to_host_f32().data(), numbers);
+    }
+
+    #[test]
+    fn a_mapped_tensor_is_read_where_it_lies_and_copied_before_a_write() {
+        let bytes: Vec<u8> = std::iter::repeat_n(0, 4).chain((0..8u8).flat_map(|i| [i, 0, 0, 0])).collect();
+        // Numbers of a vector of integers lie at a multiple of four.
+        let words: Vec<u32> = bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
+        struct Words(Vec<u32>);
+        impl AsRef<[u8]> for Words {
+            fn as_ref(&self) -> &[u8] {
+                bytemuck::cast_slice(&self.0)
+            }
+        }
+        let owner: Owner = Arc::new(Words(words));
+        let mut tensor = Tensor::mapped(owner.clone(), 8, DType::I32, &[3]).unwrap();
+        assert_eq!(tensor.values::<i32>(), [1, 2, 3]);
+        assert_eq!(tensor.values::<i32>().as_ptr().cast(), (*owner).as_ref()[8..].as_ptr());
+        assert!(!tensor.is_unshared());
+        tensor.values_mut::<i32>()[0] = 9;
+        assert_eq!((*owner).as_ref()[8], 1);
+        assert_eq!(tensor.values::<i32>(), [9, 2, 3]);
+        assert!(Tensor::mapped(owner, 5, DType::I32, &[3]).is_none());
+    }
+
+    #[test]
+    #[should_panic(expected = "stores another type")]
+    fn integers_are_not_read_as_floats() {
+        Tensor::from_slice(&[1], &[1i32]).data();
     }
 
     #[test]

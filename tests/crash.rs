@@ -13,7 +13,7 @@ use std::time::Duration;
 use twnm::error::Result;
 use twnm::rng::Rng;
 use twnm::shard::{Labels, Sample, ShardSpec, ShardWriter};
-use twnm::train::run::{Card, Resume, Run, RunOptions};
+use twnm::train::run::{Card, Parts, Resume, Run, RunOptions};
 use twnm::weights::Entry;
 
 const JOB: &str = "TWNM_CRASH_JOB";
@@ -69,7 +69,8 @@ fn train(folder: &Path) -> Result<()> {
         let stop = run.should_stop();
         if step % 3 == 0 || step == STEPS || stop {
             let (model, optimizer) = ([Entry::f32("w", &[PARAMETERS], &w)], [Entry::f32("w.m", &[PARAMETERS], &m)]);
-            run.save(step, &model, &optimizer, serde_json::json!({"step": step}), &[])?;
+            let state = serde_json::json!({"step": step});
+            run.save(step, &Parts { model: &model, optimizer: &optimizer, state, files: &[] })?;
         }
         if stop && step < STEPS {
             return Err(run.stopped(step));

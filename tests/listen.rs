@@ -11,7 +11,7 @@ use twnm::rng::Rng;
 fn write_model(folder: &Path) {
     let config = EncoderConfig::preset("pocket").unwrap();
     let mut encoder = Encoder::new(config, vec!["dog".into(), "rain".into()], 3).unwrap();
-    let bias = encoder.params.infos().iter().find(|p| p.name == "readout.exist.bias").unwrap().offset;
+    let bias = encoder.params.places().find(|p| p.name == "readout.exist.bias").unwrap().offset;
     encoder.params.flat_mut()[bias] = 20.0;
     std::fs::create_dir_all(folder).unwrap();
     std::fs::write(folder.join(store::CONFIG_FILE), encoder.config_json()).unwrap();

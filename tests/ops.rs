@@ -12,7 +12,7 @@ use coverage::Coverage;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use twnm::check::{Case, GRADCHECK_LIMIT, Place, gradcheck, parity, parity_at};
+use twnm::check::{Case, GRADCHECK_LIMIT, Place, gradcheck, parity, parity_at, parity_of_one_gradient};
 use twnm::device::emu::{SCHEDULES, with_schedule};
 use twnm::device::simd::Isa;
 use twnm::device::{Device, cuda, host};
@@ -34,6 +34,7 @@ fn main() {
         trials.push(trial("gradients", gradients));
         trials.push(trial("host", on_host));
         trials.push(trial("instruction sets", on_every_instruction_set));
+        trials.push(trial("one gradient alone", one_gradient_alone));
         if !own::WITHOUT_KERNELS.contains(&op) {
             trials.push(trial("emu f32", |cases, coverage| on_emulator(cases, DType::F32, coverage)));
         }
@@ -100,6 +101,33 @@ fn on_every_instruction_set(cases: &[Case], _: &Coverage) -> Result<(), Failed> 
     };
     assert!(!host::instruction_set().is_empty());
     all_hold(Isa::available().into_iter().flat_map(on).collect())
+}
+
+/// A gradient for one input, the others frozen: on the host for every case, in the emulator for the largest small one.
+fn one_gradient_alone(cases: &[Case], _: &Coverage) -> Result<(), Failed> {
+    let small: Vec<&Case> = cases.iter().filter(|c| !c.is_bench).collect();
+    let has_kernels = small.first().is_some_and(|case| !own::WITHOUT_KERNELS.contains(&case.op));
+    let on_host = small.iter().map(|&case| (case, Place::HOST));
+    let on_emulator =
+        small.last().filter(|_| has_kernels).map(|&case| (case, Place { device: Device::Emu, dtype: DType::F32 }));
+    let mut failures = Vec::new();
+    for (case, place) in on_host.chain(on_emulator) {
+        let tracked: Vec<usize> = (0..case.inputs.len()).filter(|&i| case.inputs[i].differentiable).collect();
+        for &input in tracked.iter().filter(|_| tracked.len() > 1) {
+            match parity_of_one_gradient(case, place, input) {
+                Ok(p) if p.error <= p.allowed => {}
+                Ok(p) => failures.push(format!(
+                    "{} {:?}, input {input} alone: error {:.1e}, allowed {:.1e}",
+                    case.label(),
+                    place.device,
+                    p.error,
+                    p.allowed
+                )),
+                Err(message) => failures.push(message),
+            }
+        }
+    }
+    all_hold(failures)
 }
 
 /// Every case, those that are sized for speed too, on the first GPU; twice, to the same bits.

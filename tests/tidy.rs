@@ -26,6 +26,7 @@ const ORDER: &[&str] = &[
     "encoder",
     "optim",
     "checkpoint",
+    "models",
     "train",
     "benchmark",
     "eval",
@@ -57,7 +58,7 @@ const CARD_CRATES: &[(&str, &str)] = &[
 const MAY_BE_UNSAFE: &[&str] = &[
     "src/device/",
     "src/kernels.rs",
-    "src/nn/segment.rs",
+    "src/nn/chunks.rs",
     "src/ops/",
     "src/signals.rs",
     "src/sim/image_source/",

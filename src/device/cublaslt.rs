@@ -8,6 +8,7 @@
 mod functions;
 mod plan;
 
+use crate::device::DType;
 use crate::device::cuda::{Block, Gpu};
 use crate::error::Result;
 use cudarc::cublaslt::sys;
@@ -18,15 +19,6 @@ use std::ffi::c_void;
 
 /// What NVIDIA recommends for the newest architectures; the library refuses algorithms that need more.
 const WORKSPACE_BYTES: usize = 32 << 20;
-
-/// How the numbers of a matrix are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Storage {
-    /// Four bytes.
-    F32,
-    /// Two bytes.
-    Bf16,
-}
 
 /// `C[i] = alpha op(A[i]) op(B[i]) + beta C[i]` for every `i < batch`: `op(A)` is `[m, k]`, `op(B)` is `[k, n]`, `C` is
 /// `[m, n]`, all row-major without gaps.
@@ -47,9 +39,9 @@ pub struct Matmul {
     /// Elements from one `A`, `B` and `C` to the next; 0 uses the same matrix for all.
     pub strides: [usize; 3],
     /// How `A` and `B` are stored.
-    pub inputs: Storage,
+    pub inputs: DType,
     /// How `C` is stored.
-    pub output: Storage,
+    pub output: DType,
     /// Factor of the product.
     pub alpha: f32,
     /// Factor of what `C` held; 0: it is only written.
@@ -77,7 +69,7 @@ pub(crate) struct CublasLt {
 unsafe impl Send for CublasLt {}
 
 /// What the choice of an algorithm depends on: everything but the two factors, and the alignment of the operands.
-type Key = ([usize; 4], [bool; 2], [usize; 3], [Storage; 2], [u32; 3]);
+type Key = ([usize; 4], [bool; 2], [usize; 3], [DType; 2], [u32; 3]);
 
 /// Whether matrix products can use cuBLASLt.
 ///
@@ -131,19 +123,13 @@ impl Matmul {
     }
 }
 
-impl Storage {
-    fn bytes(self) -> usize {
-        match self {
-            Storage::F32 => 4,
-            Storage::Bf16 => 2,
-        }
-    }
-
-    fn kind(self) -> sys::cudaDataType {
-        match self {
-            Storage::F32 => sys::cudaDataType::CUDA_R_32F,
-            Storage::Bf16 => sys::cudaDataType::CUDA_R_16BF,
-        }
+/// The library's name of a storage type. Panics for integers, which are not multiplied.
+#[track_caller]
+fn kind(dtype: DType) -> sys::cudaDataType {
+    match dtype {
+        DType::F32 => sys::cudaDataType::CUDA_R_32F,
+        DType::Bf16 => sys::cudaDataType::CUDA_R_16BF,
+        other => panic!("matrices of {other:?} are not multiplied"),
     }
 }
 

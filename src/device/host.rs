@@ -1,4 +1,4 @@
-//! Host memory: 64-byte aligned f32 buffers with a small free list per thread.
+//! Host memory: 64-byte aligned buffers with a small free list per thread, counted in f32.
 //!
 //! Ops work on chunks that fit the second-level cache; taking the block that was freed last keeps the working
 //! set of a chunk in that cache instead of walking through fresh pages.
@@ -11,6 +11,8 @@ const ALIGN_BYTES: usize = 64;
 /// Larger blocks go straight back to the system, so that the peak of a step is what the step really needs.
 const POOLED_MAX_FLOATS: usize = 1 << 20;
 const POOLED_TOTAL_FLOATS: usize = 8 << 20;
+/// All bits set: a NaN, and two NaNs for a reader of bf16.
+const POISON: f32 = f32::from_bits(u32::MAX);
 
 /// An owned, aligned block of f32 on the host.
 pub struct Buffer {
@@ -59,7 +61,7 @@ fn capacity_class(len: usize) -> usize {
 }
 
 impl Buffer {
-    /// A block of `len` floats with unspecified content (NaN in debug builds): write before reading.
+    /// A block of `len` floats with unspecified content (all bits set in debug builds: NaN in f32 and bf16, -1 as an integer): write before reading.
     pub fn uninit(len: usize) -> Buffer {
         let capacity = capacity_class(len);
         let recycled = POOL.try_with(|pool| pool.borrow_mut().take(capacity)).ok().flatten();
@@ -71,7 +73,7 @@ impl Buffer {
         let mut buffer = Buffer { pointer, len, capacity };
         if cfg!(debug_assertions) {
             // SAFETY: writing through a raw pointer initialises the block.
-            unsafe { std::slice::from_raw_parts_mut(buffer.pointer.as_ptr(), len) }.fill(f32::NAN);
+            unsafe { std::slice::from_raw_parts_mut(buffer.pointer.as_ptr(), len) }.fill(POISON);
         } else if recycled.is_none() {
             // Fresh memory is defined once, so that a slice over it never exposes undefined bytes.
             buffer.zero();

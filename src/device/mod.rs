@@ -7,6 +7,7 @@
 pub mod buffer;
 pub mod cublaslt;
 pub mod cuda;
+mod dtype;
 #[cfg(feature = "emu")]
 pub mod emu;
 pub mod host;
@@ -16,6 +17,8 @@ pub mod nvrtc;
 pub mod peaks;
 pub mod simd;
 pub mod tile;
+
+pub use dtype::{DType, Element};
 
 use crate::error::{Error, Result};
 

@@ -7,7 +7,7 @@
 
 use super::EncoderConfig;
 use crate::nn::layers::{Linear, Norm};
-use crate::nn::{Builder, Context};
+use crate::nn::{Builder, Forward};
 use crate::ops::{arrange, elementwise};
 use crate::tape::Var;
 use crate::tensor::Tensor;
@@ -100,7 +100,7 @@ impl FrontEnd {
         }
     }
     /// cells [B, F, T, 80] -> [B, F, T, H]
-    pub fn forward(&self, c: &mut Context, cells: &Var) -> Var {
+    pub fn forward(&self, c: &mut Forward, cells: &Var) -> Var {
         let [b, f, t, _] = cells.tensor().dims("cells");
         let patches = arrange::reshape(&mut c.tape, cells, &[b * f * t * PATCHES, PATCH_FEATURES]);
         let y = self.gate.forward(c, &patches);

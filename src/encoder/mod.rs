@@ -11,7 +11,7 @@ pub mod trunk;
 
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::nn::{Builder, Context, Params};
+use crate::nn::{Builder, Forward, Memory, Params};
 use crate::ops::{elementwise, spatial_loss::Predictions, stft};
 use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
@@ -214,6 +214,16 @@ pub struct Features {
     pub spectrum: Option<Tensor>,
 }
 
+impl Features {
+    /// The features of clips of one length as one batch. Panics when lengths differ or there are none.
+    #[track_caller]
+    pub fn stacked(clips: Vec<Features>) -> Features {
+        let maps: Vec<Tensor> = clips.iter().map(|f| f.map.clone()).collect();
+        let spectra: Option<Vec<Tensor>> = clips.iter().map(|f| f.spectrum.clone()).collect();
+        Features { map: Tensor::stacked(&maps), spectrum: spectra.map(|spectra| Tensor::stacked(&spectra)) }
+    }
+}
+
 /// What the encoder says about a batch of clips.
 pub struct Output {
     /// Pooled frames [B, T, D].
@@ -303,6 +313,11 @@ impl Encoder {
         from_map(config, map)
     }
 
+    /// What large maps keep for the backward pass of training.
+    pub fn set_memory(&mut self, memory: Memory) {
+        self.trunk.memory = memory;
+    }
+
     /// The same encoder on another device.
     pub fn to(self, device: Device) -> Encoder {
         Encoder { params: self.params.to(device), ..self }
@@ -314,7 +329,7 @@ impl Encoder {
     }
 
     /// The whole network, on the device of the parameters.
-    pub fn forward(&self, c: &mut Context, features: &Features) -> Output {
+    pub fn forward(&self, c: &mut Forward, features: &Features) -> Output {
         let device = self.device();
         let map = elementwise::cast(&mut c.tape, &Var::constant(features.map.to(device)), self.precision);
         let x = self.trunk.forward(c, map.tensor());
@@ -325,7 +340,7 @@ impl Encoder {
 
     /// Predictions for one clip, without gradients, on the host.
     pub fn infer(&self, audio: &[f32]) -> Output {
-        let mut c = Context::new(Tape::without_gradients(), &self.params);
+        let mut c = Forward::new(Tape::without_gradients(), &self.params);
         self.forward(&mut c, &self.features(audio)).on_host()
     }
 }

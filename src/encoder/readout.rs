@@ -7,7 +7,7 @@
 
 use super::{EncoderConfig, InputMode, Output};
 use crate::nn::layers::{Conv1d, CrossAttention, Linear, Norm};
-use crate::nn::{Builder, Context, ParamId, Start};
+use crate::nn::{Builder, Forward, Init, ParamId};
 use crate::ops::activation::{Activation, activation};
 use crate::ops::{arrange, band_pool, elementwise, l2_normalize, linear, lstm};
 use crate::tape::Var;
@@ -80,7 +80,7 @@ impl FlatFrames {
         }
     }
     /// x [B, F, T, H], spectrum [B, T, bins] -> z [B, T, D]
-    fn frames(&self, c: &mut Context, x: &Var, spectrum: &Tensor) -> Var {
+    fn frames(&self, c: &mut Forward, x: &Var, spectrum: &Tensor) -> Var {
         let [b, f, t, _] = x.tensor().dims("trunk output");
         let flat = self.squeeze.forward(c, x);
         let flat = arrange::swap_axes(&mut c.tape, &flat);
@@ -93,7 +93,7 @@ impl FlatFrames {
         self.norm.forward(c, &y)
     }
     /// z [B, T, D] -> logits over the directions [B, 128]
-    fn direction_map(&self, c: &mut Context, z: &Var) -> Var {
+    fn direction_map(&self, c: &mut Forward, z: &Var) -> Var {
         let y = self.map_hidden.forward(c, z);
         let y = activation(&mut c.tape, Activation::Silu, &y);
         let y = arrange::mean_axis1(&mut c.tape, &y);
@@ -112,7 +112,7 @@ impl Round {
             down: Linear::new(b, &format!("{name}.down"), 2 * d, d),
         }
     }
-    fn forward(&self, c: &mut Context, a: &Var, cells: &Var) -> Var {
+    fn forward(&self, c: &mut Forward, a: &Var, cells: &Var) -> Var {
         let a = self.cells.forward(c, a, cells);
         let a = self.slots.forward(c, &a, &a);
         let y = self.norm.forward(c, &a);
@@ -130,11 +130,11 @@ impl Readout {
         let name = |part: &str| format!("{prefix}{part}");
         let frames = match config.input {
             InputMode::Map => {
-                let bound = Start::Uniform((h as f64).powf(-0.5));
+                let bound = Init::Uniform((h as f64).powf(-0.5));
                 Frames::Pooled {
                     weight: b.param(name("pool.weight"), &[1, h], bound, true),
                     bias: b.param(name("pool.bias"), &[1], bound, false),
-                    gate: b.param(name("gate"), &[d], Start::Constant(0.0), false),
+                    gate: b.param(name("gate"), &[d], Init::Constant(0.0), false),
                 }
             }
             InputMode::Covariance => Frames::Flat(FlatFrames::new(b, prefix, config)),
@@ -144,8 +144,8 @@ impl Readout {
         Readout {
             frames,
             init: Linear::new(b, &name("init"), d, d),
-            lstm_weight: b.param(name("lstm_weight"), &[4 * d, d], Start::Normal((d as f64).powf(-0.5)), true),
-            lstm_bias: b.param(name("lstm_bias"), &[4 * d], Start::Constant(0.0), false),
+            lstm_weight: b.param(name("lstm_weight"), &[4 * d, d], Init::Normal((d as f64).powf(-0.5)), true),
+            lstm_bias: b.param(name("lstm_bias"), &[4 * d], Init::Constant(0.0), false),
             rounds: (0..rounds).map(|i| Round::new(b, &name(&format!("rounds.{i}")), config)).collect(),
             read_spatial: (!is_flat).then(|| CrossAttention::new(b, &name("read_spatial"), d, d, config.heads)),
             read_semantic: CrossAttention::new(b, &name("read_semantic"), d, d, config.heads),
@@ -161,7 +161,7 @@ impl Readout {
     }
 
     /// Attractors [B, K, D]: an LSTM started from the mean frame zm [B, D], with zero input.
-    fn attractors(&self, c: &mut Context, zm: &Var) -> Var {
+    fn attractors(&self, c: &mut Forward, zm: &Var) -> Var {
         let (b, d, k) = (zm.shape()[0], self.width, self.steps);
         let h0 = self.init.forward(c, zm);
         let h0 = activation(&mut c.tape, Activation::Tanh, &h0);
@@ -176,7 +176,7 @@ impl Readout {
     }
 
     /// x [B, F, T, H] -> everything the encoder says.
-    pub fn forward(&self, c: &mut Context, x: &Var, spectrum: Option<&Tensor>) -> Output {
+    pub fn forward(&self, c: &mut Forward, x: &Var, spectrum: Option<&Tensor>) -> Output {
         let [b, f, t, h] = x.tensor().dims("trunk output");
         let (z, direction_map) = match &self.frames {
             Frames::Pooled { weight, bias, .. } => {
@@ -219,7 +219,7 @@ impl Readout {
 
     fn heads(
         &self,
-        c: &mut Context,
+        c: &mut Forward,
         (z, zm, attractors, direction_map): (Var, Var, Var, Option<Var>),
         counted: &Var,
         spatial: &Var,

@@ -60,6 +60,6 @@ impl Encoder {
     /// # Errors
     /// `Data` naming the parameter.
     pub fn load(&mut self, tensors: &Tensors) -> Result<()> {
-        self.params.load(tensors)
+        self.params.load_trained(tensors)
     }
 }

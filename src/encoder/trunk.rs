@@ -5,17 +5,17 @@
 //! frequency; a temporal convolution network. SpatialNet's order with the paper's sizes (4.2.1; notes 1.2).
 
 use super::{EncoderConfig, InputMode, cells};
+use crate::nn::chunks::{Along, Chunk, at_once, chunks};
 use crate::nn::layers::{Conv1d, Linear, Norm, Prelu};
-use crate::nn::segment::{Along, segment};
-use crate::nn::{Builder, Context, ParamId, Start};
+use crate::nn::{Builder, Forward, Init, Memory, ParamId};
 use crate::ops::activation::{Activation, activation};
-use crate::ops::{arrange, attention, cross_band};
+use crate::ops::{attention, cross_band};
 use crate::tape::Var;
 use crate::tensor::Tensor;
 use std::sync::Arc;
 
-/// Above this many floats a map does not fit a core's cache and the blocks run in checkpointed segments.
-const SEGMENT_ABOVE_FLOATS: usize = 1 << 18;
+/// Above this many floats a map does not fit a core's cache and the blocks run in chunks.
+const CHUNKS_ABOVE_FLOATS: usize = 1 << 18;
 /// Frames per cross-band chunk: the full-band weights (half a megabyte) are read once per chunk.
 const FRAMES_PER_CHUNK: usize = 8;
 
@@ -26,6 +26,8 @@ enum Stem {
 
 /// Stem and blocks.
 pub struct Trunk {
+    /// What large maps keep for the backward pass.
+    pub memory: Memory,
     stem: Stem,
     blocks: Vec<Block>,
 }
@@ -96,19 +98,19 @@ impl FullBand {
 
 impl CrossBand {
     /// x [n, F, H] -> same
-    fn forward(&self, c: &mut Context, x: &Var) -> Var {
+    fn forward(&self, c: &mut Forward, x: &Var) -> Var {
         let parameters = self.parameters(c);
         cross_band::cross_band(&mut c.tape, x, &parameters, self.groups)
     }
     /// x [B, F, T, H] -> same
-    fn on_map(self: &Arc<Self>, c: &mut Context, x: &Var) -> Var {
+    fn on_map(self: &Arc<Self>, c: &mut Forward, memory: Memory, x: &Var) -> Var {
         if cross_band::is_one_kernel(x.tensor(), &self.parameters(c), self.groups) {
             return at_once(c, x, Along::Frequency, |c, x| self.forward(c, x));
         }
         let cross = self.clone();
-        along(c, x, Along::Frequency, &self.ids(), Arc::new(move |c, x| cross.forward(c, x)))
+        along(c, memory, x, Along::Frequency, &self.ids(), Arc::new(move |c, x| cross.forward(c, x)))
     }
-    fn parameters(&self, c: &mut Context) -> cross_band::Parameters {
+    fn parameters(&self, c: &mut Forward) -> cross_band::Parameters {
         let parameters: Vec<Var> = self.ids().into_iter().map(|id| c.param(id)).collect();
         parameters.try_into().expect("as many as the op takes")
     }
@@ -137,7 +139,7 @@ impl NarrowBand {
     }
     /// x [n, T, H] -> same: attention, then the temporal convolution network. SiLUs and residuals belong to the ops beside
     /// them, because a GPU spends this half of a block waiting for memory.
-    fn forward(&self, c: &mut Context, x: &Var) -> Var {
+    fn forward(&self, c: &mut Forward, x: &Var) -> Var {
         let y = self.norm.forward(c, x);
         let qkv = self.qkv.forward(c, &y);
         let y = attention::self_attention(&mut c.tape, &qkv, self.heads);
@@ -170,8 +172,8 @@ impl Trunk {
             },
             InputMode::Covariance => Stem::Cells(cells::FrontEnd::new(b, &format!("{prefix}cells"), config)),
         };
-        let weight = b.param(format!("{prefix}full_weight"), &[s, f, f], Start::Normal((f as f64).powf(-0.5)), true);
-        let bias = b.param(format!("{prefix}full_bias"), &[s, f], Start::Constant(0.0), false);
+        let weight = b.param(format!("{prefix}full_weight"), &[s, f, f], Init::Normal((f as f64).powf(-0.5)), true);
+        let bias = b.param(format!("{prefix}full_bias"), &[s, f], Init::Constant(0.0), false);
         let block = |b: &mut Builder, i: usize| {
             let name = format!("{prefix}layers.{i}");
             let full = |b: &mut Builder| FullBand {
@@ -189,21 +191,22 @@ impl Trunk {
             Block { cross: Arc::new(cross), narrow: Arc::new(narrow) }
         };
         let blocks = (0..config.layers).map(|i| block(b, i)).collect();
-        Trunk { stem, blocks }
+        Trunk { memory: Memory::default(), stem, blocks }
     }
 
     /// map [B, F, T, 8] or cells -> x [B, F, T, H]
-    pub fn forward(&self, c: &mut Context, map: &Tensor) -> Var {
+    pub fn forward(&self, c: &mut Forward, map: &Tensor) -> Var {
         self.trace(c, &Var::constant(map.clone())).pop().expect("the trace ends with the output")
     }
 
     /// The output of the stem and of every block, in order. `map` may be tracked, for the gradient of the features.
-    pub fn trace(&self, c: &mut Context, map: &Var) -> Vec<Var> {
+    pub fn trace(&self, c: &mut Forward, map: &Var) -> Vec<Var> {
+        let memory = self.memory;
         let x = match &self.stem {
             Stem::Map { conv, norm } => {
                 let (conv, norm) = (*conv, *norm);
-                let x = along(c, map, Along::Time, &conv.ids(), Arc::new(move |c, x| conv.forward(c, x)));
-                along(c, &x, Along::Frequency, &norm.ids(), Arc::new(move |c, x| norm.forward(c, x)))
+                let x = along(c, memory, map, Along::Time, &conv.ids(), Arc::new(move |c, x| conv.forward(c, x)));
+                along(c, memory, &x, Along::Frequency, &norm.ids(), Arc::new(move |c, x| norm.forward(c, x)))
             }
             Stem::Cells(front_end) => front_end.forward(c, map),
         };
@@ -211,39 +214,18 @@ impl Trunk {
         for block in &self.blocks {
             let x = trace.last().expect("starts with the stem");
             let (narrow, narrow_ids) = (block.narrow.clone(), block.narrow.ids());
-            let x = block.cross.on_map(c, x);
-            trace.push(along(c, &x, Along::Time, &narrow_ids, Arc::new(move |c, x| narrow.forward(c, x))));
+            let x = block.cross.on_map(c, memory, x);
+            trace.push(along(c, memory, &x, Along::Time, &narrow_ids, Arc::new(move |c, x| narrow.forward(c, x))));
         }
         trace
     }
 }
 
-/// Runs `f` on the sequences of a map: as a checkpointed segment when the map is large, at once when it is small.
-fn along(c: &mut Context, x: &Var, direction: Along, ids: &[ParamId], f: crate::nn::segment::Chunk) -> Var {
-    if x.tensor().len() > SEGMENT_ABOVE_FLOATS {
+/// Runs `f` on the sequences of a map: in chunks when the map is large, at once when it is small.
+fn along(c: &mut Forward, memory: Memory, x: &Var, direction: Along, ids: &[ParamId], f: Chunk) -> Var {
+    if x.tensor().len() > CHUNKS_ABOVE_FLOATS {
         let per_chunk = if direction == Along::Time { 1 } else { FRAMES_PER_CHUNK };
-        return segment(c, x, direction, per_chunk, ids, f);
+        return chunks(c, memory, x, (direction, per_chunk), ids, f);
     }
     at_once(c, x, direction, |c, x| f(c, x))
-}
-
-/// Runs `f` on all sequences of a map as part of this tape.
-fn at_once(c: &mut Context, x: &Var, direction: Along, f: impl Fn(&mut Context, &Var) -> Var) -> Var {
-    let [b, bins, frames, width] = x.tensor().dims("map");
-    match direction {
-        Along::Time => {
-            let rows = arrange::reshape(&mut c.tape, x, &[b * bins, frames, width]);
-            let y = f(c, &rows);
-            let width = y.shape()[2];
-            arrange::reshape(&mut c.tape, &y, &[b, bins, frames, width])
-        }
-        Along::Frequency => {
-            let swapped = arrange::swap_axes(&mut c.tape, x);
-            let rows = arrange::reshape(&mut c.tape, &swapped, &[b * frames, bins, width]);
-            let y = f(c, &rows);
-            let width = y.shape()[2];
-            let y = arrange::reshape(&mut c.tape, &y, &[b, frames, bins, width]);
-            arrange::swap_axes(&mut c.tape, &y)
-        }
-    }
 }

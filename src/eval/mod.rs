@@ -10,7 +10,6 @@ mod draw;
 pub mod encoder;
 pub mod heard;
 pub mod intensity;
-pub mod models;
 pub mod paper;
 pub mod picture;
 pub mod report;

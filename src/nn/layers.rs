@@ -1,6 +1,6 @@
 //! Layers: parameters with a forward. Defaults of initialisation are PyTorch's.
 
-use super::{Builder, Context, ParamId, Start};
+use super::{Builder, Forward, Init, ParamId};
 use crate::ops::{attention, conv1d, group_norm, layer_norm, linear, prelu};
 use crate::tape::Var;
 
@@ -14,7 +14,7 @@ pub struct Linear {
 impl Linear {
     /// Adds the layer's parameters.
     pub fn new(builder: &mut Builder, name: &str, inputs: usize, outputs: usize) -> Linear {
-        let start = Start::Uniform((inputs as f64).powf(-0.5));
+        let start = Init::Uniform((inputs as f64).powf(-0.5));
         Linear {
             weight: builder.param(format!("{name}.weight"), &[outputs, inputs], start, true),
             bias: builder.param(format!("{name}.bias"), &[outputs], start, false),
@@ -22,13 +22,13 @@ impl Linear {
     }
     /// x [.., in] -> [.., out]
     #[track_caller]
-    pub fn forward(&self, c: &mut Context, x: &Var) -> Var {
+    pub fn forward(&self, c: &mut Forward, x: &Var) -> Var {
         let (weight, bias) = (c.param(self.weight), c.param(self.bias));
         linear::linear(&mut c.tape, x, &weight, Some(&bias))
     }
     /// Added to a residual: x [.., in], residual [.., out] -> [.., out]
     #[track_caller]
-    pub fn forward_plus(&self, c: &mut Context, x: &Var, residual: &Var) -> Var {
+    pub fn forward_plus(&self, c: &mut Forward, x: &Var, residual: &Var) -> Var {
         let (weight, bias) = (c.param(self.weight), c.param(self.bias));
         linear::linear_plus(&mut c.tape, x, &weight, &bias, residual)
     }
@@ -61,8 +61,8 @@ pub struct Norm {
 impl Norm {
     fn new(builder: &mut Builder, name: &str, channels: usize, kind: NormKind) -> Norm {
         Norm {
-            weight: builder.param(format!("{name}.weight"), &[channels], Start::Constant(1.0), false),
-            bias: builder.param(format!("{name}.bias"), &[channels], Start::Constant(0.0), false),
+            weight: builder.param(format!("{name}.weight"), &[channels], Init::Constant(1.0), false),
+            bias: builder.param(format!("{name}.bias"), &[channels], Init::Constant(0.0), false),
             kind,
         }
     }
@@ -76,7 +76,7 @@ impl Norm {
     }
     /// Same shape out as in.
     #[track_caller]
-    pub fn forward(&self, c: &mut Context, x: &Var) -> Var {
+    pub fn forward(&self, c: &mut Forward, x: &Var) -> Var {
         let (weight, bias) = (c.param(self.weight), c.param(self.bias));
         match self.kind {
             NormKind::Layer => layer_norm::layer_norm(&mut c.tape, x, &weight, &bias),
@@ -100,7 +100,7 @@ pub struct Conv1d {
 impl Conv1d {
     /// Adds the layer's parameters.
     pub fn new(b: &mut Builder, name: &str, inputs: usize, outputs: usize, kernel: usize, groups: usize) -> Conv1d {
-        let start = Start::Uniform(((inputs / groups * kernel) as f64).powf(-0.5));
+        let start = Init::Uniform(((inputs / groups * kernel) as f64).powf(-0.5));
         Conv1d {
             weight: b.param(format!("{name}.weight"), &[outputs, inputs / groups, kernel], start, true),
             bias: b.param(format!("{name}.bias"), &[outputs], start, false),
@@ -109,13 +109,13 @@ impl Conv1d {
     }
     /// x [N, L, in] -> [N, L, out]
     #[track_caller]
-    pub fn forward(&self, c: &mut Context, x: &Var) -> Var {
+    pub fn forward(&self, c: &mut Forward, x: &Var) -> Var {
         let (weight, bias) = (c.param(self.weight), c.param(self.bias));
         conv1d::conv1d(&mut c.tape, x, &weight, &bias, self.groups)
     }
     /// Of SiLU(x): x [N, L, in] -> [N, L, out]
     #[track_caller]
-    pub fn forward_of_silu(&self, c: &mut Context, x: &Var) -> Var {
+    pub fn forward_of_silu(&self, c: &mut Forward, x: &Var) -> Var {
         let (weight, bias) = (c.param(self.weight), c.param(self.bias));
         conv1d::conv1d_of_silu(&mut c.tape, x, &weight, &bias, self.groups)
     }
@@ -134,11 +134,11 @@ pub struct Prelu {
 impl Prelu {
     /// Adds the layer's parameter.
     pub fn new(builder: &mut Builder, name: &str, channels: usize) -> Prelu {
-        Prelu { weight: builder.param(format!("{name}.weight"), &[channels], Start::Constant(0.25), false) }
+        Prelu { weight: builder.param(format!("{name}.weight"), &[channels], Init::Constant(0.25), false) }
     }
     /// Same shape out as in.
     #[track_caller]
-    pub fn forward(&self, c: &mut Context, x: &Var) -> Var {
+    pub fn forward(&self, c: &mut Forward, x: &Var) -> Var {
         let weight = c.param(self.weight);
         prelu::prelu(&mut c.tape, x, &weight)
     }
@@ -174,7 +174,7 @@ impl CrossAttention {
     }
     /// a [B, K, D], z [B, N, E] -> [B, K, D]
     #[track_caller]
-    pub fn forward(&self, c: &mut Context, a: &Var, z: &Var) -> Var {
+    pub fn forward(&self, c: &mut Forward, a: &Var, z: &Var) -> Var {
         let normed = self.norm.forward(c, a);
         let (q, k, v) = (self.q.forward(c, &normed), self.k.forward(c, z), self.v.forward(c, z));
         let read = attention::attention(&mut c.tape, &q, &k, &v, self.heads, self.heads, false);

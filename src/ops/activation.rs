@@ -8,7 +8,7 @@ use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// Which function. The kernels know them by their position here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,11 +115,7 @@ fn values(kind: Activation, x: &Tensor) -> Tensor {
         host::values(kind, x.data(), y.data_mut());
         return y;
     }
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::activation_fwd_f32,
-        DType::Bf16 => kernels::activation_fwd_bf16,
-    };
-    kernel(Launch::quads(x.len()), &mut y, x, kind as i32, x.len() as i64);
+    kernels::activation_fwd(Launch::quads(x.len()), &mut y, x, kind as i32, x.len());
     y
 }
 
@@ -130,11 +126,7 @@ fn slopes(kind: Activation, x: &Tensor, dy: &Tensor) -> Tensor {
         host::slopes(kind, x.data(), dy.data(), dx.data_mut());
         return dx;
     }
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::activation_bwd_f32,
-        DType::Bf16 => kernels::activation_bwd_bf16,
-    };
-    kernel(Launch::quads(x.len()), &mut dx, x, dy, kind as i32, x.len() as i64);
+    kernels::activation_bwd(Launch::quads(x.len()), &mut dx, x, dy, kind as i32, x.len());
     dx
 }
 

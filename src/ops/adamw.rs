@@ -100,12 +100,12 @@ impl AdamW {
         let slice = n.div_ceil(SLICES_MAX).next_multiple_of(1024).max(1024);
         let count = n.div_ceil(slice).max(1);
         let [mut partial, mut norm, mut factor] = [&[count, 2][..], &[], &[]].map(|shape| g.like_f32(shape));
-        kernels::adamw_norm_partial_f32(Launch::rows(count, 256), &mut partial, g, slice as i64, n as i64);
+        kernels::adamw_norm_partial_f32(Launch::rows(count, 256), &mut partial, g, slice, n);
         let one = Launch::rows(1, 256);
-        kernels::adamw_norm_finish_f32(one, &mut norm, &mut factor, &partial, count as i32, clip as f32);
+        kernels::adamw_norm_finish_f32(one, &mut norm, &mut factor, &partial, count, clip as f32);
         let (step_size, root) = self.corrected(step, lr);
         let [size, inverse_root, decay] = [step_size, 1.0 / root, lr * decay].map(|x| x as f32);
-        let (b1, b2, eps, launch, n) = (self.beta1, self.beta2, self.eps, Launch::quads(n), n as i64);
+        let (b1, b2, eps, launch, n) = (self.beta1, self.beta2, self.eps, Launch::quads(n), n);
         #[rustfmt::skip]
         match narrow {
             None => kernels::adamw_update_f32(

@@ -7,7 +7,7 @@ use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// The same numbers under another shape.
 #[track_caller]
@@ -36,21 +36,13 @@ pub(crate) fn swapped(x: &Tensor, [a, m, n, c]: [usize; 4]) -> Tensor {
         }
         return y;
     }
-    let [batch, rows, columns, width] = [a, m, n, c].map(|extent| extent as i32);
+    let [batch, rows, columns, width] = [a, m, n, c];
     if c < 8 {
-        let kernel = match x.dtype() {
-            DType::F32 => kernels::arrange_swap_tiles_f32,
-            DType::Bf16 => kernels::arrange_swap_tiles_bf16,
-        };
         let launch = Launch::rows(a * m.div_ceil(32) * n.div_ceil(32), 256).shared(128 * (32 * c + 1));
-        kernel(launch, &mut y, x, rows, columns, width);
+        kernels::arrange_swap_tiles(launch, &mut y, x, rows, columns, width);
     } else {
-        let kernel = match x.dtype() {
-            DType::F32 => kernels::arrange_swap_rows_f32,
-            DType::Bf16 => kernels::arrange_swap_rows_bf16,
-        };
         let launch = Launch::elements(a * m * n * c.div_ceil(4), 256);
-        kernel(launch, &mut y, x, batch, rows, columns, width);
+        kernels::arrange_swap_rows(launch, &mut y, x, batch, rows, columns, width);
     }
     y
 }
@@ -65,12 +57,8 @@ fn copy_columns(y: &mut Tensor, y_start: usize, x: &Tensor, x_start: usize, widt
         }
         return;
     }
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::arrange_copy_columns_f32,
-        DType::Bf16 => kernels::arrange_copy_columns_bf16,
-    };
-    let [columns, to, at, from, start] = [width, y_pitch, y_start, x_pitch, x_start].map(|extent| extent as i32);
-    kernel(Launch::elements(n * width.div_ceil(4), 256), y, x, n as i32, columns, to, at, from, start);
+    let [columns, to, at, from, start] = [width, y_pitch, y_start, x_pitch, x_start];
+    kernels::arrange_copy_columns(Launch::elements(n * width.div_ceil(4), 256), y, x, n, columns, to, at, from, start);
 }
 
 /// Parts side by side along the last axis; all leading axes are equal.
@@ -120,11 +108,7 @@ fn mean(x: &Tensor, [b, n, c]: [usize; 3]) -> Tensor {
         return y;
     }
     let mut y = x.like(&[b, c]);
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::arrange_mean_fwd_f32,
-        DType::Bf16 => kernels::arrange_mean_fwd_bf16,
-    };
-    kernel(Launch::rows(b * c.div_ceil(32), 256), &mut y, x, n as i32, c as i32);
+    kernels::arrange_mean_fwd(Launch::rows(b * c.div_ceil(32), 256), &mut y, x, n, c);
     y
 }
 
@@ -138,12 +122,8 @@ fn mean_slopes(dy: &Tensor, [b, n, c]: [usize; 3]) -> Tensor {
         }
         return dx;
     }
-    let kernel = match dy.dtype() {
-        DType::F32 => kernels::arrange_mean_bwd_f32,
-        DType::Bf16 => kernels::arrange_mean_bwd_bf16,
-    };
     let count = dx.len();
-    kernel(Launch::elements(count, 256), &mut dx, dy, n as i32, c as i32, count as i64);
+    kernels::arrange_mean_bwd(Launch::elements(count, 256), &mut dx, dy, n, c, count);
     dx
 }
 
@@ -166,12 +146,8 @@ fn put_back(dy: &Tensor, full: &[usize], start: usize, width: usize) -> Tensor {
         return dx;
     }
     let (mut dx, total) = (dy.like(full), *full.last().expect("checked in the forward pass"));
-    let kernel = match dy.dtype() {
-        DType::F32 => kernels::arrange_take_last_bwd_f32,
-        DType::Bf16 => kernels::arrange_take_last_bwd_bf16,
-    };
-    let (count, [total, start, width]) = (dx.len(), [total, start, width].map(|extent| extent as i32));
-    kernel(Launch::elements(count, 256), &mut dx, dy, total, start, width, count as i64);
+    let (count, [total, start, width]) = (dx.len(), [total, start, width]);
+    kernels::arrange_take_last_bwd(Launch::elements(count, 256), &mut dx, dy, total, start, width, count);
     dx
 }
 

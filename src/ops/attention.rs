@@ -86,7 +86,7 @@ pub fn self_attention(tape: &mut Tape, qkv: &Var, heads: usize) -> Var {
 /// Runs and records the op on 1 (packed) or 3 inputs.
 fn run<const N: usize>(tape: &mut Tape, op: &'static str, sizes: Sizes, layouts: Layouts, inputs: [&Var; N]) -> Var {
     let mut lse = None;
-    // Both results are kept by a checkpointed first pass: a second pass computes neither again.
+    // Both results are kept by a first pass whose computation is run again: a second pass computes neither again.
     let out = tape.keep(|| {
         let [out, sums] = forward(&sizes, &layouts, &inputs.map(|v| v.tensor()));
         lse = Some(sums);

@@ -20,10 +20,14 @@ pub fn band_pool(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var) -> Var {
     let [z, attention] = pooled(sizes, x.tensor(), weight.tensor(), bias.tensor());
     let (xv, wv, bv, zv) = (x.clone(), weight.clone(), bias.clone(), z.clone());
     tape.record("band_pool", &[x, weight, bias], z, move |dz, grads| {
-        let [dx, dw, db] = slopes(sizes, [xv.tensor(), wv.tensor(), &attention, &zv, dz]);
+        let is_trained = wv.id().is_some() || bv.id().is_some();
+        let (dx, sums) = input_gradient(sizes, [xv.tensor(), wv.tensor(), &attention, &zv, dz]);
         grads.add(xv.id(), dx);
-        grads.add(wv.id(), dw);
-        grads.add(bv.id(), db);
+        if is_trained {
+            let [dw, db] = sums.parameter_gradients(sizes);
+            grads.add(wv.id(), dw);
+            grads.add(bv.id(), db);
+        }
     })
 }
 
@@ -36,44 +40,48 @@ fn pooled(sizes: Sizes, x: &Tensor, weight: &Tensor, bias: &Tensor) -> [Tensor; 
         return [z, attention];
     }
     let (mut attention, mut z) = (x.like_f32(&[b, t, f]), x.like(&[b, t, 2 * h]));
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::band_pool_fwd_f32,
-        DType::Bf16 => kernels::band_pool_fwd_bf16,
-    };
     let launch = Launch::rows(b * t, 256).shared(4 * f);
-    kernel(launch, &mut z, &mut attention, x, weight, bias, f as i32, t as i32, h as i32);
+    kernels::band_pool_fwd(launch, &mut z, &mut attention, x, weight, bias, f, t, h);
     [z, attention]
 }
 
-/// Gradients of x, the weight and the bias.
-fn slopes(sizes: Sizes, [x, weight, attention, z, dz]: [&Tensor; 5]) -> [Tensor; 3] {
+/// What the gradient of x leaves behind for those of the parameters.
+enum Sums {
+    /// dw and db, a by-product on the host.
+    Done([Tensor; 2]),
+    /// The share of every frame in dw, [B T, H], on a device.
+    PerFrame(Tensor),
+}
+
+/// The gradient of x, and sums for those of the weight and the bias.
+fn input_gradient(sizes: Sizes, [x, weight, attention, z, dz]: [&Tensor; 5]) -> (Tensor, Sums) {
     let (Sizes { b, f, t, h }, mut dx) = (sizes, x.like(x.shape()));
     if x.device() == Device::Host {
         let mut dw = Tensor::zeros(&[1, h]);
         let inputs = (x.data(), weight.data(), attention.data(), z.data(), dz.data());
         let db = sizes.backward(inputs, dx.data_mut(), dw.data_mut());
-        return [dx, dw, Tensor::from_slice(&[1], &[db])];
+        return (dx, Sums::Done([dw, Tensor::from_slice(&[1], &[db])]));
     }
-    let (frames, slices) = (b * t, super::slices(b * t, 64));
-    let [mut partial, mut sums] = [x.like_f32(&[frames, h]), x.like_f32(&[slices.count, h])];
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::band_pool_bwd_x_f32,
-        DType::Bf16 => kernels::band_pool_bwd_x_bf16,
-    };
-    let launch = Launch::rows(frames, 256).shared(4 * f);
-    kernel(launch, &mut dx, &mut partial, x, weight, attention, dz, f as i32, t as i32, h as i32);
-    let (mut dw, blocks) = (x.like_f32(&[1, h]), h.div_ceil(32));
-    let reduce = kernels::band_pool_bwd_reduce_f32;
-    reduce(
-        Launch::new([blocks, slices.count, 1], 256),
-        &mut sums,
-        &partial,
-        frames as i32,
-        h as i32,
-        slices.rows as i32,
-    );
-    reduce(Launch::rows(blocks, 256), &mut dw, &sums, slices.count as i32, h as i32, slices.count as i32);
-    [dx, dw, Tensor::zeros_on(x.device(), DType::F32, &[1])]
+    let mut partial = x.like_f32(&[b * t, h]);
+    let launch = Launch::rows(b * t, 256).shared(4 * f);
+    kernels::band_pool_bwd_x(launch, &mut dx, &mut partial, x, weight, attention, dz, f, t, h);
+    (dx, Sums::PerFrame(partial))
+}
+
+impl Sums {
+    /// dw [1, H] and db [1]; the softmax does not change with the bias, whose gradient is zero.
+    fn parameter_gradients(self, Sizes { b, t, h, .. }: Sizes) -> [Tensor; 2] {
+        let partial = match self {
+            Sums::Done(gradients) => return gradients,
+            Sums::PerFrame(partial) => partial,
+        };
+        let (frames, slices) = (b * t, super::slices(b * t, 64));
+        let (mut sums, mut dw) = (partial.like_f32(&[slices.count, h]), partial.like_f32(&[1, h]));
+        let (blocks, reduce) = (h.div_ceil(32), kernels::band_pool_bwd_reduce_f32);
+        reduce(Launch::new([blocks, slices.count, 1], 256), &mut sums, &partial, frames, h, slices.rows);
+        reduce(Launch::rows(blocks, 256), &mut dw, &sums, slices.count, h, slices.count);
+        [dw, Tensor::zeros_on(partial.device(), DType::F32, &[1])]
+    }
 }
 
 #[derive(Clone, Copy)]

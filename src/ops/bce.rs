@@ -6,7 +6,7 @@ use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// The loss; `target` is data in [0, 1].
 #[track_caller]
@@ -21,14 +21,10 @@ fn forward(x: &Tensor, target: &Tensor) -> Tensor {
     if x.device() == Device::Host {
         return Tensor::scalar(mean_loss(x.data(), target.data()));
     }
-    let (n, slices) = (x.len() as i64, super::slices(x.len(), 1024));
+    let (n, slices) = (x.len(), super::slices(x.len(), 1024));
     let (mut loss, mut partial) = (x.like_f32(&[]), x.like_f32(&[slices.count]));
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::bce_fwd_f32,
-        DType::Bf16 => kernels::bce_fwd_bf16,
-    };
-    kernel(Launch::rows(slices.count, 256), &mut partial, x, target, slices.rows as i32, n);
-    kernels::bce_fwd_reduce_f32(Launch::rows(1, 256), &mut loss, &partial, slices.count as i32, n);
+    kernels::bce_fwd(Launch::rows(slices.count, 256), &mut partial, x, target, slices.rows, n);
+    kernels::bce_fwd_reduce_f32(Launch::rows(1, 256), &mut loss, &partial, slices.count, n);
     loss
 }
 
@@ -38,11 +34,7 @@ fn backward(x: &Tensor, target: &Tensor, dy: &Tensor) -> Tensor {
         slope(x.data(), target.data(), dy.item(), dx.data_mut());
         return dx;
     }
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::bce_bwd_f32,
-        DType::Bf16 => kernels::bce_bwd_bf16,
-    };
-    kernel(Launch::elements(x.len(), 256), &mut dx, x, target, dy, x.len() as i64);
+    kernels::bce_bwd(Launch::elements(x.len(), 256), &mut dx, x, target, dy, x.len());
     dx
 }
 

@@ -36,10 +36,10 @@ pub fn convolve(dry: &Tensor, responses: &Tensor) -> Tensor {
     let mut sounds = dry.like(&[voices, blocks, POINTS, 2]);
     let mut spectra = dry.like(&[voices, 2, partitions, POINTS, 2]);
     let mut y = dry.like(&[voices, 4, samples]);
-    let [b, p, l] = [blocks, partitions, samples].map(|n| n as i32);
+    let [b, p, l] = [blocks, partitions, samples];
     kernels::convolve_dry_f32(Launch::new([blocks.div_ceil(2), voices, 1], 256), &mut sounds, dry, &roots, b, l);
     let launch = Launch::new([partitions, 2, voices], 256);
-    kernels::convolve_response_f32(launch, &mut spectra, responses, &roots, p, taps as i32);
+    kernels::convolve_response_f32(launch, &mut spectra, responses, &roots, p, taps);
     let launch = Launch::new([blocks, 2, voices], 256);
     kernels::convolve_join_f32(launch, &mut y, &sounds, &spectra, &roots, b, p, l);
     y
@@ -74,7 +74,7 @@ pub fn mix(voices: &Tensor, levels: &[Level], noise: &Noise) -> Tensor {
     let slices = samples.div_ceil(SLICE);
     let (mut partial, mut gains) = (voices.like(&[count, slices]), voices.like(&[count + 1]));
     let mut y = voices.like(&[4, samples]);
-    let [v, s, l] = [count, slices, samples].map(|n| n as i32);
+    let [v, s, l] = [count, slices, samples];
     kernels::convolve_energy_f32(Launch::new([slices, count, 1], 256), &mut partial, voices, s, l);
     kernels::convolve_levels_f32(Launch::rows(1, 32), &mut gains, &partial, &wanted, v, s, l, noise.ratio as f32);
     let ([key0, key1], [word1, word2, word3]) = (noise.key, noise.counter);

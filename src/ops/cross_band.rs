@@ -26,7 +26,10 @@ pub type Parameters = [Var; 18];
 #[track_caller]
 pub fn cross_band(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usize) -> Var {
     let sizes = Sizes::of(x.tensor(), parameters, groups);
-    let cut = if x.tensor().device() == Device::Host { None } else { Cut::fitting(sizes, x.tensor().dtype()) };
+    // The kernels of the backward pass know no frozen parameters; the ops do.
+    let is_trained = parameters.iter().all(|p| p.id().is_some()) || !tape.is_recording();
+    let is_composed = x.tensor().device() == Device::Host || !is_trained;
+    let cut = if is_composed { None } else { Cut::fitting(sizes, x.tensor().dtype()) };
     let Some(cut) = cut else { return composed(tape, x, parameters, groups) };
     let y = forward(&cut, x.tensor(), parameters);
     let all: Vec<&Var> = std::iter::once(x).chain(parameters).collect();
@@ -45,15 +48,16 @@ pub fn cross_band(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usi
     })
 }
 
-/// Whether [`cross_band`] of the frames of a map [B, F, T, H] is one kernel, which keeps nothing but its input: then
-/// nothing is gained by running it in a segment, which would compute it once more.
+/// Whether recording [`cross_band`] of the frames of a map [B, F, T, H] is one kernel, which keeps nothing but its input: then
+/// nothing is gained by running it in chunks, which would compute it once more.
 #[track_caller]
 pub fn is_one_kernel(map: &Tensor, parameters: &Parameters, groups: usize) -> bool {
     let [b, f, t, h] = map.dims("cross_band map");
     let [_, _, taps] = parameters[2].tensor().dims("cross_band convolution weight");
     let [s, _] = parameters[7].tensor().dims("cross_band squeeze weight");
     let sizes = Sizes { n: b * t, f, h, groups, taps, s };
-    map.device() != Device::Host && Cut::fitting(sizes, map.dtype()).is_some()
+    let is_trained = parameters.iter().all(|p| p.id().is_some());
+    map.device() != Device::Host && is_trained && Cut::fitting(sizes, map.dtype()).is_some()
 }
 
 /// The parameters of the first convolution, the map, the second convolution.
@@ -153,10 +157,10 @@ impl Cut {
             .find(|cut| cut.bytes <= SHARED_BYTES_MAX)
     }
     /// The launch, and the sizes in the order of the kernels' arguments.
-    fn launch(&self) -> (Launch, [i32; 8]) {
+    fn launch(&self) -> (Launch, [usize; 8]) {
         let Sizes { n, f, h, groups, taps, s } = self.sizes;
         let launch = Launch::rows(n.div_ceil(self.frames), 512).shared(self.bytes);
-        (launch, [n, f, h, groups, taps, s, self.frames, self.bundle].map(|n| n as i32))
+        (launch, [n, f, h, groups, taps, s, self.frames, self.bundle])
     }
 }
 
@@ -183,13 +187,9 @@ fn shared_bytes(sizes: &Sizes, frames: usize, bundle: usize, dtype: DType) -> us
 fn forward(cut: &Cut, x: &Tensor, parameters: &Parameters) -> Tensor {
     let of = |i: usize| parameters[i].tensor();
     let (packed, mut y) = (packed(cut, x, of(11)), x.like(x.shape()));
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::cross_band_fwd_f32 as Forward,
-        DType::Bf16 => kernels::cross_band_fwd_bf16 as Forward,
-    };
     let (launch, [n, f, h, groups, taps, s, frames, bundle]) = cut.launch();
     #[rustfmt::skip]
-    kernel(
+    kernels::cross_band_fwd(
         launch, &mut y, x, &packed,
         of(0), of(1), of(2), of(3), of(4),
         of(5), of(6), of(7), of(8), of(12), of(9), of(10),
@@ -203,13 +203,9 @@ fn forward(cut: &Cut, x: &Tensor, parameters: &Parameters) -> Tensor {
 fn inputs_of_parts(cut: &Cut, x: &Tensor, parameters: &Parameters) -> [Tensor; 2] {
     let of = |i: usize| parameters[i].tensor();
     let (packed, mut x1, mut x2) = (packed(cut, x, of(11)), x.like(x.shape()), x.like(x.shape()));
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::cross_band_inputs_f32 as Inputs,
-        DType::Bf16 => kernels::cross_band_inputs_bf16 as Inputs,
-    };
     let (launch, [n, f, h, groups, taps, s, frames, bundle]) = cut.launch();
     #[rustfmt::skip]
-    kernel(
+    kernels::cross_band_inputs(
         launch, &mut x1, &mut x2, x, &packed,
         of(0), of(1), of(2), of(3), of(4),
         of(5), of(6), of(7), of(8), of(12), of(9), of(10),
@@ -224,31 +220,10 @@ fn packed(cut: &Cut, x: &Tensor, weight: &Tensor) -> Tensor {
     let rows = f.next_multiple_of(32);
     let columns = if x.dtype() == DType::Bf16 { f.next_multiple_of(16) } else { f };
     let mut packed = x.like(&[s, rows, columns]);
-    let pack = match x.dtype() {
-        DType::F32 => kernels::cross_band_pack_f32,
-        DType::Bf16 => kernels::cross_band_pack_bf16,
-    };
     let launch = Launch::elements(packed.len(), 256);
-    pack(launch, &mut packed, weight, s as i32, f as i32, rows as i32, columns as i32);
+    kernels::cross_band_pack(launch, &mut packed, weight, s, f, rows, columns);
     packed
 }
-
-#[rustfmt::skip]
-type Forward = fn(
-    Launch, &mut Tensor, &Tensor, &Tensor,
-    &Tensor, &Tensor, &Tensor, &Tensor, &Tensor,
-    &Tensor, &Tensor, &Tensor, &Tensor, &Tensor, &Tensor, &Tensor,
-    &Tensor, &Tensor, &Tensor, &Tensor, &Tensor,
-    i32, i32, i32, i32, i32, i32, i32, i32, f32,
-);
-
-#[rustfmt::skip]
-type Inputs = fn(
-    Launch, &mut Tensor, &mut Tensor, &Tensor, &Tensor,
-    &Tensor, &Tensor, &Tensor, &Tensor, &Tensor,
-    &Tensor, &Tensor, &Tensor, &Tensor, &Tensor, &Tensor, &Tensor,
-    i32, i32, i32, i32, i32, i32, i32, i32, f32,
-);
 
 /// The references of the parts, chained.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::device::simd::Simd;
 use crate::device::simd::slices::{Binary, map2};
-use crate::kernels::{self, Launch};
+use crate::kernels::{self, Launch, PARTS_MAX};
 use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
 
@@ -28,11 +28,7 @@ fn sum(a: &Tensor, b: &Tensor) -> Tensor {
         map2(Sum, a.data(), b.data(), y.data_mut());
         return y;
     }
-    let kernel = match a.dtype() {
-        DType::F32 => kernels::elementwise_add_f32,
-        DType::Bf16 => kernels::elementwise_add_bf16,
-    };
-    kernel(Launch::quads(a.len()), &mut y, a, b, a.len() as i64);
+    kernels::elementwise_add(Launch::quads(a.len()), &mut y, a, b, a.len());
     y
 }
 
@@ -45,15 +41,25 @@ impl Binary for Sum {
     }
 }
 
-/// sum[offset ..] += x, for f32: gradients into their place in a flat buffer.
+/// sum[at ..] += x for every (x, at), for f32: gradients into their places in a flat buffer, which do not overlap.
 #[track_caller]
-pub fn accumulate_at(sum: &mut Tensor, x: &Tensor, offset: usize) {
-    assert!(offset + x.len() <= sum.len(), "{} numbers at {offset} of {}", x.len(), sum.len());
+pub fn accumulate_parts(sum: &mut Tensor, parts: &[(Tensor, usize)]) {
+    let mut by_place: Vec<(usize, usize)> = parts.iter().map(|(x, at)| (*at, at + x.len())).collect();
+    by_place.sort_unstable();
+    assert!(by_place.windows(2).all(|pair| pair[0].1 <= pair[1].0), "parts overlap");
+    assert!(by_place.last().is_none_or(|&(_, end)| end <= sum.len()), "a part ends outside {} numbers", sum.len());
     if sum.device() == Device::Host {
-        let place = &mut sum.data_mut()[offset..offset + x.len()];
-        return place.iter_mut().zip(x.data()).for_each(|(s, x)| *s += x);
+        for (x, at) in parts {
+            let place = &mut sum.data_mut()[*at..at + x.len()];
+            place.iter_mut().zip(x.data()).for_each(|(s, x)| *s += x);
+        }
+        return;
     }
-    kernels::elementwise_accumulate_at_f32(Launch::quads(x.len()), sum, x, offset as i64, x.len() as i64);
+    for parts in parts.chunks(PARTS_MAX) {
+        let longest = parts.iter().map(|(x, _)| x.len()).max().unwrap_or(0);
+        let launch = Launch::new([longest.div_ceil(4).div_ceil(256), parts.len(), 1], 256);
+        kernels::elementwise_accumulate_parts_f32(launch, sum, parts);
+    }
 }
 
 /// x times a constant.
@@ -68,15 +74,11 @@ fn scaled(x: &Tensor, factor: f32) -> Tensor {
         y.data_mut().iter_mut().zip(x.data()).for_each(|(y, x)| *y = x * factor);
         return y;
     }
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::elementwise_scale_f32,
-        DType::Bf16 => kernels::elementwise_scale_bf16,
-    };
-    kernel(Launch::quads(x.len()), &mut y, x, factor, x.len() as i64);
+    kernels::elementwise_scale(Launch::quads(x.len()), &mut y, x, factor, x.len());
     y
 }
 
-/// x stored as another type; the gradient goes back in the type of x. On the host, which holds f32 only, x itself.
+/// x stored as another type; the gradient goes back in the type of x.
 #[track_caller]
 pub fn cast(tape: &mut Tape, x: &Var, dtype: DType) -> Var {
     let (y, id, before) = (stored_as(x.tensor(), dtype), x.id(), x.tensor().dtype());
@@ -88,12 +90,15 @@ fn stored_as(x: &Tensor, dtype: DType) -> Tensor {
     if x.dtype() == dtype {
         return x.clone();
     }
+    if x.device() == Device::Host {
+        return if dtype == DType::Bf16 { x.to_bf16(Device::Host) } else { x.to_host_f32() };
+    }
     let mut y = Tensor::uninit_on(x.device(), dtype, x.shape());
-    let kernel = match dtype {
-        DType::F32 => kernels::elementwise_to_f32,
-        DType::Bf16 => kernels::elementwise_to_bf16,
-    };
-    kernel(Launch::quads(x.len()), &mut y, x, x.len() as i64);
+    match dtype {
+        DType::F32 => kernels::elementwise_to_f32(Launch::quads(x.len()), &mut y, x, x.len()),
+        DType::Bf16 => kernels::elementwise_to_bf16(Launch::quads(x.len()), &mut y, x, x.len()),
+        other => panic!("activations are not stored as {other:?}"),
+    }
     y
 }
 
@@ -104,8 +109,12 @@ pub fn scale_channels(tape: &mut Tape, x: &Var, w: &Var) -> Var {
     w.tensor().expect_shape("scale_channels factor", &[c]);
     let (y, xv, wv) = (channels_scaled(x.tensor(), w.tensor()), x.clone(), w.clone());
     tape.record("scale_channels", &[x, w], y, move |dy, grads| {
-        grads.add(xv.id(), channels_scaled(dy, wv.tensor()));
-        grads.add(wv.id(), channel_slopes(xv.tensor(), dy));
+        if xv.id().is_some() {
+            grads.add(xv.id(), channels_scaled(dy, wv.tensor()));
+        }
+        if wv.id().is_some() {
+            grads.add(wv.id(), channel_slopes(xv.tensor(), dy));
+        }
     })
 }
 
@@ -120,11 +129,7 @@ fn channels_scaled(x: &Tensor, w: &Tensor) -> Tensor {
         }
         return y;
     }
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::elementwise_scale_channels_f32,
-        DType::Bf16 => kernels::elementwise_scale_channels_bf16,
-    };
-    kernel(Launch::quads(x.len()), &mut y, x, w, c as i32, x.len() as i64);
+    kernels::elementwise_scale_channels(Launch::quads(x.len()), &mut y, x, w, c, x.len());
     y
 }
 
@@ -141,14 +146,10 @@ fn channel_slopes(x: &Tensor, dy: &Tensor) -> Tensor {
     let n = super::row_count(x.shape());
     let slices = super::slices(n, 64);
     let (mut dw, mut partial) = (x.like_f32(&[c]), x.like_f32(&[slices.count, c]));
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::elementwise_scale_channels_bwd_w_f32,
-        DType::Bf16 => kernels::elementwise_scale_channels_bwd_w_bf16,
-    };
     let launch = Launch::new([c.div_ceil(32), slices.count, 1], 256);
-    kernel(launch, &mut partial, x, dy, n as i32, c as i32, slices.rows as i32);
+    kernels::elementwise_scale_channels_bwd_w(launch, &mut partial, x, dy, n, c, slices.rows);
     let launch = Launch::rows(c.div_ceil(32), 1024);
-    kernels::elementwise_scale_channels_bwd_reduce_f32(launch, &mut dw, &partial, slices.count as i32, c as i32);
+    kernels::elementwise_scale_channels_bwd_reduce_f32(launch, &mut dw, &partial, slices.count, c);
     dw
 }
 
@@ -173,12 +174,8 @@ fn gated(x: &Tensor, c: usize) -> Tensor {
         }
         return y;
     }
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::elementwise_glu_fwd_f32,
-        DType::Bf16 => kernels::elementwise_glu_fwd_bf16,
-    };
     let n = y.len();
-    kernel(Launch::quads(n), &mut y, x, c as i32, n as i64);
+    kernels::elementwise_glu_fwd(Launch::quads(n), &mut y, x, c, n);
     y
 }
 
@@ -196,11 +193,7 @@ fn gated_slopes(x: &Tensor, dy: &Tensor, c: usize) -> Tensor {
         }
         return dx;
     }
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::elementwise_glu_bwd_f32,
-        DType::Bf16 => kernels::elementwise_glu_bwd_bf16,
-    };
-    kernel(Launch::quads(dy.len()), &mut dx, x, dy, c as i32, dy.len() as i64);
+    kernels::elementwise_glu_bwd(Launch::quads(dy.len()), &mut dx, x, dy, c, dy.len());
     dx
 }
 

@@ -1,7 +1,8 @@
 //! y = x + prelu(conv(layer_norm(x)) + bias): a residual convolution across frequency.   x [N, F, H] -> y [N, F, H]
 //!
 //! Everywhere the forward pass is the ops it consists of. On the host so is the backward pass; on a device it is one
-//! kernel that reads x and dy and writes dx, local to a frame, wherever a frame fits the shared memory of a GPU.
+//! kernel that reads x and dy and writes dx, local to a frame, wherever a frame fits the shared memory of a GPU and all
+//! parameters are trained: the kernel knows no frozen ones, the ops do.
 
 use super::layer_norm::{self, EPS, layer_norm};
 use super::{conv1d, elementwise, prelu};
@@ -18,7 +19,8 @@ pub type Parameters = [Var; 5];
 #[track_caller]
 pub fn freq_conv(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usize) -> Var {
     let sizes = Sizes::of(x.tensor(), parameters, groups);
-    if x.tensor().device() == Device::Host || Cut::fitting(sizes, x.tensor().dtype()).is_none() {
+    let is_trained = parameters.iter().all(|p| p.id().is_some()) || !tape.is_recording();
+    if x.tensor().device() == Device::Host || Cut::fitting(sizes, x.tensor().dtype()).is_none() || !is_trained {
         return composed(tape, x, parameters, groups);
     }
     let fixed = parameters.each_ref().map(|p| Var::constant(p.tensor().clone()));
@@ -154,14 +156,10 @@ fn launch(cut: &Cut, x: &Tensor, parameters: [&Tensor; 5], dy: &Tensor) -> [Tens
     let [norm_weight, norm_bias, weight, bias, slope] = parameters;
     let (blocks, weights) = (n.div_ceil(cut.frames), weight.len());
     let (mut dx, mut partial) = (x.like(x.shape()), x.like_f32(&[blocks, weights + 4 * h]));
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::freq_conv_bwd_f32 as Backward,
-        DType::Bf16 => kernels::freq_conv_bwd_bf16 as Backward,
-    };
-    let [n, f, h, groups, taps, frames, bundle] = [n, f, h, groups, taps, cut.frames, cut.bundle].map(|n| n as i32);
+    let [n, f, h, groups, taps, frames, bundle] = [n, f, h, groups, taps, cut.frames, cut.bundle];
     let launch = Launch::rows(blocks, 32 * WARPS).shared(cut.bytes);
     #[rustfmt::skip]
-    kernel(
+    kernels::freq_conv_bwd(
         launch, &mut dx, &mut partial, x, dy, norm_weight, norm_bias, weight, bias, slope,
         n, f, h, groups, taps, frames, bundle, EPS,
     );
@@ -175,18 +173,12 @@ fn launch(cut: &Cut, x: &Tensor, parameters: [&Tensor; 5], dy: &Tensor) -> [Tens
         &mut dnorm_weight,
         &mut dnorm_bias,
         &partial,
-        blocks as i32,
-        weights as i32,
+        blocks,
+        weights,
         h,
     );
     [dx, dnorm_weight, dnorm_bias, dw, dbias, dslope]
 }
-
-#[rustfmt::skip]
-type Backward = fn(
-    Launch, &mut Tensor, &mut Tensor, &Tensor, &Tensor, &Tensor, &Tensor, &Tensor, &Tensor, &Tensor,
-    i32, i32, i32, i32, i32, i32, i32, f32,
-);
 
 /// The references of the parts, chained.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// Applies the maps.
 #[track_caller]
@@ -21,20 +21,29 @@ pub fn full_band(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var) -> Var {
         let y = forward_on_device(x.tensor(), weight.tensor(), bias.tensor());
         let (xv, wv, bid) = (x.clone(), weight.clone(), bias.id());
         return tape.record("full_band", &[x, weight, bias], y, move |dy, grads| {
-            let [dx, dw, db] = backward_on_device(xv.tensor(), wv.tensor(), dy);
-            grads.add(xv.id(), dx);
-            grads.add(wv.id(), dw);
-            grads.add(bid, db);
+            if xv.id().is_some() {
+                grads.add(xv.id(), backward_x_on_device(xv.tensor(), wv.tensor(), dy));
+            }
+            if wv.id().is_some() || bid.is_some() {
+                let [dw, db] = backward_w_on_device(xv.tensor(), dy);
+                grads.add(wv.id(), dw);
+                grads.add(bid, db);
+            }
         });
     }
     let channels = to_channels(x.data(), n, f, s);
     let y = forward_on_host(&channels, weight.tensor(), bias.tensor());
     let (xid, wv, bid) = (x.id(), weight.clone(), bias.id());
     tape.record("full_band", &[x, weight, bias], y, move |dy, grads| {
-        let [dx, dw, db] = backward_on_host(&channels, wv.tensor(), dy);
-        grads.add(xid, dx);
-        grads.add(wv.id(), dw);
-        grads.add(bid, db);
+        let dy = to_channels(dy.data(), n, f, s);
+        if xid.is_some() {
+            grads.add(xid, backward_x_on_host(wv.tensor(), &dy));
+        }
+        if wv.id().is_some() || bid.is_some() {
+            let [dw, db] = backward_w_on_host(&channels, &dy);
+            grads.add(wv.id(), dw);
+            grads.add(bid, db);
+        }
     })
 }
 
@@ -50,70 +59,66 @@ fn forward_on_host(channels: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor 
     from_channels(rows.data(), n, f, s)
 }
 
-fn backward_on_host(channels: &Tensor, weight: &Tensor, dy: &Tensor) -> [Tensor; 3] {
+/// dx [N, F, S]; dy is [S, N, F].
+fn backward_x_on_host(weight: &Tensor, dy: &Tensor) -> Tensor {
+    let [s, n, f] = dy.dims("full_band dy");
+    let mut dx = Tensor::uninit(&[s, n, f]);
+    for (k, dx) in dx.data_mut().chunks_exact_mut(n * f).enumerate() {
+        let (dy, w) = (&dy.data()[k * n * f..], &weight.data()[k * f * f..]);
+        product(dx, (n, f, f), (dy, f, 1), (w, f, 1), 0.0);
+    }
+    from_channels(dx.data(), n, f, s)
+}
+
+/// dw [S, F, F] and db [S, F]; x and dy are [S, N, F].
+fn backward_w_on_host(channels: &Tensor, dy: &Tensor) -> [Tensor; 2] {
     let [s, n, f] = channels.dims("full_band channels");
-    let dy = to_channels(dy.data(), n, f, s);
-    let (mut dx, mut dw, mut db) = (Tensor::uninit(&[s, n, f]), Tensor::uninit(&[s, f, f]), Tensor::zeros(&[s, f]));
+    let (mut dw, mut db) = (Tensor::uninit(&[s, f, f]), Tensor::zeros(&[s, f]));
     for k in 0..s {
         let (dy, x) = (&dy.data()[k * n * f..(k + 1) * n * f], &channels.data()[k * n * f..]);
-        let w = &weight.data()[k * f * f..];
-        product(&mut dx.data_mut()[k * n * f..(k + 1) * n * f], (n, f, f), (dy, f, 1), (w, f, 1), 0.0);
         product(&mut dw.data_mut()[k * f * f..(k + 1) * f * f], (f, f, n), (dy, 1, f), (x, f, 1), 0.0);
         let db = &mut db.data_mut()[k * f..(k + 1) * f];
         dy.chunks_exact(f).for_each(|row| db.iter_mut().zip(row).for_each(|(b, d)| *b += d));
     }
-    [from_channels(dx.data(), n, f, s), dw, db]
+    [dw, db]
 }
 
 /// Tiles and channels of the kernels (`kernels/full_band.cu`).
 const TILE: [usize; 2] = [32, 24];
 const CHANNELS: usize = 8;
 
-fn sizes(x: &Tensor) -> ([usize; 3], [i32; 3]) {
-    let sizes = x.dims("full_band x");
-    (sizes, sizes.map(|n| n as i32))
-}
-
 fn launch_map([n, f, s]: [usize; 3]) -> Launch {
     Launch::new([n.div_ceil(TILE[0]), f.div_ceil(TILE[1]), s.div_ceil(CHANNELS)], 32 * CHANNELS)
 }
 
 fn forward_on_device(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-    let (extents, [n, f, s]) = sizes(x);
+    let [n, f, s] = x.dims("full_band x");
     let mut y = x.like(x.shape());
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::full_band_fwd_f32,
-        DType::Bf16 => kernels::full_band_fwd_bf16,
-    };
-    kernel(launch_map(extents), &mut y, x, weight, bias, n, f, s);
+    kernels::full_band_fwd(launch_map([n, f, s]), &mut y, x, weight, bias, n, f, s);
     y
 }
 
-fn backward_on_device(x: &Tensor, weight: &Tensor, dy: &Tensor) -> [Tensor; 3] {
-    const SLICES_MAX: usize = 16;
-    let (extents, [n, f, s]) = sizes(x);
+fn backward_x_on_device(x: &Tensor, weight: &Tensor, dy: &Tensor) -> Tensor {
+    let [n, f, s] = x.dims("full_band x");
     let mut dx = x.like(x.shape());
-    let (of_x, of_w) = match x.dtype() {
-        DType::F32 => (kernels::full_band_bwd_x_f32 as BackwardX, kernels::full_band_bwd_w_f32 as BackwardW),
-        DType::Bf16 => (kernels::full_band_bwd_x_bf16 as BackwardX, kernels::full_band_bwd_w_bf16 as BackwardW),
-    };
-    of_x(launch_map(extents), &mut dx, dy, weight, n, f, s);
-    let [frames, bands, channels] = extents;
-    let slice = frames.div_ceil(SLICES_MAX).next_multiple_of(TILE[0]).max(TILE[0]);
-    let slices = frames.div_ceil(slice);
-    let (weights, outputs) = (channels * bands * bands, channels * bands);
-    let mut partial = x.like_f32(&[slices, weights + outputs]);
-    let grid = [bands.div_ceil(TILE[0]), bands.div_ceil(TILE[1]), slices * channels.div_ceil(CHANNELS)];
-    of_w(Launch::new(grid, 32 * CHANNELS), &mut partial, x, dy, n, f, s, slice as i32);
-    let [mut dw, mut db] = [x.like_f32(&[channels, bands, bands]), x.like_f32(&[channels, bands])];
-    let launch = Launch::rows((weights + outputs).div_ceil(32), 256);
-    let [slices, weights, outputs] = [slices, weights, outputs].map(|n| n as i32);
-    kernels::full_band_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, slices, weights, outputs);
-    [dx, dw, db]
+    kernels::full_band_bwd_x(launch_map([n, f, s]), &mut dx, dy, weight, n, f, s);
+    dx
 }
 
-type BackwardX = fn(Launch, &mut Tensor, &Tensor, &Tensor, i32, i32, i32);
-type BackwardW = fn(Launch, &mut Tensor, &Tensor, &Tensor, i32, i32, i32, i32);
+fn backward_w_on_device(x: &Tensor, dy: &Tensor) -> [Tensor; 2] {
+    const SLICES_MAX: usize = 16;
+    let [n, f, s] = x.dims("full_band x");
+    let slice = n.div_ceil(SLICES_MAX).next_multiple_of(TILE[0]).max(TILE[0]);
+    let slices = n.div_ceil(slice);
+    let (weights, outputs) = (s * f * f, s * f);
+    let mut partial = x.like_f32(&[slices, weights + outputs]);
+    let grid = [f.div_ceil(TILE[0]), f.div_ceil(TILE[1]), slices * s.div_ceil(CHANNELS)];
+    kernels::full_band_bwd_w(Launch::new(grid, 32 * CHANNELS), &mut partial, x, dy, n, f, s, slice);
+    let [mut dw, mut db] = [x.like_f32(&[s, f, f]), x.like_f32(&[s, f])];
+    let launch = Launch::rows((weights + outputs).div_ceil(32), 256);
+    kernels::full_band_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, slices, weights, outputs);
+    [dw, db]
+}
 
 /// [N, F, S] -> [S, N, F].
 fn to_channels(x: &[f32], n: usize, f: usize, s: usize) -> Tensor {

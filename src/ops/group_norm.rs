@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::device::simd::dispatch;
 use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// Normalises each group of channels over the whole sequence.
 #[track_caller]
@@ -24,13 +24,16 @@ pub fn group_norm(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var, groups: us
     let (y, moments) = forward(sizes, x.tensor(), weight.tensor(), bias.tensor());
     let (xv, wv, bid) = (x.clone(), weight.clone(), bias.id());
     tape.record("group_norm", &[x, weight, bias], y, move |dy, grads| {
-        let [dx, dw, db] = match &moments {
-            Some(moments) => backward_on_device(sizes, xv.tensor(), wv.tensor(), dy, moments),
+        let is_trained = wv.id().is_some() || bid.is_some();
+        let (dx, sums) = match &moments {
+            Some(moments) => backward_on_device(sizes, [xv.tensor(), wv.tensor(), dy], moments, is_trained),
             None => backward_on_host(sizes, xv.tensor(), wv.tensor(), dy),
         };
         grads.add(xv.id(), dx);
-        grads.add(wv.id(), dw);
-        grads.add(bid, db);
+        if let Some([dw, db]) = sums {
+            grads.add(wv.id(), dw);
+            grads.add(bid, db);
+        }
     })
 }
 
@@ -42,37 +45,38 @@ fn forward(sizes: Sizes, x: &Tensor, weight: &Tensor, bias: &Tensor) -> (Tensor,
         return (y, None);
     }
     let [mut mean, mut rstd] = [(); 2].map(|()| x.like_f32(&[sizes.n, sizes.groups]));
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::group_norm_fwd_f32,
-        DType::Bf16 => kernels::group_norm_fwd_bf16,
-    };
     let (launch, [l, c, groups, bundle]) = sizes.launch();
-    kernel(launch, &mut y, &mut mean, &mut rstd, x, weight, bias, l, c, groups, bundle, EPS);
+    kernels::group_norm_fwd(launch, &mut y, &mut mean, &mut rstd, x, weight, bias, l, c, groups, bundle, EPS);
     (y, Some([mean, rstd]))
 }
 
-fn backward_on_host(sizes: Sizes, x: &Tensor, weight: &Tensor, dy: &Tensor) -> [Tensor; 3] {
+/// The gradients; dx is made of the sums of each channel, of which those of the parameters are the total.
+fn backward_on_host(sizes: Sizes, x: &Tensor, weight: &Tensor, dy: &Tensor) -> (Tensor, Option<[Tensor; 2]>) {
     let c = sizes.c;
     let (mut dx, mut dw, mut db) = (Tensor::uninit(x.shape()), Tensor::zeros(&[c]), Tensor::zeros(&[c]));
     let (x, weight, dy) = (x.data(), weight.data(), dy.data());
     dispatch(host::Backward { sizes, x, weight, dy, dx: dx.data_mut(), dw: dw.data_mut(), db: db.data_mut() });
-    [dx, dw, db]
+    (dx, Some([dw, db]))
 }
 
-fn backward_on_device(sizes: Sizes, x: &Tensor, weight: &Tensor, dy: &Tensor, moments: &[Tensor; 2]) -> [Tensor; 3] {
+fn backward_on_device(
+    sizes: Sizes,
+    [x, weight, dy]: [&Tensor; 3],
+    moments: &[Tensor; 2],
+    is_trained: bool,
+) -> (Tensor, Option<[Tensor; 2]>) {
     let Sizes { n, c, .. } = sizes;
     let [mean, rstd] = moments;
     let (mut dx, mut partial) = (x.like(x.shape()), x.like_f32(&[n, 2, c]));
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::group_norm_bwd_f32,
-        DType::Bf16 => kernels::group_norm_bwd_bf16,
-    };
     let (launch, [l, channels, groups, bundle]) = sizes.launch();
-    kernel(launch, &mut dx, &mut partial, x, weight, dy, mean, rstd, l, channels, groups, bundle);
+    kernels::group_norm_bwd(launch, &mut dx, &mut partial, x, weight, dy, mean, rstd, l, channels, groups, bundle);
+    if !is_trained {
+        return (dx, None);
+    }
     let [mut dw, mut db] = [x.like_f32(&[c]), x.like_f32(&[c])];
     let launch = Launch::rows((2 * c).div_ceil(32), 1024);
-    kernels::group_norm_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, n as i32, channels);
-    [dx, dw, db]
+    kernels::group_norm_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, n, channels);
+    (dx, Some([dw, db]))
 }
 
 #[derive(Clone, Copy)]
@@ -86,14 +90,14 @@ struct Sizes {
 impl Sizes {
     /// Blocks of the kernels and their sizes: L, C, groups, groups per block. About 96 channels lie in one block.
     #[track_caller]
-    fn launch(&self) -> (Launch, [i32; 4]) {
+    fn launch(&self) -> (Launch, [usize; 4]) {
         const CHANNELS: usize = 96;
         const CHANNELS_MAX: usize = 512;
         let width = self.c / self.groups;
         assert!(width <= CHANNELS_MAX, "group_norm: {width} channels in a group, at most {CHANNELS_MAX} on a GPU");
         let bundle = (CHANNELS / width).clamp(1, self.groups);
         let launch = Launch::rows(self.n * self.groups.div_ceil(bundle), 512);
-        (launch, [self.l, self.c, self.groups, bundle].map(|n| n as i32))
+        (launch, [self.l, self.c, self.groups, bundle])
     }
 }
 

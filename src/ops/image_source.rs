@@ -76,8 +76,6 @@ impl Path {
         all[16] = self.delay_samples as f32;
         all[17] = self.sample_rate as f32;
         all[18] = -0.5 * self.air_per_m as f32;
-        all[19] = self.order.min(NO_ORDER) as f32;
-        all[20] = self.samples as f32;
         all
     }
 }
@@ -99,18 +97,31 @@ pub fn image_source(device: Device, paths: &[Path], taps: &Taps, channels: usize
     }
     let parameters: Vec<f32> = paths.iter().flat_map(Path::parameters).collect();
     let parameters = Tensor::from_slice(&[paths.len(), PARAMETERS], &parameters).to(device);
+    let limits: Vec<i32> = paths.iter().flat_map(|p| [p.order.min(NO_ORDER), p.samples].map(as_int)).collect();
+    let limits = Tensor::from_slice(&[paths.len(), 2], &limits).to(device);
     let losses = Tensor::from_slice(&[paths.len(), 3, width], &losses).to(device);
     let mut y = parameters.like(&[paths.len(), channels, samples]);
     let launch = Launch::new([samples.div_ceil(WINDOW), paths.len(), 1], 256);
-    let (channels, samples, reach) = (channels as i32, samples as i32, reach as i32);
     match taps {
         Taps::Moving => {
-            kernels::image_source_moving_f32(launch, &mut y, &parameters, &losses, channels, samples, reach)
+            kernels::image_source_moving_f32(launch, &mut y, &parameters, &limits, &losses, channels, samples, reach)
         }
-        Taps::Fixed => kernels::image_source_fixed_f32(launch, &mut y, &parameters, &losses, channels, samples, reach),
+        Taps::Fixed => {
+            kernels::image_source_fixed_f32(launch, &mut y, &parameters, &limits, &losses, channels, samples, reach)
+        }
         Taps::Table(table) => {
             let table = Tensor::from_slice(&TABLE_SHAPE, table).to(device);
-            kernels::image_source_table_f32(launch, &mut y, &parameters, &losses, &table, channels, samples, reach);
+            kernels::image_source_table_f32(
+                launch,
+                &mut y,
+                &parameters,
+                &limits,
+                &losses,
+                &table,
+                channels,
+                samples,
+                reach,
+            );
         }
     }
     y
@@ -119,8 +130,12 @@ pub fn image_source(device: Device, paths: &[Path], taps: &Taps, channels: usize
 /// Samples by which rows are extended for the high-pass, at each end.
 const EXTENSION: usize = 9;
 
+fn as_int(n: usize) -> i32 {
+    n.try_into().expect("no response has 2^31 samples")
+}
+
 fn lengths_on(device: Device, lengths: &[usize]) -> Tensor {
-    let lengths: Vec<f32> = lengths.iter().map(|&n| n as f32).collect();
+    let lengths: Vec<i32> = lengths.iter().copied().map(as_int).collect();
     Tensor::from_slice(&[lengths.len()], &lengths).to(device)
 }
 
@@ -136,7 +151,7 @@ pub fn join_bands(responses: &Tensor, bank: &Tensor, lengths: &[usize], channels
     let filtered = convolve(bank, responses);
     let mut y = responses.like(&[sources, channels, longest]);
     let lengths = lengths_on(responses.device(), lengths);
-    let [s, b, c, n] = [sources, paths / sources, channels, longest].map(|n| n as i32);
+    let [s, b, c, n] = [sources, paths / sources, channels, longest];
     let launch = Launch::elements(sources * channels * longest, 256);
     kernels::image_source_bands_f32(launch, &mut y, &filtered, &lengths, s, b, c, n);
     y
@@ -152,7 +167,7 @@ pub fn high_pass(mut responses: Tensor, lengths: &[usize], filter: [f64; 3]) -> 
     let mut forward = responses.like(&[sources, channels, longest + 2 * EXTENSION]);
     let lengths = lengths_on(responses.device(), lengths);
     let launch = Launch::elements(sources * channels, 32);
-    let [s, c, n] = [sources, channels, longest].map(|n| n as i32);
+    let [s, c, n] = [sources, channels, longest];
     kernels::image_source_high_pass_f32(launch, &mut responses, &mut forward, &lengths, &filter, s, c, n);
     responses
 }

@@ -6,7 +6,7 @@ use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// Smallest divisor, as in the paper's read-out.
 pub const EPS: f32 = 1e-6;
@@ -25,11 +25,7 @@ fn forward(x: &Tensor, c: usize) -> Tensor {
         return y;
     }
     let n = super::row_count(x.shape());
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::l2_normalize_fwd_f32,
-        DType::Bf16 => kernels::l2_normalize_fwd_bf16,
-    };
-    kernel(Launch::rows(n.div_ceil(4), 128), &mut y, x, n as i32, c as i32, EPS);
+    kernels::l2_normalize_fwd(Launch::rows(n.div_ceil(4), 128), &mut y, x, n, c, EPS);
     y
 }
 
@@ -40,11 +36,7 @@ fn backward(x: &Tensor, dy: &Tensor, c: usize) -> Tensor {
         return dx;
     }
     let n = super::row_count(x.shape());
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::l2_normalize_bwd_f32,
-        DType::Bf16 => kernels::l2_normalize_bwd_bf16,
-    };
-    kernel(Launch::rows(n.div_ceil(4), 128), &mut dx, x, dy, n as i32, c as i32, EPS);
+    kernels::l2_normalize_bwd(Launch::rows(n.div_ceil(4), 128), &mut dx, x, dy, n, c, EPS);
     dx
 }
 

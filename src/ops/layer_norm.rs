@@ -2,7 +2,7 @@
 //!
 //! The variance is the biased one. The backward recomputes mean and rstd: one more pass over a row that is in
 //! the cache anyway, instead of two more tensors. With g = dy w and xhat the normalised row:
-//! dx = rstd (g - mean(g) - xhat mean(g xhat)), dw = sum dy xhat, db = sum dy.
+//! dx = rstd (g - mean(g) - xhat mean(g xhat)), dw = sum dy xhat, db = sum dy; the sums only where a parameter is trained.
 
 use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
@@ -10,7 +10,7 @@ use crate::device::simd::slices::{add_to, each_vector, get, put};
 use crate::device::simd::{Kernel, Simd, dispatch};
 use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// PyTorch's default epsilon.
 pub const EPS: f32 = 1e-5;
@@ -24,10 +24,13 @@ pub fn layer_norm(tape: &mut Tape, x: &Var, weight: &Var, bias: &Var) -> Var {
     let y = forward(x.tensor(), weight.tensor(), bias.tensor());
     let (xv, wv, bid) = (x.clone(), weight.clone(), bias.id());
     tape.record("layer_norm", &[x, weight, bias], y, move |dy, grads| {
-        let [dx, dw, db] = backward(xv.tensor(), wv.tensor(), dy);
+        let is_trained = wv.id().is_some() || bid.is_some();
+        let (dx, sums) = backward(xv.tensor(), wv.tensor(), dy, is_trained);
         grads.add(xv.id(), dx);
-        grads.add(wv.id(), dw);
-        grads.add(bid, db);
+        if let Some([dw, db]) = sums {
+            grads.add(wv.id(), dw);
+            grads.add(bid, db);
+        }
     })
 }
 
@@ -38,20 +41,12 @@ fn forward(x: &Tensor, w: &Tensor, b: &Tensor) -> Tensor {
         return y;
     }
     let n = super::row_count(x.shape());
-    let (rows, columns) = (n as i32, c as i32);
+    let (rows, columns) = (n, c);
     if let Some(lanes) = lanes(c) {
-        let kernel = match x.dtype() {
-            DType::F32 => kernels::layer_norm_fwd_f32,
-            DType::Bf16 => kernels::layer_norm_fwd_bf16,
-        };
         let blocks = n.div_ceil(ROW_THREADS / lanes).min(BLOCKS_FORWARD);
-        kernel(Launch::rows(blocks, ROW_THREADS), &mut y, x, w, b, rows, columns, lanes as i32, EPS);
+        kernels::layer_norm_fwd(Launch::rows(blocks, ROW_THREADS), &mut y, x, w, b, rows, columns, lanes, EPS);
     } else {
-        let kernel = match x.dtype() {
-            DType::F32 => kernels::layer_norm_fwd_wide_f32,
-            DType::Bf16 => kernels::layer_norm_fwd_wide_bf16,
-        };
-        kernel(Launch::rows(n.div_ceil(4), 128), &mut y, x, w, b, rows, columns, EPS);
+        kernels::layer_norm_fwd_wide(Launch::rows(n.div_ceil(4), 128), &mut y, x, w, b, rows, columns, EPS);
     }
     y
 }
@@ -68,58 +63,57 @@ const BLOCKS_BACKWARD: usize = 512;
 /// Threads of such a block.
 const ROW_THREADS: usize = 128;
 
-/// Gradients of x, the weight and the bias.
-fn backward(x: &Tensor, w: &Tensor, dy: &Tensor) -> [Tensor; 3] {
+/// The gradient of x, and those of the weight and the bias where they are trained.
+fn backward(x: &Tensor, w: &Tensor, dy: &Tensor, is_trained: bool) -> (Tensor, Option<[Tensor; 2]>) {
     let (c, mut dx) = (w.len(), x.like(x.shape()));
     if x.device() == Device::Host {
-        let (mut dw, mut db) = (Tensor::zeros(&[c]), Tensor::zeros(&[c]));
+        let mut sums = is_trained.then(|| [Tensor::zeros(&[c]), Tensor::zeros(&[c])]);
         let (x, weight, dy) = (x.data(), w.data(), dy.data());
-        dispatch(Backward { x, weight, dy, dx: dx.data_mut(), dw: dw.data_mut(), db: db.data_mut() });
-        return [dx, dw, db];
+        let slots = sums.as_mut().map(|sums| sums.each_mut().map(Tensor::data_mut));
+        dispatch(Backward { x, weight, dy, dx: dx.data_mut(), sums: slots });
+        return (dx, sums);
     }
     let n = super::row_count(x.shape());
+    if !is_trained {
+        let [mut mean, mut rstd] = [x.like_f32(&[n]), x.like_f32(&[n])];
+        backward_wide_x(&mut dx, &mut mean, &mut rstd, [x, w, dy], n);
+        return (dx, None);
+    }
     let partial = match lanes(c) {
         Some(lanes) => backward_in_registers(&mut dx, [x, w, dy], n, lanes),
         None => backward_wide(&mut dx, [x, w, dy], n),
     };
     let [mut dw, mut db] = [x.like_f32(&[c]), x.like_f32(&[c])];
     let launch = Launch::rows((2 * c).div_ceil(32), 1024);
-    kernels::layer_norm_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, partial.shape()[0] as i32, c as i32);
-    [dx, dw, db]
+    kernels::layer_norm_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, partial.shape()[0], c);
+    (dx, Some([dw, db]))
 }
 
 /// Partial sums [blocks, 2, C] of dw and db.
 fn backward_in_registers(dx: &mut Tensor, [x, w, dy]: [&Tensor; 3], n: usize, lanes: usize) -> Tensor {
     let blocks = n.div_ceil(ROW_THREADS / lanes).min(BLOCKS_BACKWARD);
     let mut partial = x.like_f32(&[blocks, 2, w.len()]);
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::layer_norm_bwd_f32,
-        DType::Bf16 => kernels::layer_norm_bwd_bf16,
-    };
     let launch = Launch::rows(blocks, ROW_THREADS);
-    kernel(launch, dx, &mut partial, x, w, dy, n as i32, w.len() as i32, lanes as i32, EPS);
+    kernels::layer_norm_bwd(launch, dx, &mut partial, x, w, dy, n, w.len(), lanes, EPS);
     partial
 }
 
 /// Partial sums [slices, 2, C] of dw and db.
-fn backward_wide(dx: &mut Tensor, [x, w, dy]: [&Tensor; 3], n: usize) -> Tensor {
+fn backward_wide(dx: &mut Tensor, inputs: [&Tensor; 3], n: usize) -> Tensor {
+    let [x, w, dy] = inputs;
     let (c, slices) = (w.len(), super::slices(n, 64));
-    let (rows, columns) = (n as i32, c as i32);
     let [mut mean, mut rstd, mut partial] = [x.like_f32(&[n]), x.like_f32(&[n]), x.like_f32(&[slices.count, 2, c])];
-    let (of_x, of_w) = match x.dtype() {
-        DType::F32 => {
-            (kernels::layer_norm_bwd_wide_x_f32 as BackwardX, kernels::layer_norm_bwd_wide_w_f32 as BackwardW)
-        }
-        DType::Bf16 => (kernels::layer_norm_bwd_wide_x_bf16 as _, kernels::layer_norm_bwd_wide_w_bf16 as _),
-    };
-    of_x(Launch::rows(n.div_ceil(4), 128), dx, &mut mean, &mut rstd, x, w, dy, rows, columns, EPS);
+    backward_wide_x(dx, &mut mean, &mut rstd, inputs, n);
     let launch = Launch::new([c.div_ceil(32), slices.count, 1], 256);
-    of_w(launch, &mut partial, x, dy, &mean, &rstd, rows, columns, slices.rows as i32);
+    kernels::layer_norm_bwd_wide_w(launch, &mut partial, x, dy, &mean, &rstd, n, c, slices.rows);
     partial
 }
 
-type BackwardX = fn(Launch, &mut Tensor, &mut Tensor, &mut Tensor, &Tensor, &Tensor, &Tensor, i32, i32, f32);
-type BackwardW = fn(Launch, &mut Tensor, &Tensor, &Tensor, &Tensor, &Tensor, i32, i32, i32);
+/// dx, and the moments of the rows; no sums over them, and so the way for frozen parameters of any width.
+fn backward_wide_x(dx: &mut Tensor, mean: &mut Tensor, rstd: &mut Tensor, [x, w, dy]: [&Tensor; 3], n: usize) {
+    let launch = Launch::rows(n.div_ceil(4), 128);
+    kernels::layer_norm_bwd_wide_x(launch, dx, mean, rstd, x, w, dy, n, w.len(), EPS);
+}
 
 /// Mean and 1 / sqrt(var + eps) of a row.
 #[inline(always)]
@@ -167,14 +161,14 @@ struct Backward<'a> {
     weight: &'a [f32],
     dy: &'a [f32],
     dx: &'a mut [f32],
-    dw: &'a mut [f32],
-    db: &'a mut [f32],
+    /// dw and db.
+    sums: Option<[&'a mut [f32]; 2]>,
 }
 
 impl Kernel for Backward<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd>(mut self, s: S) {
         let c = self.weight.len();
         for ((dx, dy), x) in self.dx.chunks_exact_mut(c).zip(self.dy.chunks_exact(c)).zip(self.x.chunks_exact(c)) {
             let (mean, rstd) = moments(s, x);
@@ -186,8 +180,10 @@ impl Kernel for Backward<'_> {
                 let xhat = s.mul(s.sub(x, mean), rstd);
                 let g = s.mul(dy, get(s, self.weight, at, n));
                 sums = [s.add(sums[0], g), s.fma(g, xhat, sums[1])];
-                add_to(s, self.dw, at, n, s.mul(dy, xhat));
-                add_to(s, self.db, at, n, dy);
+                if let Some([dw, db]) = &mut self.sums {
+                    add_to(s, dw, at, n, s.mul(dy, xhat));
+                    add_to(s, db, at, n, dy);
+                }
             });
             let [mean_g, mean_gx] = sums.map(|v| s.splat(s.sum(v) / c as f32));
             each_vector!(S, c, |at, n| {

@@ -57,8 +57,11 @@ fn layer(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>, residual: O
         if wv.id().is_some() {
             grads.add(wv.id(), sizes.backward_weight(xv.tensor(), wv.shape(), dy));
         }
-        if let Some(id) = bid {
-            grads.add(id, if dy.device() == Device::Host { column_sums(dy.data(), m) } else { column_sums_on(dy, m) });
+        if let Some(Some(id)) = bid {
+            grads.add(
+                Some(id),
+                if dy.device() == Device::Host { column_sums(dy.data(), m) } else { column_sums_on(dy, m) },
+            );
         }
         grads.add(rid, dy.clone());
     })
@@ -127,12 +130,8 @@ pub(crate) fn column_sums_on(dy: &Tensor, m: usize) -> Tensor {
     let rows = dy.len() / m.max(1);
     let slices = super::slices(rows, 64);
     let [mut sum, mut partial] = [dy.like_f32(&[m]), dy.like_f32(&[slices.count, m])];
-    let kernel = match dy.dtype() {
-        DType::F32 => kernels::linear_column_sums_f32,
-        DType::Bf16 => kernels::linear_column_sums_bf16,
-    };
     let launch = Launch::new([m.div_ceil(32), slices.count, 1], 256);
-    kernel(launch, &mut partial, dy, rows as i32, m as i32, slices.rows as i32);
+    kernels::linear_column_sums(launch, &mut partial, dy, rows, m, slices.rows);
     matmul::add_partials(&mut sum, &partial, [1, slices.count, 1, m], Plus::default());
     sum
 }

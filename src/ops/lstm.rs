@@ -10,7 +10,7 @@ use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// Runs the recursion over T steps.
 #[track_caller]
@@ -26,8 +26,11 @@ pub fn lstm(tape: &mut Tape, gates: &Var, weight: &Var, h0: &Var, c0: &Var) -> V
     let (vars, out) = ([gates, weight, h0, c0].map(Var::clone), y.clone());
     tape.record("lstm", &[gates, weight, h0, c0], y, move |dy, grads| {
         let tensors = vars.each_ref().map(Var::tensor);
-        let gradients = backward(sizes, tensors, [&out, &saved, dy]);
-        vars.iter().zip(gradients).for_each(|(var, gradient)| grads.add(var.id(), gradient));
+        let [d_gates, dh0, dc0] = backward(sizes, tensors, [&saved, dy], &out);
+        if vars[1].id().is_some() {
+            grads.add(vars[1].id(), backward_weight(sizes, &d_gates, &out, tensors[2]));
+        }
+        [0, 2, 3].into_iter().zip([d_gates, dh0, dc0]).for_each(|(i, gradient)| grads.add(vars[i].id(), gradient));
     })
 }
 
@@ -43,51 +46,47 @@ fn forward(sizes: Sizes, inputs: [&Tensor; 4]) -> [Tensor; 2] {
     }
     let (mut transposed, mut saved) = (gates.like_f32(&[d, 4 * d]), gates.like_f32(&[b, t, 5 * d]));
     let launch = Launch::new([(4 * d).div_ceil(32), d.div_ceil(32), 1], 256);
-    kernels::lstm_transpose_f32(launch, &mut transposed, weight, 4 * d as i32, d as i32);
-    let kernel = match gates.dtype() {
-        DType::F32 => kernels::lstm_fwd_f32,
-        DType::Bf16 => kernels::lstm_fwd_bf16,
-    };
+    kernels::lstm_transpose_f32(launch, &mut transposed, weight, 4 * d, d);
     let (launch, fits) = sizes.recursion(6 * d);
-    kernel(launch, &mut y, &mut saved, gates, &transposed, h0, c0, t as i32, d as i32, fits);
+    kernels::lstm_fwd(launch, &mut y, &mut saved, gates, &transposed, h0, c0, t, d, fits);
     [y, saved]
 }
 
-/// Gradients of the gates, the weight, h0 and c0.
-fn backward(sizes: Sizes, inputs: [&Tensor; 4], [y, saved, dy]: [&Tensor; 3]) -> [Tensor; 4] {
+/// Gradients of the gates, h0 and c0.
+fn backward(sizes: Sizes, inputs: [&Tensor; 4], [saved, dy]: [&Tensor; 2], y: &Tensor) -> [Tensor; 3] {
     let Sizes { b, t, d } = sizes;
     let [gates, weight, h0, c0] = inputs;
     let mut d_gates = gates.like(gates.shape());
     if gates.device() == Device::Host {
-        let [mut dh0, mut dc0, mut dw] = [Tensor::zeros(&[b, d]), Tensor::zeros(&[b, d]), Tensor::zeros(&[4 * d, d])];
+        let [mut dh0, mut dc0] = [Tensor::zeros(&[b, d]), Tensor::zeros(&[b, d])];
         let outputs = (d_gates.data_mut(), dh0.data_mut(), dc0.data_mut());
         sizes.backward(inputs.map(Tensor::data), y.data(), saved.data(), dy.data(), outputs, &transposed_product);
-        let previous = sizes.previous_hidden(y.data(), h0.data());
-        product(dw.data_mut(), (4 * d, d, b * t), (d_gates.data(), 1, 4 * d), (&previous, d, 1), 0.0);
-        return [d_gates, dw, dh0, dc0];
+        return [d_gates, dh0, dc0];
     }
     let (mut dh0, mut dc0) = (h0.like(&[b, d]), c0.like(&[b, d]));
-    let (of_gates, of_weight) = match gates.dtype() {
-        DType::F32 => (kernels::lstm_bwd_f32 as BackwardGates, kernels::lstm_bwd_w_f32 as BackwardWeight),
-        DType::Bf16 => (kernels::lstm_bwd_bf16 as BackwardGates, kernels::lstm_bwd_w_bf16 as BackwardWeight),
-    };
     let (launch, fits) = sizes.recursion(9 * d);
-    let (steps, width) = (t as i32, d as i32);
-    of_gates(launch, &mut d_gates, &mut dh0, &mut dc0, dy, saved, weight, c0, steps, width, fits);
+    kernels::lstm_bwd(launch, &mut d_gates, &mut dh0, &mut dc0, dy, saved, weight, c0, t, d, fits);
+    [d_gates, dh0, dc0]
+}
+
+/// The gradient of the weight: the gates' gradients times the hidden states before them.
+fn backward_weight(Sizes { b, t, d }: Sizes, d_gates: &Tensor, y: &Tensor, h0: &Tensor) -> Tensor {
+    let mut dw = d_gates.like_f32(&[4 * d, d]);
+    if d_gates.device() == Device::Host {
+        let previous = Sizes { b, t, d }.previous_hidden(y.data(), h0.data());
+        product(dw.data_mut(), (4 * d, d, b * t), (d_gates.data(), 1, 4 * d), (&previous, d, 1), 0.0);
+        return dw;
+    }
     // Few slices: each is as large as the weight.
     let slice = (b * t).div_ceil(8).max(256);
     let count = (b * t).div_ceil(slice).max(1);
-    let (mut dw, mut partial) = (gates.like_f32(&[4 * d, d]), gates.like_f32(&[count, 4 * d, d]));
+    let mut partial = d_gates.like_f32(&[count, 4 * d, d]);
     let launch = Launch::new([(4 * d).div_ceil(64), d.div_ceil(32), count], 256);
-    of_weight(launch, &mut partial, &d_gates, y, h0, (b * t) as i32, steps, width, slice as i32);
+    kernels::lstm_bwd_w(launch, &mut partial, d_gates, y, h0, b * t, t, d, slice);
     let launch = Launch::rows((4 * d * d).div_ceil(32), 256);
-    kernels::lstm_bwd_reduce_f32(launch, &mut dw, &partial, count as i32, (4 * d * d) as i32);
-    [d_gates, dw, dh0, dc0]
+    kernels::lstm_bwd_reduce_f32(launch, &mut dw, &partial, count, 4 * d * d);
+    dw
 }
-
-type BackwardGates =
-    fn(Launch, &mut Tensor, &mut Tensor, &mut Tensor, &Tensor, &Tensor, &Tensor, &Tensor, i32, i32, i32);
-type BackwardWeight = fn(Launch, &mut Tensor, &Tensor, &Tensor, &Tensor, i32, i32, i32, i32);
 
 /// a += W h
 fn recurrent_product(a: &mut [f32], w: &[f32], h: &[f32]) {

@@ -22,11 +22,16 @@ pub fn matmul(tape: &mut Tape, a: &Var, b: &Var) -> Var {
     products(&mut c, (batch, m, n, k), (a.tensor(), k, 1), (b.tensor(), n, 1));
     let (av, bv) = (a.clone(), b.clone());
     tape.record("matmul", &[a, b], c, move |dc, grads| {
-        let [mut da, mut db] = [&av, &bv].map(|v| v.tensor().like(v.shape()));
-        products(&mut da, (batch, m, k, n), (dc, n, 1), (bv.tensor(), 1, n));
-        products(&mut db, (batch, k, n, m), (av.tensor(), 1, k), (dc, n, 1));
-        grads.add(av.id(), da);
-        grads.add(bv.id(), db);
+        if av.id().is_some() {
+            let mut da = av.tensor().like(av.shape());
+            products(&mut da, (batch, m, k, n), (dc, n, 1), (bv.tensor(), 1, n));
+            grads.add(av.id(), da);
+        }
+        if bv.id().is_some() {
+            let mut db = bv.tensor().like(bv.shape());
+            products(&mut db, (batch, k, n, m), (av.tensor(), 1, k), (dc, n, 1));
+            grads.add(bv.id(), db);
+        }
     })
 }
 

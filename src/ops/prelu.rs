@@ -8,7 +8,7 @@ use crate::device::simd::slices::{add_to, each_vector, get, put};
 use crate::device::simd::{Kernel, Simd, dispatch};
 use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 /// Applies the function to every element.
 #[track_caller]
@@ -18,9 +18,9 @@ pub fn prelu(tape: &mut Tape, x: &Var, slope: &Var) -> Var {
     let y = forward(x.tensor(), slope.tensor());
     let (xv, av) = (x.clone(), slope.clone());
     tape.record("prelu", &[x, slope], y, move |dy, grads| {
-        let [dx, da] = backward(xv.tensor(), av.tensor(), dy);
+        let (dx, da) = backward(xv.tensor(), av.tensor(), dy, av.id().is_some());
         grads.add(xv.id(), dx);
-        grads.add(av.id(), da);
+        da.into_iter().for_each(|da| grads.add(av.id(), da));
     })
 }
 
@@ -30,39 +30,31 @@ fn forward(x: &Tensor, slope: &Tensor) -> Tensor {
         dispatch(Forward { x: x.data(), slope: slope.data(), y: y.data_mut() });
         return y;
     }
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::prelu_fwd_f32,
-        DType::Bf16 => kernels::prelu_fwd_bf16,
-    };
-    kernel(Launch::quads(x.len()), &mut y, x, slope, slope.len() as i32, x.len() as i64);
+    kernels::prelu_fwd(Launch::quads(x.len()), &mut y, x, slope, slope.len(), x.len());
     y
 }
 
-/// Gradients of x and of the slopes.
-fn backward(x: &Tensor, slope: &Tensor, dy: &Tensor) -> [Tensor; 2] {
+/// The gradient of x, and that of the slopes where they are trained.
+fn backward(x: &Tensor, slope: &Tensor, dy: &Tensor, is_trained: bool) -> (Tensor, Option<Tensor>) {
     let (c, mut dx) = (slope.len(), x.like(x.shape()));
     if x.device() == Device::Host {
-        let mut da = Tensor::zeros(&[c]);
+        let mut da = is_trained.then(|| Tensor::zeros(&[c]));
         let (x, slope, dy) = (x.data(), slope.data(), dy.data());
-        dispatch(Backward { x, slope, dy, dx: dx.data_mut(), da: da.data_mut() });
-        return [dx, da];
+        dispatch(Backward { x, slope, dy, dx: dx.data_mut(), da: da.as_mut().map(Tensor::data_mut) });
+        return (dx, da);
     }
     let n = super::row_count(x.shape());
     let slices = super::slices(n, 64);
     let (mut da, mut partial) = (x.like_f32(&[c]), x.like_f32(&[slices.count, c]));
-    let (of_x, of_a) = match x.dtype() {
-        DType::F32 => (kernels::prelu_bwd_x_f32 as BackwardX, kernels::prelu_bwd_a_f32 as BackwardA),
-        DType::Bf16 => (kernels::prelu_bwd_x_bf16 as BackwardX, kernels::prelu_bwd_a_bf16 as BackwardA),
-    };
-    of_x(Launch::quads(x.len()), &mut dx, x, dy, slope, c as i32, x.len() as i64);
+    kernels::prelu_bwd_x(Launch::quads(x.len()), &mut dx, x, dy, slope, c, x.len());
+    if !is_trained {
+        return (dx, None);
+    }
     let launch = Launch::new([c.div_ceil(32), slices.count, 1], 256);
-    of_a(launch, &mut partial, x, dy, n as i32, c as i32, slices.rows as i32);
-    kernels::prelu_bwd_reduce_f32(Launch::rows(c.div_ceil(32), 1024), &mut da, &partial, slices.count as i32, c as i32);
-    [dx, da]
+    kernels::prelu_bwd_a(launch, &mut partial, x, dy, n, c, slices.rows);
+    kernels::prelu_bwd_reduce_f32(Launch::rows(c.div_ceil(32), 1024), &mut da, &partial, slices.count, c);
+    (dx, Some(da))
 }
-
-type BackwardX = fn(Launch, &mut Tensor, &Tensor, &Tensor, &Tensor, i32, i64);
-type BackwardA = fn(Launch, &mut Tensor, &Tensor, &Tensor, i32, i32, i32);
 
 struct Forward<'a> {
     x: &'a [f32],
@@ -89,20 +81,22 @@ struct Backward<'a> {
     slope: &'a [f32],
     dy: &'a [f32],
     dx: &'a mut [f32],
-    da: &'a mut [f32],
+    da: Option<&'a mut [f32]>,
 }
 
 impl Kernel for Backward<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd>(mut self, s: S) {
         let c = self.slope.len();
         for ((dx, x), dy) in self.dx.chunks_exact_mut(c).zip(self.x.chunks_exact(c)).zip(self.dy.chunks_exact(c)) {
             each_vector!(S, c, |at, n| {
                 let (x, a, dy) = (get(s, x, at, n), get(s, self.slope, at, n), get(s, dy, at, n));
                 put(s, dx, at, n, s.select_above(x, s.zero(), dy, s.mul(a, dy)));
-                let share = s.select_above(x, s.zero(), s.zero(), s.mul(dy, x));
-                add_to(s, self.da, at, n, share);
+                if let Some(da) = &mut self.da {
+                    let share = s.select_above(x, s.zero(), s.zero(), s.mul(dy, x));
+                    add_to(s, da, at, n, share);
+                }
             });
         }
     }

@@ -104,7 +104,7 @@ fn times(mut saved: Tensor, dy: &Tensor) -> Tensor {
         return saved;
     }
     let (mut d, n) = (saved.like(saved.shape()), saved.len());
-    kernels::spatial_loss_bwd_f32(Launch::elements(n, 256), &mut d, &saved, dy, n as i32);
+    kernels::spatial_loss_bwd_f32(Launch::elements(n, 256), &mut d, &saved, dy, n);
     d
 }
 
@@ -144,8 +144,10 @@ fn log_sum_exp<R: Real>(x: &[R]) -> R {
     top + x.iter().map(|&v| (v - top).exp()).sum::<R>().ln()
 }
 
-/// Numbers per clip that the kernel is told about the truth.
-const TRUTH: usize = 4 + 5 * SOURCES_MAX;
+/// Numbers per clip that the kernel is told about the truth: the room and for each source direction and distance.
+const TRUTH: usize = 2 + 4 * SOURCES_MAX;
+/// Whole numbers per clip: how many sources, whether the room is known, and each source's class (-1: not known).
+const KNOWN: usize = 2 + SOURCES_MAX;
 
 impl Plain {
     /// Loss and the gradient of every prediction, where the predictions lie.
@@ -157,39 +159,43 @@ impl Plain {
             return (Tensor::scalar(loss), d);
         }
         let b = self.labels.len();
-        let truth = Tensor::from_slice(&[b, TRUTH], &self.truth()).to(x[0].device());
+        let (truth, known) = self.truth();
+        let truth = Tensor::from_slice(&[b, TRUTH], &truth).to(x[0].device());
+        let known = Tensor::from_slice(&[b, KNOWN], &known).to(x[0].device());
         let (mut loss, mut losses) = (x[0].like_f32(&[]), x[0].like_f32(&[b]));
         let [exist, direction, distance, classes, surface, absorption] = x;
         let [d0, d1, d2, d3, d4, d5] = &mut d;
         let w = &self.weights;
         let [w0, w1, w2, w3, w4] = [w.exist, w.direction, w.distance, w.class, w.room].map(|w| w as f32);
-        let [clips, steps, labels] = [b, self.k, self.c].map(|extent| extent as i32);
+        let [clips, steps, labels] = [b, self.k, self.c];
         #[rustfmt::skip]
         kernels::spatial_loss_fwd_f32(
             Launch::rows(b, 32), &mut losses, d0, d1, d2, d3, d4, d5,
-            exist, direction, distance, classes, surface, absorption, &truth,
+            exist, direction, distance, classes, surface, absorption, &truth, &known,
             clips, steps, labels, w0, w1, w2, w3, w4,
         );
         kernels::spatial_loss_fwd_reduce_f32(Launch::rows(1, 256), &mut loss, &losses, clips);
         (loss, d)
     }
 
-    /// What the kernel is told, [B, TRUTH]: the number of sources, the room, then three sources (zeros beyond).
-    fn truth(&self) -> Vec<f32> {
-        let mut all = vec![0.0f32; self.labels.len() * TRUTH];
-        for (row, label) in all.chunks_exact_mut(TRUTH).zip(&self.labels) {
+    /// What the kernel is told, [B, TRUTH] and [B, KNOWN]; zeros and no class beyond the sources of a clip.
+    fn truth(&self) -> (Vec<f32>, Vec<i32>) {
+        let mut truth = vec![0.0f32; self.labels.len() * TRUTH];
+        let mut known = vec![-1; self.labels.len() * KNOWN];
+        let rows = truth.chunks_exact_mut(TRUTH).zip(known.chunks_exact_mut(KNOWN));
+        for ((truth, known), label) in rows.zip(&self.labels) {
             let count = label.sources.len();
             assert!(count <= SOURCES_MAX && count <= self.k, "a clip has at most {SOURCES_MAX} sources");
-            let room = [count as f64, label.log_surface, label.absorption, if label.has_room { 1.0 } else { 0.0 }];
-            row.iter_mut().zip(room).for_each(|(to, value)| *to = value as f32);
-            for (to, source) in row[4..].chunks_exact_mut(5).zip(&label.sources) {
+            (known[0], known[1]) = (count as i32, label.has_room.into());
+            (truth[0], truth[1]) = (label.log_surface as f32, label.absorption as f32);
+            for ((to, class), source) in truth[2..].chunks_exact_mut(4).zip(&mut known[2..]).zip(&label.sources) {
                 let [x, y, z] = source.direction;
-                let class = source.class.map_or(-1.0, |class| class as f64);
-                let values = [x, y, z, source.distance_m.ln_1p(), class];
+                let values = [x, y, z, source.distance_m.ln_1p()];
                 to.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
+                *class = source.class.map_or(-1, |class| class as i32);
             }
         }
-        all
+        (truth, known)
     }
 
     /// Weighted terms of one slot against one source.

@@ -83,24 +83,16 @@ impl Sizes {
         const SHARED_BYTES_MAX: usize = 99 * 1024;
         let &Sizes { channels, samples, n_fft, hop } = self;
         let frames = frame_count(samples, hop);
-        let [c, len, n, step, t] = [channels, samples, n_fft, hop, frames].map(|extent| extent as i32);
+        let [c, len, n, step, t] = [channels, samples, n_fft, hop, frames];
         if n_fft.is_power_of_two() && (16..=4096).contains(&n_fft) {
-            let kernel = match y.dtype() {
-                DType::F32 => kernels::stft_fft_f32,
-                DType::Bf16 => kernels::stft_fft_bf16,
-            };
             // As many transforms as leave room for several blocks on a multiprocessor: eight of 256 points.
             let count = (2048 / n_fft).max(1);
             let launch = Launch::rows((frames * channels.div_ceil(2)).div_ceil(count), 256);
-            kernel(launch.shared(8 * n_fft * (1 + 2 * count)), y, x, c, len, n, step, t, count as i32);
+            kernels::stft_fft(launch.shared(8 * n_fft * (1 + 2 * count)), y, x, c, len, n, step, t, count);
             return;
         }
         assert!(12 * n_fft <= SHARED_BYTES_MAX, "stft: {n_fft} points are too many for the direct transform");
-        let kernel = match y.dtype() {
-            DType::F32 => kernels::stft_dft_f32,
-            DType::Bf16 => kernels::stft_dft_bf16,
-        };
-        kernel(Launch::rows(frames * channels, 256).shared(12 * n_fft), y, x, c, len, n, step, t);
+        kernels::stft_dft(Launch::rows(frames * channels, 256).shared(12 * n_fft), y, x, c, len, n, step, t);
     }
 }
 

@@ -76,8 +76,7 @@ impl Optimizer {
         }
         self.updates += 1;
         let factor = clip_factor(norm, self.clip_norm);
-        let places: Vec<(usize, usize, bool)> =
-            params.infos().iter().map(|p| (p.offset, p.shape.len(), p.decays)).collect();
+        let places: Vec<(usize, usize, bool)> = params.places().map(|p| (p.offset, p.len, p.decays)).collect();
         let (flat, m, v) = (params.flat_mut(), self.m.data_mut(), self.v.data_mut());
         for (offset, len, decays) in places {
             let at = offset..offset + len;

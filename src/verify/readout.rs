@@ -4,7 +4,7 @@ use super::compare::Checker;
 use crate::encoder::readout::Readout;
 use crate::encoder::{EncoderConfig, Output};
 use crate::error::{Error, Result};
-use crate::nn::{Builder, Context};
+use crate::nn::{Builder, Forward};
 use crate::ops::spatial_loss::{Label, SOURCES_MAX, SourceLabel, Weights, spatial_loss};
 use crate::tape::{Tape, Var};
 use serde_json::Value;
@@ -17,12 +17,12 @@ pub(super) fn run(dir: &Path, config: &Value, check: &mut Checker) -> Result<()>
     let mut builder = Builder::new();
     let readout = Readout::new(&mut builder, "", &config, classes);
     let mut params = builder.finish(0);
-    params.load(&weights)?;
+    params.load_trained(&weights)?;
     let (x, [clips, _, _, hidden]) = check.input_of::<4>("x")?;
     if hidden != config.hidden {
         return Err(Error::data(format!("x has {hidden} channels, config.json says hidden = {}", config.hidden)));
     }
-    let mut c = Context::new(Tape::new(), &params);
+    let mut c = Forward::new(Tape::new(), &params);
     let x = c.tape.leaf(x);
     let out = readout.forward(&mut c, &x, None);
     for (name, var) in outputs(&out) {

@@ -4,7 +4,7 @@ use super::compare::Checker;
 use crate::encoder::trunk::Trunk;
 use crate::encoder::{EncoderConfig, InputMode, stft_map};
 use crate::error::{Error, Result};
-use crate::nn::{Builder, Context, Params};
+use crate::nn::{Builder, Forward, Params};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 use serde_json::Value;
@@ -16,7 +16,7 @@ pub(super) fn run(dir: &Path, config: &Value, check: &mut Checker) -> Result<()>
     let mut builder = Builder::new();
     let trunk = Trunk::new(&mut builder, "", &config);
     let mut params = builder.finish(0);
-    params.load(&weights)?;
+    params.load_trained(&weights)?;
     let map = features(&config, check)?;
     check.value("features", &map);
     let wants_gradients = check.has_prefix("grad.") || check.has("d_features");
@@ -83,14 +83,14 @@ fn compare_trace(trace: &[Var], check: &mut Checker) {
 }
 
 fn values(trunk: &Trunk, params: &Params, map: Tensor, check: &mut Checker) -> Result<()> {
-    let mut c = Context::new(Tape::without_gradients(), params);
+    let mut c = Forward::new(Tape::without_gradients(), params);
     let trace = trunk.trace(&mut c, &Var::constant(map));
     compare_trace(&trace, check);
     Ok(())
 }
 
 fn gradients(trunk: &Trunk, params: &Params, map: Tensor, check: &mut Checker) -> Result<()> {
-    let mut c = Context::new(Tape::new(), params);
+    let mut c = Forward::new(Tape::new(), params);
     let map = c.tape.leaf(map);
     let trace = trunk.trace(&mut c, &map);
     compare_trace(&trace, check);

@@ -12,11 +12,14 @@ pub use safetensors::tensor::Dtype;
 pub use write::{Entry, Written, hash_file, write};
 
 use crate::error::{Context, Error, Result};
+use crate::tensor::{DType, Tensor};
 use header::Header;
 use memmap2::Mmap;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[cfg(target_endian = "big")]
 compile_error!("safetensors files are little-endian and read without copying");
@@ -32,7 +35,7 @@ pub struct Tensors {
 
 struct MappedFile {
     path: PathBuf,
-    map: Mmap,
+    map: Arc<Mmap>,
     header: Header,
 }
 
@@ -44,13 +47,18 @@ impl MappedFile {
         // the file off while it is mapped, reading it raises SIGBUS, which ends the process (`explain_bus_errors`): never wrong data.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, &e))?;
         let header = header::check(&map).context_with(|| path.display())?;
-        Ok(MappedFile { path: path.to_path_buf(), map, header })
+        Ok(MappedFile { path: path.to_path_buf(), map: Arc::new(map), header })
+    }
+
+    /// Where in the file the bytes of a tensor are.
+    fn range(&self, name: &str) -> Range<usize> {
+        let info = self.header.layout.info(name).expect("the index names tensors of this file");
+        let (begin, end) = info.data_offsets;
+        self.header.data_start + begin..self.header.data_start + end
     }
 
     fn bytes(&self, name: &str) -> &[u8] {
-        let info = self.header.layout.info(name).expect("the index names tensors of this file");
-        let (begin, end) = info.data_offsets;
-        &self.map[self.header.data_start + begin..self.header.data_start + end]
+        &self.map[self.range(name)]
     }
 }
 
@@ -159,17 +167,60 @@ impl Tensors {
     /// A parameter of a model: f32 of exactly `shape`, every value finite.
     /// Errors name file, tensor, both shapes, or the first index that is NaN or infinite.
     pub fn parameter(&self, name: &str, shape: &[usize]) -> Result<Cow<'_, [f32]>> {
-        let stored = self.shape(name)?;
+        self.expect_shape(name, shape)?;
         let place = || format!("{}: tensor {name:?}", self.path.display());
-        if stored != shape {
-            return Err(Error::data(format!("{} has shape {stored:?}, the model needs {shape:?}", place())));
-        }
         let values = self.f32(name)?;
         match values.iter().position(|v| !v.is_finite()) {
             Some(i) => Err(Error::data(format!("{} holds {} at element {i}", place(), values[i]))
                 .hint("the weights are damaged or the training that wrote them diverged")),
             None => Ok(values),
         }
+    }
+
+    /// A frozen weight as it is stored, f32 or bf16 (f16 becomes f32): a view of the mapped file where its numbers are
+    /// aligned there, else a copy.
+    ///
+    /// # Errors
+    /// `Data` when it is missing, has another shape or type, or holds a number that is not finite.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        let dtype = match self.dtype(name)? {
+            Dtype::BF16 => DType::Bf16,
+            Dtype::F32 => DType::F32,
+            _ => return Ok(Tensor::from_slice(shape, &self.parameter(name, shape)?)),
+        };
+        self.expect_shape(name, shape)?;
+        let file = self.file_of(name)?;
+        let range = file.range(name);
+        let stored = &file.map[range.clone()];
+        let is_finite = match dtype {
+            DType::Bf16 => stored.chunks_exact(2).all(|b| b[1] & 0x7f != 0x7f || b[0] & 0x80 == 0),
+            _ => stored.chunks_exact(4).all(|b| b[3] & 0x7f != 0x7f || b[2] & 0x80 == 0),
+        };
+        if !is_finite {
+            return Err(Error::data(format!(
+                "{}: tensor {name:?} holds a number that is not finite",
+                self.path.display()
+            ))
+            .hint("the weights are damaged or the training that wrote them diverged"));
+        }
+        let owner: Arc<Mmap> = file.map.clone();
+        Ok(Tensor::mapped(owner, range.start, dtype, shape).unwrap_or_else(|| {
+            let values: Vec<half::bf16> =
+                stored.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]])).collect();
+            match dtype {
+                DType::Bf16 => Tensor::from_slice(shape, &values),
+                _ => Tensor::from_slice(shape, &convert(stored, f32::from_le_bytes)),
+            }
+        }))
+    }
+
+    fn expect_shape(&self, name: &str, shape: &[usize]) -> Result<()> {
+        let stored = self.shape(name)?;
+        if stored == shape {
+            return Ok(());
+        }
+        let place = format!("{}: tensor {name:?}", self.path.display());
+        Err(Error::data(format!("{place} has shape {stored:?}, the model needs {shape:?}")))
     }
 
     fn file_of(&self, name: &str) -> Result<&MappedFile> {

@@ -1,7 +1,8 @@
 //! What the child processes do with the device: everything once, with results that are checked.
 
 use std::ffi::c_void;
-use twnm::device::cublaslt::{Matmul, Place, Storage};
+use twnm::device::DType;
+use twnm::device::cublaslt::{Matmul, Place};
 use twnm::device::cuda::{self, Block, Event, Fill, Gpu, Graph, KernelRef};
 use twnm::error::{Kind, Result};
 
@@ -105,7 +106,7 @@ fn recording(gpu: &'static Gpu) -> Result<()> {
 fn products(gpu: &'static Gpu) -> Result<()> {
     let (m, n, k, batch) = (3, 5, 4, 2);
     let value = |i: usize| ((i * 7 % 11) as f32 - 5.0) * 0.25;
-    for (inputs, transpose_a, transpose_b) in [(Storage::F32, false, true), (Storage::Bf16, true, false)] {
+    for (inputs, transpose_a, transpose_b) in [(DType::F32, false, true), (DType::Bf16, true, false)] {
         let (a, b): (Vec<f32>, Vec<f32>) =
             ((0..batch * m * k).map(value).collect(), (0..k * n).map(|i| value(i + 3)).collect());
         let mut expected = vec![0f32; batch * m * n];
@@ -116,8 +117,8 @@ fn products(gpu: &'static Gpu) -> Result<()> {
             *out = 1.0 + 2.0 * (0..k).map(|l| a[at_a(l)] * b[at_b(l)]).sum::<f32>();
         }
         let store = |values: &[f32]| match inputs {
-            Storage::F32 => upload(gpu, values),
-            Storage::Bf16 => {
+            DType::F32 => upload(gpu, values),
+            _ => {
                 let bits: Vec<u16> = values.iter().map(|x| (x.to_bits() >> 16) as u16).collect();
                 let block = gpu.alloc(bits.len() * 2)?;
                 gpu.upload(&block, 0, bytemuck::cast_slice(&bits))?;
@@ -127,7 +128,7 @@ fn products(gpu: &'static Gpu) -> Result<()> {
         let (a, b, c) = (store(&a)?, store(&b)?, upload(gpu, &vec![1.0; batch * m * n])?);
         let place = |block| Place { block, offset: 0 };
         let strides = [m * k, 0, m * n];
-        let output = Storage::F32;
+        let output = DType::F32;
         let matmul =
             Matmul { m, n, k, batch, transpose_a, transpose_b, strides, inputs, output, alpha: 2.0, beta: 1.0 };
         matmul.run(place(&a), place(&b), place(&c))?;

@@ -13,7 +13,7 @@ use super::Coverage;
 use libtest_mimic::{Failed, Trial};
 use std::sync::Arc;
 use twnm::check::{Case, GRADCHECK_LIMIT, Real, Reference, gradcheck, input, parity};
-use twnm::device::{Device, emu};
+use twnm::device::emu;
 use twnm::kernels;
 use twnm::tensor::Tensor;
 
@@ -34,7 +34,7 @@ pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
 fn on_every_schedule(coverage: &Coverage, run: impl Fn() -> Tensor) -> Vec<f32> {
     let (results, launched) = kernels::watched(|| emu::SCHEDULES.map(|schedule| emu::with_schedule(schedule, &run)));
     coverage.add(&launched);
-    let [first, others @ ..] = results.map(|tensor| tensor.to(Device::Host).data().to_vec());
+    let [first, others @ ..] = results.map(|tensor| tensor.to_host_f32().data().to_vec());
     let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
     for (other, schedule) in others.iter().zip(&emu::SCHEDULES[1..]) {
         assert_eq!(bits(other), bits(&first), "{schedule:?}: other bits than under the first schedule");

@@ -5,7 +5,7 @@ use twnm::device::{Device, cuda, machine};
 use twnm::encoder::trunk::Trunk;
 use twnm::encoder::{EncoderConfig, features_on};
 use twnm::error::{Error, Kind, Result};
-use twnm::nn::{Builder, Context, Params};
+use twnm::nn::{Builder, Forward, Params};
 use twnm::ops::adamw::AdamW;
 use twnm::ops::elementwise;
 use twnm::optim::Optimizer;
@@ -131,13 +131,13 @@ impl Work {
         let mut flat = Tensor::zeros_on(device, DType::F32, &[self.params.flat_len()]);
         for clip in &self.clips {
             let map = features_on(device, &self.config, clip).map.to(device);
-            let mut c = Context::new(Tape::new(), &self.params);
+            let mut c = Forward::new(Tape::new(), &self.params);
             let map = elementwise::cast(&mut c.tape, &Var::constant(map), self.dtype);
             let y = self.trunk.forward(&mut c, map.tensor());
             let y = elementwise::cast(&mut c.tape, &y, DType::F32);
             let scale = 2.0 / (y.tensor().len() * self.clips.len()) as f32;
             let seed = elementwise::scale(&mut Tape::without_gradients(), &Var::constant(y.tensor().clone()), scale);
-            c.gradients_from(&self.params, &y, seed.tensor().clone(), &mut flat)?;
+            c.gradients_from(&y, seed.tensor().clone(), &mut flat)?;
         }
         Ok(flat)
     }

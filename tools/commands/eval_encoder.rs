@@ -9,8 +9,8 @@ use twnm::eval::ablation::{Ablation, Inputs};
 use twnm::eval::encoder::{
     ClassMap, Evaluation, SCORE_TABLE_NOTE, Score, evaluate_intensity, evaluate_on, score_table_of,
 };
-use twnm::eval::models::{Places, load_encoder};
 use twnm::eval::report::text_table;
+use twnm::models::{Places, load_encoder};
 use twnm::shard::ShardSet;
 
 /// Flags of `twnm-eval encoder`.

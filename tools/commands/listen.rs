@@ -7,8 +7,8 @@ use twnm::audio::{Audio, SAMPLE_RATE, read_foa};
 use twnm::error::{Context, Error, Result};
 use twnm::eval::encoder::predict_clip;
 use twnm::eval::heard::{Heard, check_recording};
-use twnm::eval::models::{Places, load_encoder};
 use twnm::eval::picture::{Marker, Picture};
+use twnm::models::{Places, load_encoder};
 
 /// Longest stretch that is heard at once without being asked for: scenes are trained on a few seconds.
 const SECONDS_DEFAULT: f64 = 30.0;

@@ -19,12 +19,9 @@ pub fn dtypes(device: Device) -> &'static [DType] {
     if device == Device::Host { &[DType::F32] } else { &[DType::F32, DType::Bf16] }
 }
 
-/// `f32` or `bf16`.
+/// `f32` or `bf16`, in which activations are stored.
 pub fn dtype_name(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F32 => "f32",
-        DType::Bf16 => "bf16",
-    }
+    if dtype == DType::Bf16 { "bf16" } else { "f32" }
 }
 
 /// The worst case of one op in one precision.

@@ -53,7 +53,7 @@ impl OptimizerWork {
     pub fn hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         for tensor in [&self.p, &self.m, &self.v] {
-            hasher.update(bytemuck::cast_slice(tensor.to(Device::Host).data()));
+            hasher.update(bytemuck::cast_slice(tensor.to_host_f32().data()));
         }
         hasher.finalize().to_hex()[..12].to_string()
     }
@@ -83,7 +83,7 @@ impl OptimizerWork {
     /// that parameters go is small beside them, so theirs is measured against the way.
     pub fn check(&mut self) -> Result<[f64; 2]> {
         const ALLOWED: f64 = 64.0 * f32::EPSILON as f64;
-        let host = |tensor: &Tensor| tensor.to(Device::Host).data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+        let host = |tensor: &Tensor| tensor.to_host_f32().data().iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
         let [p, g, m, v, decays] = [&self.p, &self.g, &self.m, &self.v, &self.decays].map(host);
         self.step();
         self.p.device().synchronize()?;

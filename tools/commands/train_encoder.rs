@@ -44,7 +44,7 @@ pub fn run(args: Args) -> Result<()> {
             eprintln!("data.train names no shards: the recipe is in order, the data was not checked");
             return Ok(());
         }
-        for (name, value) in Training::new(recipe, device)?.describe() {
+        for (name, value) in Training::new(recipe, device, &TrainingScorer)?.describe() {
             eprintln!("{name}: {value}");
         }
         return Ok(());
@@ -52,7 +52,7 @@ pub fn run(args: Args) -> Result<()> {
     if args.out.as_os_str().is_empty() {
         return Err(Error::usage("--out: the run folder's name is empty"));
     }
-    Training::new(recipe, device)?.run(&args.out, args.resume, &TrainingScorer)?;
+    Training::new(recipe, device, &TrainingScorer)?.run(&args.out, args.resume)?;
     println!("{}", args.out.display());
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! What the library has to know about a product, and the algorithm that it chooses.
 
 use super::functions::{Functions, call, check, warn};
-use super::{Matmul, Storage, WORKSPACE_BYTES};
+use super::{Matmul, WORKSPACE_BYTES, kind};
+use crate::device::DType;
 use crate::error::Result;
 use cudarc::cublaslt::sys;
 use std::ffi::c_void;
@@ -126,7 +127,7 @@ impl Plan {
 /// Describes a stored matrix and its batch; what was made is given back on failure.
 fn layout(
     f: &'static Functions,
-    kind: Storage,
+    dtype: DType,
     rows: usize,
     columns: usize,
     batch: usize,
@@ -137,7 +138,7 @@ fn layout(
     let (count, stride) = (batch as i32, stride as i64);
     // SAFETY: a place for the handle; the batch count is 32 bits wide, the stride 64.
     unsafe {
-        call!(f, cublasLtMatrixLayoutCreate(&mut layout, kind.kind(), rows as u64, columns as u64, step))?;
+        call!(f, cublasLtMatrixLayoutCreate(&mut layout, kind(dtype), rows as u64, columns as u64, step))?;
         let set = |which, value: *const c_void, bytes| {
             call!(f, cublasLtMatrixLayoutSetAttribute(layout, which, value, bytes))
         };

@@ -123,6 +123,7 @@ impl Kernels {
                 threads: 256,
                 blocks: [(128, 65_536), (128, 98_816)],
             },
+            (other, _) => panic!("attention of {other:?}"),
         }
     }
     /// Blocks for `rows` positions of each of `heads` heads.
@@ -205,10 +206,6 @@ pub(super) fn backward(s: &Sizes, layouts: &Layouts, inputs: &[&Tensor], [out, l
 /// delta [B,Hq,Nq] = sum dy out.
 fn row_sums(s: &Sizes, out: &Tensor, dy: &Tensor) -> Tensor {
     let mut delta = out.like_f32(&[s.batch, s.heads_q, s.queries]);
-    let kernel = match out.dtype() {
-        DType::F32 => kernels::attention_bwd_delta_f32,
-        DType::Bf16 => kernels::attention_bwd_delta_bf16,
-    };
     let rows = match s.width {
         0..=32 => 64,
         33..=64 => 32,
@@ -216,6 +213,6 @@ fn row_sums(s: &Sizes, out: &Tensor, dy: &Tensor) -> Tensor {
     };
     let launch = Launch::rows(delta.len().div_ceil(rows), 256);
     let [clips, queries, heads, width] = [s.batch, s.queries, s.heads_q, s.width].map(|n| n as i32);
-    kernel(launch, &mut delta, out, dy, clips, queries, heads, width);
+    kernels::attention_bwd_delta(launch, &mut delta, out, dy, clips, queries, heads, width);
     delta
 }

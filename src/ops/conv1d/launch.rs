@@ -50,9 +50,9 @@ impl Cut {
         self.sizes.groups.div_ceil(self.bundle) * self.sizes.outputs.div_ceil(self.columns)
     }
     /// The sizes in the order of the kernels' arguments.
-    fn arguments(&self) -> [i32; 10] {
+    fn arguments(&self) -> [usize; 10] {
         let Sizes { batch, len, groups, inputs, outputs, taps } = self.sizes;
-        [batch, len, groups, inputs, outputs, taps, self.steps, self.bundle, self.columns, self.pitch].map(|n| n as i32)
+        [batch, len, groups, inputs, outputs, taps, self.steps, self.bundle, self.columns, self.pitch]
     }
     /// For y and dx: what the kernel lays out in shared memory.
     fn windows_bytes(&self, dtype: DType) -> usize {
@@ -108,40 +108,28 @@ impl Cut {
 /// y = conv(x) + bias, or of SiLU(x) with `is_of_silu`.
 pub(super) fn forward(sizes: Sizes, is_of_silu: bool, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     let mut y = x.like(&[sizes.batch, sizes.len, sizes.cout()]);
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::conv1d_fwd_f32,
-        DType::Bf16 => kernels::conv1d_fwd_bf16,
-    };
     let cut = Cut::into_windows(sizes, x.dtype());
     let [n, l, g, i, o, k, steps, bundle, columns, pitch] = cut.arguments();
     let launch = cut.launch_windows(x.dtype());
-    let silu = is_of_silu.into();
-    kernel(launch, &mut y, x, weight, bias, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
+    let silu = is_of_silu;
+    kernels::conv1d_fwd(launch, &mut y, x, weight, bias, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
     y
 }
 
 /// dx; `of_silu` is x where the convolution was one of SiLU(x).
 pub(super) fn backward_x(sizes: Sizes, of_silu: Option<&Tensor>, dy: &Tensor, weight: &Tensor) -> Tensor {
     let mut dx = dy.like(&[sizes.batch, sizes.len, sizes.cin()]);
-    let kernel = match dy.dtype() {
-        DType::F32 => kernels::conv1d_bwd_x_f32,
-        DType::Bf16 => kernels::conv1d_bwd_x_bf16,
-    };
     let cut = Cut::into_windows(sizes.exchanged(), dy.dtype());
     let [n, l, g, i, o, k, steps, bundle, columns, pitch] = cut.arguments();
     let launch = cut.launch_windows(dy.dtype());
-    let (silu, x) = (of_silu.is_some().into(), of_silu.unwrap_or(dy));
-    kernel(launch, &mut dx, dy, x, weight, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
+    let (silu, x) = (of_silu.is_some(), of_silu.unwrap_or(dy));
+    kernels::conv1d_bwd_x(launch, &mut dx, dy, x, weight, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
     dx
 }
 
 /// dw and db, those of SiLU(x) with `is_of_silu`.
 pub(super) fn backward_w(sizes: Sizes, is_of_silu: bool, x: &Tensor, dy: &Tensor) -> [Tensor; 2] {
     let (cout, weights) = (sizes.cout(), sizes.cout() * sizes.inputs * sizes.taps);
-    let kernel = match x.dtype() {
-        DType::F32 => kernels::conv1d_bwd_w_f32,
-        DType::Bf16 => kernels::conv1d_bwd_w_bf16,
-    };
     let cut = Cut::into_products(sizes, x.dtype());
     let slices = cut.tiles().min(SLICES_MAX);
     let mut partial = x.like_f32(&[slices, weights + cout]);
@@ -150,10 +138,10 @@ pub(super) fn backward_w(sizes: Sizes, is_of_silu: bool, x: &Tensor, dy: &Tensor
     let grid = [slices, cut.slices(), entries.div_ceil(warps)];
     let launch = Launch::new(grid, 32 * warps * cut.bundle).shared(cut.products_bytes(x.dtype()));
     let [n, l, g, i, o, k, steps, bundle, columns, pitch] = cut.arguments();
-    let silu = is_of_silu.into();
-    kernel(launch, &mut partial, x, dy, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
+    let silu = is_of_silu;
+    kernels::conv1d_bwd_w(launch, &mut partial, x, dy, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
     let [mut dw, mut db] = [x.like_f32(&[cout, sizes.inputs, sizes.taps]), x.like_f32(&[cout])];
     let launch = Launch::rows((weights + cout).div_ceil(32), 256);
-    kernels::conv1d_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, slices as i32, weights as i32, cout as i32);
+    kernels::conv1d_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, slices, weights, cout);
     [dw, db]
 }

@@ -1,6 +1,6 @@
 //! Products on a device: which kernel of `kernels/matmul.cu` takes which product, and how it is launched.
 
-use crate::device::cublaslt::{self, Matmul, Storage};
+use crate::device::cublaslt::{self, Matmul};
 use crate::device::{Device, raise};
 use crate::kernels::{self, Launch};
 use crate::tensor::{DType, Tensor};
@@ -88,7 +88,7 @@ impl Shape {
             (DType::Bf16, DType::Bf16, _) => small(kernels::matmul_small_bf16),
             (DType::Bf16, DType::F32, true) if is_streamable => large(kernels::matmul_bf16_f32),
             (DType::Bf16, DType::F32, _) => small(kernels::matmul_small_bf16_f32),
-            (DType::F32, DType::Bf16, _) => panic!("a product of f32 numbers is f32"),
+            (from, to, _) => panic!("a product of {from:?} numbers is not stored as {to:?}"),
         }
     }
 }
@@ -165,11 +165,7 @@ fn by_library(c: &mut Tensor, batch: usize, (m, n, k): (usize, usize, usize), a:
     if has_gaps || k == 0 || !matches!(c.device(), Device::Cuda(_)) || !library_is_there() {
         return false;
     }
-    let storage = |t: &Tensor| match t.dtype() {
-        DType::F32 => Storage::F32,
-        DType::Bf16 => Storage::Bf16,
-    };
-    let (inputs, output, strides) = (storage(a.tensor), storage(c), [a.batch, b.batch, m * n]);
+    let (inputs, output, strides) = (a.tensor.dtype(), c.dtype(), [a.batch, b.batch, m * n]);
     let matmul = Matmul { m, n, k, batch, transpose_a, transpose_b, strides, inputs, output, alpha: 1.0, beta: 0.0 };
     matmul.run(a.tensor.place(), b.tensor.place(), c.place()).unwrap_or_else(|error| raise(error));
     true
@@ -195,17 +191,12 @@ pub(crate) fn add_partials(
     [batch, splits, m, n]: [usize; 4],
     Plus { bias, addend }: Plus,
 ) {
-    let kernel = match c.dtype() {
-        DType::F32 => kernels::matmul_reduce_f32,
-        DType::Bf16 => kernels::matmul_reduce_bf16,
-    };
     let launch = Launch::new([(m * n).div_ceil(32), batch, 1], 256);
-    let [splits, m, n] = [splits, m, n].map(|v| v as i32);
-    let [has_bias, has_addend] = [bias, addend].map(|t| t.is_some().into());
+    let [has_bias, has_addend] = [bias, addend].map(|t| t.is_some());
     // Where there is none, pointers of the right type that the kernel does not follow.
     let narrow = (c.dtype() == DType::Bf16).then(|| c.like(&[1]));
     let (bias, addend) = (bias.unwrap_or(partials), addend.or(narrow.as_ref()).unwrap_or(partials));
-    kernel(launch, c, partials, bias, addend, splits, m, n, 0, has_bias, has_addend);
+    kernels::matmul_reduce(launch, c, partials, bias, addend, splits, m, n, 0i64, has_bias, has_addend);
 }
 
 /// A tensor as a factor next to bf16 numbers: rounded, unless it is bf16 already.

@@ -47,14 +47,19 @@ impl Clip {
 /// A source must sound in at least this many steps of 0.1 s of a crop to be in its labels.
 const ACTIVE_STEPS_MIN: usize = 2;
 
-/// The clip at `position` of a run: a scene of the supply, cropped and turned as `data` says.
+/// The clip at `position` of a run: a scene of the supply, cropped and turned as `data` says; `step` is the optimizer step
+/// it belongs to.
 ///
 /// # Errors
 /// Those of [`Supply::part`].
-pub fn clip(supply: &Supply, data: &Data, seed: u64, position: u64) -> Result<Clip> {
+pub fn clip(supply: &Supply, data: &Data, seed: u64, step: u64, position: u64) -> Result<Clip> {
     let mut rng = Rng::new(seed, "clip", position);
     let (mut audio, labels, begin) = supply.part(position, |frames| {
-        let wanted = rng.range(data.crop_min_s, data.crop_max_s.max(data.crop_min_s));
+        let longest = data.crop_max_s.max(data.crop_min_s);
+        let wanted = match data.crop_shared {
+            true => Rng::new(seed, "crop of a step", step).range(data.crop_min_s, longest),
+            false => rng.range(data.crop_min_s, longest),
+        };
         let n = ((wanted * SAMPLE_RATE as f64) as usize).clamp(1, frames);
         (rng.below(frames - n + 1), n)
     })?;

@@ -41,6 +41,8 @@ pub struct Data {
     pub crop_min_s: f64,
     /// Longest random crop.
     pub crop_max_s: f64,
+    /// Whether all clips of a step have one random length, so that a GPU takes them in one batch.
+    pub crop_shared: bool,
     /// How scenes are turned: `none`, or `yaw` (any angle about the vertical, left and right exchanged half the time).
     pub rotation: String,
     /// Spread of a random equaliser, the same for all channels: directions stay, recordings sound new.
@@ -99,6 +101,8 @@ pub struct Train {
     pub seed: u64,
     /// How the trunk stores activations: `f32`, or `bf16` on a GPU.
     pub precision: String,
+    /// Compute large maps again in the backward pass (less memory) instead of keeping them (less work).
+    pub gradient_checkpointing: bool,
     /// Steps between checkpoints.
     pub save_every: u64,
     /// Checkpoints kept.
@@ -122,6 +126,7 @@ impl Default for Data {
             test: Vec::new(),
             crop_min_s: 2.0,
             crop_max_s: 2.0,
+            crop_shared: false,
             rotation: "yaw".into(),
             equalizer_db: 0.0,
         }
@@ -158,12 +163,36 @@ impl Default for Train {
             accumulate: 1,
             seed: 0,
             precision: "f32".into(),
+            gradient_checkpointing: true,
             save_every: 1000,
             keep: 3,
             score_every: 1000,
             score_scenes: 200,
             log_every: 50,
         }
+    }
+}
+
+impl Train {
+    /// How the clips of an optimizer step come.
+    pub fn clips(&self) -> Clips {
+        Clips { batch: self.batch, accumulate: self.accumulate }
+    }
+}
+
+/// The clips of an optimizer step: `accumulate` micro-batches of `batch`.
+#[derive(Clone, Copy, Debug)]
+pub struct Clips {
+    /// Clips per micro-batch: what a device computes at once.
+    pub batch: usize,
+    /// Micro-batches.
+    pub accumulate: usize,
+}
+
+impl Clips {
+    /// Clips in all.
+    pub fn count(self) -> usize {
+        self.batch * self.accumulate
     }
 }
 
@@ -208,6 +237,7 @@ fn data_settings() -> Vec<Setting> {
         Setting::texts("test", "Folders of shards to report on at the end; may be empty."),
         Setting::number("crop_min_s", "s", 0.1, 3600.0, "Shortest random crop."),
         Setting::number("crop_max_s", "s", 0.1, 3600.0, "Longest random crop (whole scenes when it is longer)."),
+        Setting::flag("crop_shared", "All clips of a step have one random length: a GPU takes them in one batch."),
         Setting::choice("rotation", &["none", "yaw"], "How scenes are turned, with their labels."),
         Setting::number("equalizer_db", "dB", 0.0, 24.0, "Spread of a random equaliser, octave by octave; 0: none."),
     ]
@@ -245,6 +275,10 @@ fn train_settings() -> Vec<Setting> {
         Setting::integer("accumulate", "", 1, 4096, "Micro-batches per optimizer step."),
         Setting::integer("seed", "", 0, i64::MAX, "Seed of parameters, order, crops and rotations."),
         Setting::choice("precision", &["f32", "bf16"], "How the trunk stores activations; bf16 needs a GPU."),
+        Setting::flag(
+            "gradient_checkpointing",
+            "Compute large maps again in the backward pass: less memory, about a third more work.",
+        ),
         Setting::integer("save_every", "steps", 1, MANY, "Steps between checkpoints."),
         Setting::integer("keep", "", 1, 1000, "Checkpoints kept."),
         Setting::integer("score_every", "steps", 1, MANY, "Steps between scores on the dev scenes."),

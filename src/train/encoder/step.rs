@@ -1,12 +1,12 @@
 //! Gradients of one optimizer step: clips in parallel, summed in order.
 
 use super::batch::Clip;
-use super::recipe::Loss;
+use super::recipe::{Clips, Loss};
 use crate::device::Device;
 use crate::encoder::readout::MAP_DIRECTIONS;
 use crate::encoder::{Encoder, Features};
 use crate::error::Result;
-use crate::nn::Context;
+use crate::nn::Forward;
 use crate::ops::spatial_loss::{Label, spatial_loss};
 use crate::ops::{bce, elementwise};
 use crate::tape::{Tape, Var};
@@ -52,62 +52,80 @@ fn map_target(label: &Label) -> Tensor {
     target
 }
 
-/// Losses of one clip, on the device where they were computed: reading them there would wait for it.
-struct ClipLosses {
+/// Losses of a few clips, on the device where they were computed: reading them there would wait for it.
+struct BatchLosses {
+    clips: usize,
     matched: Tensor,
     direction_map: Option<Tensor>,
 }
 
-impl ClipLosses {
+impl BatchLosses {
+    /// Means over the clips.
     fn read(&self) -> Losses {
         let number = |t: &Tensor| f64::from(t.item());
         Losses { matched: number(&self.matched), direction_map: self.direction_map.as_ref().map_or(0.0, number) }
     }
 }
 
-/// Losses of one clip, and their gradients with weight `share`, added to `flat`.
-fn clip_gradients(encoder: &Encoder, clip: &Clip, loss: &Loss, share: f32, flat: &mut Tensor) -> Result<ClipLosses> {
-    let gains = clip.gains(encoder.config.n_fft);
-    let features: Features = encoder.features_equalized(&clip.audio, gains.as_deref());
-    let mut c = Context::new(Tape::new(), &encoder.params);
+/// Losses of clips of one length, and the gradients of their sum times `share`, added to `flat`.
+fn batch_gradients(
+    encoder: &Encoder,
+    clips: &[Clip],
+    loss: &Loss,
+    share: f32,
+    flat: &mut Tensor,
+) -> Result<BatchLosses> {
+    let features = |clip: &Clip| encoder.features_equalized(&clip.audio, clip.gains(encoder.config.n_fft).as_deref());
+    let features = Features::stacked(clips.iter().map(features).collect());
+    let labels: Vec<Label> = clips.iter().map(|clip| clip.label.clone()).collect();
+    let share = share * clips.len() as f32;
+    let mut c = Forward::new(Tape::new(), &encoder.params);
     let out = encoder.forward(&mut c, &features);
-    let matched = spatial_loss(&mut c.tape, &out.predictions(), std::slice::from_ref(&clip.label), loss.weights());
-    let mut losses = ClipLosses { matched: matched.tensor().clone(), direction_map: None };
+    let matched = spatial_loss(&mut c.tape, &out.predictions(), &labels, loss.weights());
+    let mut losses = BatchLosses { clips: clips.len(), matched: matched.tensor().clone(), direction_map: None };
     let mut total = elementwise::scale(&mut c.tape, &matched, share);
     if let Some(map) = &out.direction_map {
-        let target = Var::constant(map_target(&clip.label).to(encoder.device()));
+        let target = Tensor::stacked(&labels.iter().map(map_target).collect::<Vec<Tensor>>());
+        let target = Var::constant(target.to(encoder.device()));
         let map_loss = bce::bce_with_logits(&mut c.tape, map, &target);
         losses.direction_map = Some(map_loss.tensor().clone());
         let weighted = elementwise::scale(&mut c.tape, &map_loss, share * loss.direction_map as f32);
         total = elementwise::add(&mut c.tape, &total, &weighted);
     }
     drop(out);
-    c.gradients(&encoder.params, &total, flat)?;
+    c.gradients(&total, flat)?;
     Ok(losses)
 }
 
-/// Gradients of the mean loss over `count` clips made by `make`, in the layout of the flat parameters. On the host each
-/// clip is computed by itself and added in order: the same bytes for any number of threads. On a device clips follow
-/// one another, each filling it.
+/// Gradients of the mean loss over the clips made by `make`, in the layout of the flat parameters. On the host each clip is
+/// computed by itself and added in order: the same bytes for any number of threads. A device takes the clips of a
+/// micro-batch that follow one another and have one length at once.
+///
+/// # Errors
+/// Those of `make`; `Internal` naming parameters without a gradient.
 pub fn gradients(
     encoder: &Encoder,
     loss: &Loss,
-    count: usize,
+    clips: Clips,
     make: impl Fn(usize) -> Result<Clip> + Sync,
 ) -> Result<(Tensor, Losses)> {
-    let n = encoder.params.flat_len();
+    let (n, count) = (encoder.params.flat_len(), clips.count());
     let share = 1.0 / count as f32;
-    let zeros = || Tensor::zeros_on(encoder.device(), DType::F32, &[n]);
-    let mut sum = zeros();
+    let mut sum = Tensor::zeros_on(encoder.device(), DType::F32, &[n]);
     let mut losses = Losses::default();
-    let mut add = |l: Losses| {
-        losses.matched += l.matched / count as f64;
-        losses.direction_map += l.direction_map / count as f64;
+    let mut add = |clips: usize, l: Losses| {
+        losses.matched += l.matched * clips as f64 / count as f64;
+        losses.direction_map += l.direction_map * clips as f64 / count as f64;
     };
     if encoder.device() != Device::Host {
-        let mut clip = |i: usize| clip_gradients(encoder, &make(i)?, loss, share, &mut sum);
-        let parts: Vec<ClipLosses> = (0..count).map(&mut clip).collect::<Result<_>>()?;
-        parts.iter().for_each(|part| add(part.read()));
+        let mut parts = Vec::new();
+        for start in (0..count).step_by(clips.batch) {
+            let made: Vec<Clip> = (start..start + clips.batch).map(&make).collect::<Result<_>>()?;
+            for equal in made.chunk_by(|a, b| a.audio.len() == b.audio.len()) {
+                parts.push(batch_gradients(encoder, equal, loss, share, &mut sum)?);
+            }
+        }
+        parts.iter().for_each(|part| add(part.clips, part.read()));
         return Ok((sum, losses));
     }
     // A bounded number of gradients is held at a time, whatever the batch.
@@ -116,15 +134,15 @@ pub fn gradients(
         let parts: Vec<Result<(Tensor, Losses)>> = (start..count.min(start + wave))
             .into_par_iter()
             .map(|i| {
-                let mut flat = zeros();
-                let losses = clip_gradients(encoder, &make(i)?, loss, share, &mut flat)?.read();
+                let mut flat = Tensor::zeros(&[n]);
+                let losses = batch_gradients(encoder, &[make(i)?], loss, share, &mut flat)?.read();
                 Ok((flat, losses))
             })
             .collect();
         for part in parts {
             let (flat, l) = part?;
-            elementwise::accumulate_at(&mut sum, &flat, 0);
-            add(l);
+            elementwise::accumulate_parts(&mut sum, &[(flat, 0)]);
+            add(1, l);
         }
     }
     Ok((sum, losses))

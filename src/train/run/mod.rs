@@ -11,17 +11,18 @@
 //! steps done again are written once.
 
 mod card;
+mod drive;
 mod metrics;
 mod plots;
 mod progress;
 mod tensorboard;
 
 pub use card::{Card, Table};
+pub use drive::{Pace, Parts, Stage, drive};
 
 use crate::checkpoint::{Checkpoint, Snapshot, Store};
 use crate::error::{Error, Kind, Result};
 use crate::files::{FolderLock, read_limited, remove_temporaries, write_bytes_atomic};
-use crate::weights::Entry;
 use metrics::MetricsLog;
 use progress::Progress;
 use serde_json::{Value, json};
@@ -150,15 +151,6 @@ impl Run {
         Ok(())
     }
 
-    /// Records numbers that depend on the machine (seconds, bytes) of `step`, in `timings.jsonl` only.
-    pub fn log_timing(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
-        let mut record = json!({"step": step, "unix_s": unix_s()});
-        for (name, value) in values {
-            record[*name] = json!(value);
-        }
-        self.time(&record)
-    }
-
     fn time(&mut self, record: &Value) -> Result<()> {
         let line = format!("{record}\n");
         self.timings.write_all(line.as_bytes()).map_err(|e| Error::io("write", &self.folder.join("timings.jsonl"), &e))
@@ -169,19 +161,15 @@ impl Run {
         self.progress.update(step, &[]);
     }
 
-    /// Saves a checkpoint after `step` steps. `state` is whatever else decides how training goes on; `files`
-    /// are further files for the checkpoint's folder, such as the model's `config.json`.
+    /// Saves a checkpoint after `step` steps, and returns its folder.
+    ///
+    /// # Errors
+    /// `Io` naming the file that could not be written.
     #[track_caller]
-    pub fn save(
-        &mut self,
-        step: u64,
-        model: &[Entry],
-        optimizer: &[Entry],
-        state: Value,
-        files: &[(&str, &[u8])],
-    ) -> Result<PathBuf> {
+    pub fn save(&mut self, step: u64, parts: &Parts) -> Result<PathBuf> {
+        let &Parts { model, optimizer, files, .. } = parts;
         // The metrics must be durable before a checkpoint that counts on them.
-        let state = json!({"metrics": self.metrics.sync()?, "inputs": self.inputs, "loop": state});
+        let state = json!({"metrics": self.metrics.sync()?, "inputs": self.inputs, "loop": parts.state});
         let saved = self.store.save(&Snapshot { step, model, optimizer, state: &state, files })?;
         self.metrics.write_csv()?;
         Ok(saved)

@@ -1,6 +1,7 @@
 //! The run folder: resume cuts back, conflicts are refused untouched, derived files follow.
 
 use super::*;
+use crate::weights::Entry;
 use std::collections::BTreeMap;
 
 const CONFIG: &str = "# about\nsteps = 6\n\n[optimizer]\nlearning_rate = 0.001\n";
@@ -26,7 +27,8 @@ fn train(folder: &Path, until: u64) -> Result<()> {
             run.log(step, &[("dev/loss", 2.0)])?;
             let (weights, moments) = ([weight], [weight * 2.0]);
             let (model, optimizer) = ([Entry::f32("w", &[1], &weights)], [Entry::f32("w.m", &[1], &moments)]);
-            run.save(step, &model, &optimizer, json!({"position": step * 8}), &[("config.json", b"{}")])?;
+            let (state, files) = (json!({"position": step * 8}), &[("config.json", &b"{}"[..])]);
+            run.save(step, &Parts { model: &model, optimizer: &optimizer, state, files })?;
         }
     }
     if step == 6 {

@@ -3,7 +3,7 @@
 
 use super::{Names, require};
 use crate::error::Result;
-use crate::nn::{Builder, Params, Start};
+use crate::nn::{Builder, Init, Params};
 use crate::ops::adamw::AdamW;
 use crate::optim::{Cosine, Optimizer};
 use crate::tensor::Tensor;
@@ -33,10 +33,10 @@ pub(super) fn adamw(check: &mut Checker, names: &Names) -> Result<()> {
     let mut optimizer = Optimizer::new(&params, rule, DECAY, CLIP);
     for step in 0..steps {
         let mut gradient = Tensor::zeros(&[params.flat_len()]);
-        for info in params.infos() {
+        for (info, place) in params.infos().iter().zip(params.places()) {
             let name = names.of(&format!("g{}.{step}", &info.name[1..]));
             let values = check.input_shaped(&name, info.shape.as_slice())?;
-            gradient.data_mut()[info.offset..info.offset + values.len()].copy_from_slice(values.data());
+            gradient.data_mut()[place.offset..place.offset + place.len].copy_from_slice(values.data());
         }
         optimizer.step(&mut params, &gradient, schedule.rate(step as u64));
         for (info, id) in params.infos().iter().zip(params.ids()) {
@@ -61,11 +61,11 @@ fn parameters(check: &mut Checker, names: &Names) -> Result<Params> {
     while check.has(&names.of(&format!("w{}.0", starts.len() + 1))) {
         let name = format!("w{}", starts.len() + 1);
         let start = check.input(&names.of(&format!("{name}.0")))?;
-        builder.param(name, start.shape(), Start::Constant(0.0), start.shape().len() > 1);
+        builder.param(name, start.shape(), Init::Constant(0.0), start.shape().len() > 1);
         starts.push(start);
     }
     let mut params = builder.finish(0);
-    let offsets: Vec<usize> = params.infos().iter().map(|p| p.offset).collect();
+    let offsets: Vec<usize> = params.places().map(|p| p.offset).collect();
     for (start, offset) in starts.iter().zip(offsets) {
         params.flat_mut()[offset..offset + start.len()].copy_from_slice(start.data());
     }

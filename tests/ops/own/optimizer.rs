@@ -75,7 +75,7 @@ impl Model {
         }
         let mut parts = vec![p, m, v, norm.expect("there were steps")];
         parts.extend(has_copy.then_some(copy));
-        let all: Vec<f32> = parts.iter().flat_map(|t| t.to(Device::Host).data().to_vec()).collect();
+        let all: Vec<f32> = parts.iter().flat_map(|t| t.to_host_f32().data().to_vec()).collect();
         Tensor::from_slice(&[all.len()], &all)
     }
 }

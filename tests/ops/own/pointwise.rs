@@ -50,11 +50,7 @@ fn sums_in_place(coverage: &Coverage) {
         let (a, b) = (normal(n, "sum"), normal(n, "added"));
         let sum = on_every_schedule(coverage, || {
             let (mut sum, x) = (on_device(&a, dtype), on_device(&b, dtype));
-            let kernel = match dtype {
-                DType::F32 => kernels::elementwise_accumulate_f32,
-                DType::Bf16 => kernels::elementwise_accumulate_bf16,
-            };
-            kernel(Launch::quads(n), &mut sum, &x, n as i64);
+            kernels::elementwise_accumulate(Launch::quads(n), &mut sum, &x, n as i64);
             sum
         });
         let add = |(&a, &b): (&f32, &f32)| kept(kept(a, dtype) + kept(b, dtype), dtype);
@@ -67,8 +63,7 @@ fn sum_at_an_offset(coverage: &Coverage) {
         let (flat, x) = (normal(n + offset + 2, "flat"), normal(n, "part"));
         let sum = on_every_schedule(coverage, || {
             let mut sum = on_device(&flat, DType::F32);
-            let part = on_device(&x, DType::F32);
-            kernels::elementwise_accumulate_at_f32(Launch::quads(n), &mut sum, &part, offset as i64, n as i64);
+            elementwise::accumulate_parts(&mut sum, &[(on_device(&x, DType::F32), offset)]);
             sum
         });
         let mut expected = flat;
@@ -117,7 +112,7 @@ fn gradients_add_up(coverage: &Coverage) {
             let z = elementwise::add(&mut tape, &y, &x);
             let seed = on_device(&[1.0; 37], dtype);
             let mut grads = tape.backward(&z, seed.clone()).expect("every input gets a gradient");
-            assert!(seed.to(Device::Host).data().iter().all(|&v| v == 1.0), "the seed was written to");
+            assert!(seed.to_host_f32().data().iter().all(|&v| v == 1.0), "the seed was written to");
             grads.take(&x)
         });
         assert!(gradient.iter().all(|&g| g == 3.0), "{dtype:?}");

@@ -51,7 +51,7 @@ impl At<'_> {
             return on_every_schedule(self.coverage, run);
         }
         self.coverage.add_on_gpu();
-        let [first, again] = [run(), run()].map(|tensor| tensor.to(Device::Host).data().to_vec());
+        let [first, again] = [run(), run()].map(|tensor| tensor.to_host_f32().data().to_vec());
         assert!(first == again, "other bits the second time");
         first
     }

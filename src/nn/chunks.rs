@@ -1,23 +1,27 @@
-//! Parallel, checkpointed parts of a computation.
+//! Maps in chunks: parallel parts of a computation whose working sets fit a core's cache.
 //!
-//! A segment applies a function to chunks of a map x [B, F, T, C]: rows of one frequency ([`Along::Time`]: the
-//! sequences lie along time) or a few frames ([`Along::Frequency`]: the sequences lie along frequency). Chunks run in
-//! parallel, each on one thread with a working set that fits its cache. Only the segment's input is kept, and what
-//! the ops inside asked to keep; the backward pass runs every chunk again and differentiates it at once.
+//! A function is applied to chunks of a map x [B, F, T, C]: rows of one frequency ([`Along::Time`]: the sequences lie
+//! along time) or a few frames ([`Along::Frequency`]: the sequences lie along frequency). Chunks run in parallel, each on
+//! one thread. With [`Memory::Recompute`] only the map is kept, and what the ops inside asked to keep; the backward pass
+//! runs every chunk again and differentiates it at once ([`super::recompute`]).
 //!
 //! Parameter gradients are summed over a fixed number of partitions of consecutive chunks, then over the partitions
 //! in order: the same bytes for any number of threads. On a device, which the whole map fills, there is one chunk.
 
 mod device;
 
-use super::{Context, ParamId};
+pub use device::at_once;
+
+use super::recompute::{Memory, Part, Recorded};
+use super::{Forward, ParamId};
 use crate::device::Device;
-use crate::tape::{Kept, Tape, Var};
+use crate::error::Result;
+use crate::tape::{Kept, Tape, Var, VarId};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-/// The direction of the sequences that a segment hands to its function.
+/// The direction of the sequences that a function is handed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Along {
     /// Chunks [n, T, C]: n frequencies, each a sequence of frames.
@@ -27,7 +31,7 @@ pub enum Along {
 }
 
 /// What runs on a chunk: [n, L, C] -> [n, L, C'].
-pub type Chunk = Arc<dyn Fn(&mut Context, &Var) -> Var + Send + Sync>;
+pub type Chunk = Arc<dyn Fn(&mut Forward, &Var) -> Var + Send + Sync>;
 
 const PARTITIONS: usize = 16;
 
@@ -115,110 +119,134 @@ impl Target {
 }
 
 /// Applies `f` to the chunks of x [B, F, T, C] and returns [B, F, T, C']. `ids` are the parameters that `f` uses,
-/// `per_chunk` how many sequences one chunk holds.
+/// `per_chunk` how many sequences one chunk holds. What is kept for the backward pass is the caller's choice.
 #[track_caller]
-pub fn segment(c: &mut Context, x: &Var, along: Along, per_chunk: usize, ids: &[ParamId], f: Chunk) -> Var {
+pub fn chunks(
+    c: &mut Forward,
+    memory: Memory,
+    x: &Var,
+    (along, per_chunk): (Along, usize),
+    ids: &[ParamId],
+    f: Chunk,
+) -> Var {
     if x.tensor().device() != Device::Host {
-        return device::segment(c, x, along, ids, f);
+        return device::chunks(c, memory, x, along, ids, f);
     }
-    let [b, bins, frames, width] = x.tensor().dims("segment x");
+    let [b, bins, frames, width] = x.tensor().dims("chunks of x");
     let layout = Layout { along, extents: [b, bins, frames], per_chunk };
-    let values: Arc<Vec<(ParamId, Tensor)>> =
-        Arc::new(ids.iter().map(|&id| (id, c.param(id).tensor().clone())).collect());
-    let recording = c.tape.is_recording();
-    let shared = Shared { f, values, slots: c.vars.len(), layout };
-    let first = shared.forward_chunk(x.tensor(), 0, recording);
+    let is_recording = c.tape.is_recording();
+    let keeps_all = is_recording && memory == Memory::Keep;
+    let map = Map { part: Part::new(c, ids, Arc::new(move |c, x| f(c, &x[0]))), layout, x: x.clone() };
+    let run = |index: usize| if keeps_all { map.record(index) } else { map.first(index, is_recording) };
+    let first = run(0);
     let width_out = *first.0.shape().last().expect("chunks have three axes");
     let mut y = Tensor::uninit(&[b, bins, frames, width_out]);
     let target = Target::new(&mut y);
     layout.scatter(first.0.data(), width_out, 0, &target);
-    let rest: Vec<Kept> = (1..layout.count())
+    let rest: Vec<Held> = (1..layout.count())
         .into_par_iter()
         .map(|index| {
-            let (out, kept) = shared.forward_chunk(x.tensor(), index, recording);
+            let (out, held) = run(index);
             layout.scatter(out.data(), width_out, index, &target);
-            kept
+            held
         })
         .collect();
-    let kept: Vec<Kept> = std::iter::once(first.1).chain(rest).collect();
-    let params: Vec<Var> = ids.iter().map(|&id| c.param(id)).collect();
-    let inputs: Vec<&Var> = std::iter::once(x).chain(&params).collect();
-    let (xv, param_ids) = (x.clone(), params.iter().map(Var::id).collect::<Vec<_>>());
-    c.tape.record("segment", &inputs, y, move |dy, grads| {
-        let mut dx = Tensor::uninit(xv.shape());
-        let target = Target::new(&mut dx);
-        let sums = shared.backward(xv.tensor(), dy, kept, (&target, width));
-        grads.add(xv.id(), dx);
-        for (id, sum) in param_ids.iter().zip(sums) {
-            grads.add(*id, sum);
+    let held: Vec<Held> = std::iter::once(first.1).chain(rest).collect();
+    let all: Vec<Var> = std::iter::once(x).chain(&map.part.params).cloned().collect();
+    let ids: Vec<Option<VarId>> = all.iter().map(Var::id).collect();
+    c.tape.record("chunks", &all.iter().collect::<Vec<&Var>>(), y, move |dy, grads| {
+        let mut dx = map.x.id().map(|_| Tensor::uninit(map.x.shape()));
+        let target = dx.as_mut().map(Target::new);
+        match map.backward(dy, held, (target.as_ref(), width)) {
+            Ok(sums) => {
+                dx.into_iter().for_each(|dx| grads.add(map.x.id(), dx));
+                ids[1..].iter().zip(sums).filter_map(|(id, s)| Some((*id, s?))).for_each(|(id, s)| grads.add(id, s));
+            }
+            Err(error) => grads.fail(error),
         }
     })
 }
 
-struct Shared {
-    f: Chunk,
-    values: Arc<Vec<(ParamId, Tensor)>>,
-    slots: usize,
-    layout: Layout,
+/// What one chunk holds between the passes.
+enum Held {
+    /// What its ops asked to keep.
+    Kept(Kept),
+    /// Its whole record.
+    Recorded(Box<Recorded>),
 }
 
-impl Shared {
-    fn context(&self, mut tape: Tape) -> Context {
-        let mut vars = vec![None; self.slots];
-        for (id, tensor) in self.values.iter() {
-            vars[id.0] = Some(tape.leaf(tensor.clone()));
-        }
-        Context { tape, vars }
+/// Sums of the gradients of each parameter; `None` for those that are not tracked.
+type Sums = Vec<Option<Tensor>>;
+
+struct Map {
+    part: Part,
+    layout: Layout,
+    x: Var,
+}
+
+impl Map {
+    fn first(&self, index: usize, is_recording: bool) -> (Tensor, Held) {
+        let (y, kept) = self.part.first(&[self.layout.gather(self.x.tensor(), index)], is_recording);
+        (y, Held::Kept(kept))
     }
 
-    fn forward_chunk(&self, x: &Tensor, index: usize, recording: bool) -> (Tensor, Kept) {
-        let tape = if recording { Tape::keeping() } else { Tape::without_gradients() };
-        let mut c = self.context(tape);
-        let y = (self.f)(&mut c, &Var::constant(self.layout.gather(x, index)));
-        (y.tensor().clone(), c.tape.into_kept())
+    fn record(&self, index: usize) -> (Tensor, Held) {
+        let chunk = self.layout.gather(self.x.tensor(), index);
+        let recorded = self.part.record(&[chunk], &[self.x.id().is_some()], Tape::new());
+        (recorded.output().clone(), Held::Recorded(Box::new(recorded)))
     }
 
-    /// Runs every chunk again and differentiates it; returns the sum of each parameter's gradients.
-    fn backward(&self, x: &Tensor, dy: &Tensor, kept: Vec<Kept>, (dx, width): (&Target, usize)) -> Vec<Tensor> {
+    /// Differentiates every chunk; returns the sum of each parameter's gradients.
+    fn backward(&self, dy: &Tensor, held: Vec<Held>, dx: (Option<&Target>, usize)) -> Result<Sums> {
         let count = self.layout.count();
         let partitions = PARTITIONS.min(count);
         let bounds = |p: usize| p * count / partitions;
-        let kept: Vec<std::sync::Mutex<Kept>> = kept.into_iter().map(std::sync::Mutex::new).collect();
-        let partial: Vec<Vec<Tensor>> = (0..partitions)
+        let held: Vec<Mutex<Option<Held>>> = held.into_iter().map(|held| Mutex::new(Some(held))).collect();
+        let partial: Vec<Result<Sums>> = (0..partitions)
             .into_par_iter()
             .map(|p| {
-                let mut sums: Option<Vec<Tensor>> = None;
-                for (index, slot) in kept.iter().enumerate().take(bounds(p + 1)).skip(bounds(p)) {
-                    let kept = std::mem::take(&mut *slot.lock().expect("no chunk panicked"));
-                    let gradients = self.backward_chunk(x, dy, index, kept, (dx, width));
+                let mut sums: Option<Sums> = None;
+                for index in bounds(p)..bounds(p + 1) {
+                    let held = held[index].lock().expect("no chunk panicked").take().expect("taken once");
+                    let gradients = self.backward_chunk(dy, index, held, dx)?;
                     match &mut sums {
                         None => sums = Some(gradients),
-                        Some(sums) => sums.iter_mut().zip(&gradients).for_each(|(s, g)| add(s, g)),
+                        Some(sums) => add(sums, &gradients),
                     }
                 }
-                sums.expect("a partition has at least one chunk")
+                Ok(sums.expect("a partition has at least one chunk"))
             })
             .collect();
         let mut partial = partial.into_iter();
-        let mut total = partial.next().expect("there is at least one partition");
-        partial.for_each(|part| total.iter_mut().zip(&part).for_each(|(s, g)| add(s, g)));
-        total
+        let mut total = partial.next().expect("there is at least one partition")?;
+        for part in partial {
+            add(&mut total, &part?);
+        }
+        Ok(total)
     }
 
-    fn backward_chunk(&self, x: &Tensor, dy: &Tensor, index: usize, kept: Kept, dx: (&Target, usize)) -> Vec<Tensor> {
-        let mut c = self.context(Tape::replaying(kept));
-        let leaf = c.tape.leaf(self.layout.gather(x, index));
-        let y = (self.f)(&mut c, &leaf);
+    fn backward_chunk(&self, dy: &Tensor, index: usize, held: Held, dx: (Option<&Target>, usize)) -> Result<Sums> {
         let seed = self.layout.gather(dy, index);
-        let vars: Vec<Var> = self.values.iter().map(|(id, _)| c.param(*id)).collect();
-        let mut grads = c.tape.backward(&y, seed).unwrap_or_else(|e| panic!("segment: {e}"));
-        self.layout.scatter(grads.take(&leaf).data(), dx.1, index, dx.0);
-        vars.iter().map(|var| grads.take(var)).collect()
+        let mut found = match held {
+            Held::Recorded(recorded) => recorded.backward(self.part.ids(), seed)?,
+            Held::Kept(kept) => {
+                let chunk = self.layout.gather(self.x.tensor(), index);
+                self.part.again(&[chunk], &[self.x.id().is_some()], kept, seed)?
+            }
+        };
+        if let (Some(target), Some(gradient)) = (dx.0, found.inputs.pop().flatten()) {
+            self.layout.scatter(gradient.data(), dx.1, index, target);
+        }
+        Ok(found.params)
     }
 }
 
-fn add(sum: &mut Tensor, gradient: &Tensor) {
-    sum.data_mut().iter_mut().zip(gradient.data()).for_each(|(s, g)| *s += g);
+fn add(sums: &mut Sums, gradients: &Sums) {
+    for (sum, gradient) in sums.iter_mut().zip(gradients) {
+        if let (Some(sum), Some(gradient)) = (sum, gradient) {
+            sum.data_mut().iter_mut().zip(gradient.data()).for_each(|(s, g)| *s += g);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -226,8 +254,10 @@ mod tests {
     use super::*;
     use crate::nn::layers::{Conv1d, Linear, Norm};
     use crate::nn::{Builder, Params};
-    use crate::ops::{arrange, attention, elementwise};
+    use crate::ops::{attention, elementwise};
     use crate::rng::Rng;
+
+    const MEMORIES: [Memory; 2] = [Memory::Recompute, Memory::Keep];
 
     /// A chain with everything a block has: norm, attention (kept), convolution, residuals.
     #[derive(Clone)]
@@ -248,7 +278,7 @@ mod tests {
         fn ids(&self) -> Vec<ParamId> {
             [self.norm.ids(), self.qkv.ids(), self.conv.ids()].concat()
         }
-        fn forward(&self, c: &mut Context, x: &Var) -> Var {
+        fn forward(&self, c: &mut Forward, x: &Var) -> Var {
             let y = self.norm.forward(c, x);
             let qkv = self.qkv.forward(c, &y);
             let y = attention::self_attention(&mut c.tape, &qkv, 2);
@@ -267,11 +297,11 @@ mod tests {
     /// Output, gradient of x, gradients of the parameters.
     type Results = (Tensor, Tensor, Vec<f32>);
 
-    fn run(apply: impl FnOnce(&mut Context, &Var) -> Var, params: &Params, x: &Tensor, dy: &Tensor) -> Results {
-        let mut c = Context::new(Tape::new(), params);
+    fn run(apply: impl FnOnce(&mut Forward, &Var) -> Var, params: &Params, x: &Tensor, dy: &Tensor) -> Results {
+        let mut c = Forward::new(Tape::new(), params);
         let x = c.tape.leaf(x.clone());
         let y = apply(&mut c, &x);
-        let Context { tape, vars } = c;
+        let Forward { tape, vars, .. } = c;
         let mut grads = tape.backward(&y, dy.clone()).unwrap();
         let flat = vars.iter().flatten().flat_map(|v| grads.take(v).data().to_vec()).collect();
         (y.tensor().clone(), grads.take(&x), flat)
@@ -284,32 +314,34 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_is_the_function_itself_in_both_directions() {
+    fn chunks_are_the_function_itself_in_both_directions_and_both_memories() {
         let (b, f, t, h) = (2, 5, 7, 4);
         let (chain, params) = Chain::new(h);
         let (x, dy) = (random(&[b, f, t, h], "x"), random(&[b, f, t, h], "dy"));
-        for (along, per_chunk) in [(Along::Time, 1), (Along::Time, 3), (Along::Frequency, 2), (Along::Frequency, 9)] {
+        let cuts = [(Along::Time, 1), (Along::Time, 3), (Along::Frequency, 2), (Along::Frequency, 9)];
+        for ((along, per_chunk), memory) in cuts.into_iter().flat_map(|cut| MEMORIES.map(|memory| (cut, memory))) {
             let (inner, ids) = (chain.clone(), chain.ids());
             let chunk: Chunk = Arc::new(move |c, x| inner.forward(c, x));
-            let segmented = run(|c, x| segment(c, x, along, per_chunk, &ids, chunk), &params, &x, &dy);
-            let whole = |c: &mut Context, x: &Var| {
-                if along == Along::Time {
-                    let rows = arrange::reshape(&mut c.tape, x, &[b * f, t, h]);
-                    let y = chain.forward(c, &rows);
-                    return arrange::reshape(&mut c.tape, &y, &[b, f, t, h]);
-                }
-                let swapped = arrange::swap_axes(&mut c.tape, x);
-                let rows = arrange::reshape(&mut c.tape, &swapped, &[b * t, f, h]);
-                let y = chain.forward(c, &rows);
-                let y = arrange::reshape(&mut c.tape, &y, &[b, t, f, h]);
-                arrange::swap_axes(&mut c.tape, &y)
-            };
+            let in_chunks = run(|c, x| chunks(c, memory, x, (along, per_chunk), &ids, chunk), &params, &x, &dy);
+            let whole = |c: &mut Forward, x: &Var| at_once(c, x, along, |c, x| chain.forward(c, x));
             let plain = run(whole, &params, &x, &dy);
-            let what = format!("{along:?} {per_chunk}");
-            assert_close(segmented.0.data(), plain.0.data(), &format!("{what} output"));
-            assert_close(segmented.1.data(), plain.1.data(), &format!("{what} dx"));
-            assert_close(&segmented.2, &plain.2, &format!("{what} parameters"));
+            let what = format!("{along:?} {per_chunk} {memory:?}");
+            assert_close(in_chunks.0.data(), plain.0.data(), &format!("{what} output"));
+            assert_close(in_chunks.1.data(), plain.1.data(), &format!("{what} dx"));
+            assert_close(&in_chunks.2, &plain.2, &format!("{what} parameters"));
         }
+    }
+
+    #[test]
+    fn what_is_kept_does_not_change_a_byte() {
+        let (chain, params) = Chain::new(4);
+        let (x, dy) = (random(&[2, 7, 9, 4], "x"), random(&[2, 7, 9, 4], "dy"));
+        let [again, kept] = MEMORIES.map(|memory| {
+            let (inner, ids) = (chain.clone(), chain.ids());
+            let chunk: Chunk = Arc::new(move |c, x| inner.forward(c, x));
+            run(|c, x| chunks(c, memory, x, (Along::Frequency, 2), &ids, chunk), &params, &x, &dy)
+        });
+        assert_eq!((again.0.data(), again.1.data(), again.2), (kept.0.data(), kept.1.data(), kept.2));
     }
 
     #[test]
@@ -320,7 +352,9 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let (inner, ids) = (chain.clone(), chain.ids());
             let chunk: Chunk = Arc::new(move |c, x| inner.forward(c, x));
-            pool.install(|| run(|c, x| segment(c, x, Along::Time, 1, &ids, chunk), &params, &x, &dy))
+            pool.install(|| {
+                run(|c, x| chunks(c, Memory::Recompute, x, (Along::Time, 1), &ids, chunk), &params, &x, &dy)
+            })
         };
         let (one, three) = (on(1), on(3));
         assert_eq!(one.0.data(), three.0.data());
@@ -329,12 +363,12 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "is not bound in this segment")]
+    #[should_panic(expected = "is not bound in this part")]
     fn a_parameter_that_was_not_declared_is_refused() {
         let (chain, params) = Chain::new(4);
         let (inner, ids) = (chain.clone(), chain.norm.ids());
-        let mut c = Context::new(Tape::new(), &params);
+        let mut c = Forward::new(Tape::new(), &params);
         let x = Var::constant(random(&[1, 3, 5, 4], "x"));
-        segment(&mut c, &x, Along::Time, 1, &ids, Arc::new(move |c, x| inner.forward(c, x)));
+        chunks(&mut c, Memory::Recompute, &x, (Along::Time, 1), &ids, Arc::new(move |c, x| inner.forward(c, x)));
     }
 }

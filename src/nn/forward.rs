@@ -1,0 +1,72 @@
+//! One computation: a tape with the parameters bound to it.
+
+use super::params::{Home, ParamId, ParamInfo, Params};
+use crate::error::Result;
+use crate::ops::elementwise;
+use crate::tape::{Grads, Tape, Var};
+use crate::tensor::Tensor;
+use std::sync::Arc;
+
+/// A tape with parameters bound to it: trained ones as leaves, frozen ones as constants, to which no gradient flows.
+pub struct Forward {
+    /// The tape.
+    pub tape: Tape,
+    pub(super) infos: Arc<[ParamInfo]>,
+    /// By [`ParamId`]; `None` where a part of a computation does not use the parameter.
+    pub(super) vars: Vec<Option<Var>>,
+}
+
+impl Forward {
+    /// Binds every parameter. Panics when a frozen one was never loaded.
+    #[track_caller]
+    pub fn new(mut tape: Tape, params: &Params) -> Forward {
+        let infos = params.infos().clone();
+        let mut vars = Vec::with_capacity(infos.len());
+        for (id, info) in params.ids().zip(infos.iter()) {
+            let tensor = params.tensor(id);
+            vars.push(Some(match info.home {
+                Home::Trained { .. } => tape.leaf(tensor),
+                Home::Frozen { .. } => Var::constant(tensor),
+            }));
+        }
+        Forward { tape, infos, vars }
+    }
+    /// A parameter's value. Panics, naming it, when it is not bound here.
+    #[track_caller]
+    pub fn param(&self, id: ParamId) -> Var {
+        let name = || &self.infos[id.0].name;
+        self.vars[id.0].clone().unwrap_or_else(|| panic!("parameter {} is not bound in this part", name()))
+    }
+    /// Checks that every tracked parameter bound here received a gradient.
+    ///
+    /// # Errors
+    /// `Internal` naming every one without.
+    pub(super) fn expect_all(infos: &[ParamInfo], vars: &[Option<Var>], grads: &Grads) -> Result<()> {
+        let bound = infos.iter().zip(vars).filter_map(|(info, var)| Some((info, var.as_ref()?)));
+        grads.expect_all(bound.filter(|(_, var)| var.id().is_some()).map(|(info, var)| (info.name.as_str(), var)))
+    }
+    /// Ends the computation: gradients of `loss` (a scalar) for every trained parameter, added to `flat` (the layout of
+    /// [`Params::flat`], on the device of the parameters).
+    ///
+    /// # Errors
+    /// `Internal` naming every trained parameter that received no gradient.
+    pub fn gradients(self, loss: &Var, flat: &mut Tensor) -> Result<()> {
+        let seed = Tensor::scalar(1.0).to(loss.tensor().device());
+        self.gradients_from(loss, seed, flat)
+    }
+    /// The same from any output and its gradient.
+    ///
+    /// # Errors
+    /// Those of [`Forward::gradients`].
+    pub fn gradients_from(self, output: &Var, seed: Tensor, flat: &mut Tensor) -> Result<()> {
+        let mut grads = self.tape.backward(output, seed)?;
+        Forward::expect_all(&self.infos, &self.vars, &grads)?;
+        let part = |(info, var): (&ParamInfo, &Option<Var>)| match info.home {
+            Home::Trained { offset } => var.as_ref().map(|var| (grads.take(var), offset)),
+            Home::Frozen { .. } => None,
+        };
+        let parts: Vec<(Tensor, usize)> = self.infos.iter().zip(&self.vars).filter_map(part).collect();
+        elementwise::accumulate_parts(flat, &parts);
+        Ok(())
+    }
+}
