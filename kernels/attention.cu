@@ -1,8 +1,13 @@
 // out = softmax(q k^T / sqrt(D)) v per head.   q [B,Nq,Hq D], k, v [B,Nk,Hkv D] -> out [B,Nq,Hq D], lse [B,Hq,Nq]
 //
-// Query head h reads KV head h Hkv / Hq. A causal query i sees keys 0..=i + Nk - Nq. q, k and v lie anywhere: number d
-// of head h at position n of clip b is element at + (b N + n) row + h D + d. So the same kernels take three tensors
-// and one tensor of q | k | v. lse is the base-2 logarithm of a row's sum of 2^(logit log2 e).
+// Query head h reads KV head h Hkv / Hq. q, k and v lie anywhere: number d of head h at position n of clip b is element
+// at + (b N + n) row + h D + d. So the same kernels take three tensors and one tensor of q | k | v. lse is the base-2
+// logarithm of a row's sum of 2^(logit log2 e), 0 for a row that sees no key; its out is 0 as well.
+//
+// Of the Nk keys of clip b the first lengths[b] are valid (all without lengths): a cache with spare capacity, or rows
+// padded at the end. What lies behind is not read; its gradient is 0. Causal, query i of clip b stands at position
+// p = first[b] + i and sees the valid keys 0..=p; without first, p = i (causal 1) or i + lengths[b] - Nq (causal 2).
+// Both come by pointer, because a captured graph replays the numbers that it was given but reads memory anew.
 //
 //     forward: for each block of queries                    backward, with delta = row sums of dy out:
 //         m, l, o = -inf, 0, 0                                  p  = 2^(s - lse)            s = q k^T
@@ -89,10 +94,10 @@ typedef Tiling<128, 16, 8, 32> WideBackward;
 extern "C" __global__ void __launch_bounds__(256, 2)
 attention_fwd_f32(float* out, float* lse, const float* q, const float* k, const float* v, int queries, int keys,
     int heads_q, int heads_kv, int width, int causal, float scale, long long q_at, long long q_row, long long k_at,
-    long long k_row, long long v_at, long long v_row) {
+    long long k_row, long long v_at, long long v_row, const int* optional_lengths, const int* optional_first) {
     DYN_SHARED(float, memory);
     const Inputs<float> in = {q, k, v, q_at, q_row, k_at, k_row, v_at, v_row,
-        {queries, keys, heads_q, heads_kv, width, causal, scale}};
+        {queries, keys, heads_q, heads_kv, width, causal, scale, 0}, optional_lengths, optional_first};
     if (width <= 32) forward_float<32, 64>(out, lse, in, memory);
     else if (width <= 64) forward_float<64, 64>(out, lse, in, memory);
     else forward_float<128, 32>(out, lse, in, memory);
@@ -102,10 +107,10 @@ attention_fwd_f32(float* out, float* lse, const float* q, const float* k, const 
 extern "C" __global__ void __launch_bounds__(128)
 attention_fwd_d24_bf16(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v, int queries, int keys,
     int heads_q, int heads_kv, int width, int causal, float scale, long long q_at, long long q_row, long long k_at,
-    long long k_row, long long v_at, long long v_row) {
+    long long k_row, long long v_at, long long v_row, const int* optional_lengths, const int* optional_first) {
     DYN_SHARED(float, memory);
     const Inputs<bf16> in = {q, k, v, q_at, q_row, k_at, k_row, v_at, v_row,
-        {queries, keys, heads_q, heads_kv, width, causal, scale}};
+        {queries, keys, heads_q, heads_kv, width, causal, scale, 0}, optional_lengths, optional_first};
     forward_bf16<Narrow>(out, lse, in, memory);
 }
 
@@ -113,10 +118,10 @@ attention_fwd_d24_bf16(bf16* out, float* lse, const bf16* q, const bf16* k, cons
 extern "C" __global__ void __launch_bounds__(256)
 attention_fwd_d64_bf16(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v, int queries, int keys,
     int heads_q, int heads_kv, int width, int causal, float scale, long long q_at, long long q_row, long long k_at,
-    long long k_row, long long v_at, long long v_row) {
+    long long k_row, long long v_at, long long v_row, const int* optional_lengths, const int* optional_first) {
     DYN_SHARED(float, memory);
     const Inputs<bf16> in = {q, k, v, q_at, q_row, k_at, k_row, v_at, v_row,
-        {queries, keys, heads_q, heads_kv, width, causal, scale}};
+        {queries, keys, heads_q, heads_kv, width, causal, scale, 0}, optional_lengths, optional_first};
     forward_bf16<Middle>(out, lse, in, memory);
 }
 
@@ -124,10 +129,10 @@ attention_fwd_d64_bf16(bf16* out, float* lse, const bf16* q, const bf16* k, cons
 extern "C" __global__ void __launch_bounds__(256)
 attention_fwd_d128_bf16(bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v, int queries, int keys,
     int heads_q, int heads_kv, int width, int causal, float scale, long long q_at, long long q_row, long long k_at,
-    long long k_row, long long v_at, long long v_row) {
+    long long k_row, long long v_at, long long v_row, const int* optional_lengths, const int* optional_first) {
     DYN_SHARED(float, memory);
     const Inputs<bf16> in = {q, k, v, q_at, q_row, k_at, k_row, v_at, v_row,
-        {queries, keys, heads_q, heads_kv, width, causal, scale}};
+        {queries, keys, heads_q, heads_kv, width, causal, scale, 0}, optional_lengths, optional_first};
     forward_bf16<Wide>(out, lse, in, memory);
 }
 
@@ -152,10 +157,10 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 attention_bwd_dq_f32(float* dq, const float* lse, const float* delta, const float* dy, const float* q,
     const float* k, const float* v, int queries, int keys,
     int heads_q, int heads_kv, int width, int causal, float scale, long long q_at, long long q_row, long long k_at,
-    long long k_row, long long v_at, long long v_row) {
+    long long k_row, long long v_at, long long v_row, const int* optional_lengths, const int* optional_first) {
     DYN_SHARED(float, memory);
     const Inputs<float> in = {q, k, v, q_at, q_row, k_at, k_row, v_at, v_row,
-        {queries, keys, heads_q, heads_kv, width, causal, scale}};
+        {queries, keys, heads_q, heads_kv, width, causal, scale, 0}, optional_lengths, optional_first};
     const Gradients<float> g = {dq, lse, delta, dy, 0};
     if (width <= 32) backward_float<false, 32, 64, 64>(g, in, memory);
     else if (width <= 64) backward_float<false, 64, 64, 32>(g, in, memory);
@@ -168,24 +173,24 @@ extern "C" __global__ void __launch_bounds__(128, 3)
 attention_bwd_dq_d24_bf16(bf16* dq, const float* lse, const float* delta, const bf16* dy, const bf16* q,
     const bf16* k, const bf16* v, int queries, int keys,
     int heads_q, int heads_kv, int width, int causal, float scale, long long q_at, long long q_row, long long k_at,
-    long long k_row, long long v_at, long long v_row) {
+    long long k_row, long long v_at, long long v_row, const int* optional_lengths, const int* optional_first) {
     DYN_SHARED(float, memory);
     const Inputs<bf16> in = {q, k, v, q_at, q_row, k_at, k_row, v_at, v_row,
-        {queries, keys, heads_q, heads_kv, width, causal, scale}};
+        {queries, keys, heads_q, heads_kv, width, causal, scale, 0}, optional_lengths, optional_first};
     const Gradients<bf16> g = {dq, lse, delta, dy, 0};
     backward_bf16<false, Narrow, 32, true>(g, in, memory);
 }
 
 // dq, in the layout of q. D <= 64.
 // 128 queries a block, 66,560 bytes of dynamic shared memory.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
 attention_bwd_dq_d64_bf16(bf16* dq, const float* lse, const float* delta, const bf16* dy, const bf16* q,
     const bf16* k, const bf16* v, int queries, int keys,
     int heads_q, int heads_kv, int width, int causal, float scale, long long q_at, long long q_row, long long k_at,
-    long long k_row, long long v_at, long long v_row) {
+    long long k_row, long long v_at, long long v_row, const int* optional_lengths, const int* optional_first) {
     DYN_SHARED(float, memory);
     const Inputs<bf16> in = {q, k, v, q_at, q_row, k_at, k_row, v_at, v_row,
-        {queries, keys, heads_q, heads_kv, width, causal, scale}};
+        {queries, keys, heads_q, heads_kv, width, causal, scale, 0}, optional_lengths, optional_first};
     const Gradients<bf16> g = {dq, lse, delta, dy, 0};
     backward_bf16<false, Middle, 16, true>(g, in, memory);
 }
@@ -196,10 +201,10 @@ extern "C" __global__ void __launch_bounds__(256)
 attention_bwd_dq_d128_bf16(bf16* dq, const float* lse, const float* delta, const bf16* dy, const bf16* q,
     const bf16* k, const bf16* v, int queries, int keys,
     int heads_q, int heads_kv, int width, int causal, float scale, long long q_at, long long q_row, long long k_at,
-    long long k_row, long long v_at, long long v_row) {
+    long long k_row, long long v_at, long long v_row, const int* optional_lengths, const int* optional_first) {
     DYN_SHARED(float, memory);
     const Inputs<bf16> in = {q, k, v, q_at, q_row, k_at, k_row, v_at, v_row,
-        {queries, keys, heads_q, heads_kv, width, causal, scale}};
+        {queries, keys, heads_q, heads_kv, width, causal, scale, 0}, optional_lengths, optional_first};
     const Gradients<bf16> g = {dq, lse, delta, dy, 0};
     backward_bf16<false, WideBackward, 16, true>(g, in, memory);
 }
@@ -211,10 +216,11 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 attention_bwd_dkv_f32(float* dkv, const float* lse, const float* delta, const float* dy, const float* q,
     const float* k, const float* v, int queries, int keys,
     int heads_q, int heads_kv, int width, int causal, float scale, long long q_at, long long q_row, long long k_at,
-    long long k_row, long long v_at, long long v_row, long long dv_at) {
+    long long k_row, long long v_at, long long v_row, long long dv_at, const int* optional_lengths,
+    const int* optional_first) {
     DYN_SHARED(float, memory);
     const Inputs<float> in = {q, k, v, q_at, q_row, k_at, k_row, v_at, v_row,
-        {queries, keys, heads_q, heads_kv, width, causal, scale}};
+        {queries, keys, heads_q, heads_kv, width, causal, scale, 0}, optional_lengths, optional_first};
     const Gradients<float> g = {dkv, lse, delta, dy, dv_at};
     if (width <= 32) backward_float<true, 32, 64, 64>(g, in, memory);
     else if (width <= 64) backward_float<true, 64, 64, 32>(g, in, memory);
@@ -227,10 +233,11 @@ extern "C" __global__ void __launch_bounds__(128, 3)
 attention_bwd_dkv_d24_bf16(bf16* dkv, const float* lse, const float* delta, const bf16* dy, const bf16* q,
     const bf16* k, const bf16* v, int queries, int keys,
     int heads_q, int heads_kv, int width, int causal, float scale, long long q_at, long long q_row, long long k_at,
-    long long k_row, long long v_at, long long v_row, long long dv_at) {
+    long long k_row, long long v_at, long long v_row, long long dv_at, const int* optional_lengths,
+    const int* optional_first) {
     DYN_SHARED(float, memory);
     const Inputs<bf16> in = {q, k, v, q_at, q_row, k_at, k_row, v_at, v_row,
-        {queries, keys, heads_q, heads_kv, width, causal, scale}};
+        {queries, keys, heads_q, heads_kv, width, causal, scale, 0}, optional_lengths, optional_first};
     const Gradients<bf16> g = {dkv, lse, delta, dy, dv_at};
     backward_bf16<true, Narrow, 32, true>(g, in, memory);
 }
@@ -241,10 +248,11 @@ extern "C" __global__ void __launch_bounds__(256)
 attention_bwd_dkv_d64_bf16(bf16* dkv, const float* lse, const float* delta, const bf16* dy, const bf16* q,
     const bf16* k, const bf16* v, int queries, int keys,
     int heads_q, int heads_kv, int width, int causal, float scale, long long q_at, long long q_row, long long k_at,
-    long long k_row, long long v_at, long long v_row, long long dv_at) {
+    long long k_row, long long v_at, long long v_row, long long dv_at, const int* optional_lengths,
+    const int* optional_first) {
     DYN_SHARED(float, memory);
     const Inputs<bf16> in = {q, k, v, q_at, q_row, k_at, k_row, v_at, v_row,
-        {queries, keys, heads_q, heads_kv, width, causal, scale}};
+        {queries, keys, heads_q, heads_kv, width, causal, scale, 0}, optional_lengths, optional_first};
     const Gradients<bf16> g = {dkv, lse, delta, dy, dv_at};
     backward_bf16<true, Middle, 16, true>(g, in, memory);
 }
@@ -255,10 +263,11 @@ extern "C" __global__ void __launch_bounds__(256)
 attention_bwd_dkv_d128_bf16(bf16* dkv, const float* lse, const float* delta, const bf16* dy, const bf16* q,
     const bf16* k, const bf16* v, int queries, int keys,
     int heads_q, int heads_kv, int width, int causal, float scale, long long q_at, long long q_row, long long k_at,
-    long long k_row, long long v_at, long long v_row, long long dv_at) {
+    long long k_row, long long v_at, long long v_row, long long dv_at, const int* optional_lengths,
+    const int* optional_first) {
     DYN_SHARED(float, memory);
     const Inputs<bf16> in = {q, k, v, q_at, q_row, k_at, k_row, v_at, v_row,
-        {queries, keys, heads_q, heads_kv, width, causal, scale}};
+        {queries, keys, heads_q, heads_kv, width, causal, scale, 0}, optional_lengths, optional_first};
     const Gradients<bf16> g = {dkv, lse, delta, dy, dv_at};
     backward_bf16<true, WideBackward, 16, false>(g, in, memory);
 }

@@ -96,8 +96,8 @@ template <class Tiles>
 static __device__ __forceinline__ void forward_bf16(bf16* out, float* lse, const Inputs<bf16>& in, float* memory) {
     const int D = Tiles::D, OUT = Tiles::OUT, ROWS = Tiles::ROWS, KEYS = Tiles::COLS, THREADS = Tiles::THREADS;
     static_assert(ROWS <= 2 * KEYS, "the queries pass through the second stage");
-    const Sizes& s = in.s;
-    const Place place = place_of_block(s.queries, ROWS, s.heads_q);
+    const Place place = place_of_block(in.s.queries, ROWS, in.s.heads_q);
+    const Sizes s = in.of_clip(place.clip);
     const int kv_head = place.head / (s.heads_q / s.heads_kv), lane = threadIdx.x % 32;
     const int warp_row = threadIdx.x / 32 * 16, my_row = place.first + warp_row + lane / 4;
     const Head<const bf16> k_head = in.k_head(place.clip, kv_head), v_head = in.v_head(place.clip, kv_head);
@@ -114,7 +114,7 @@ static __device__ __forceinline__ void forward_bf16(bf16* out, float* lse, const
 #pragma unroll
     for (int k = 0; k < D / 16; k++) left_rows<D>(q[k], stages + 2 * TILE, warp_row, k);
 
-    float o[OUT][4] = {}, top[2] = {MINUS_INFINITY, MINUS_INFINITY}, sum[2] = {};
+    float o[OUT][4] = {}, top[2] = {LOWEST, LOWEST}, sum[2] = {};
     const float scale = s.scale * LOG2_E;
     int stage = 0;
     for (int first = 0; first < keys; first += KEYS, stage ^= 1) {
@@ -179,18 +179,19 @@ static __device__ __forceinline__ void forward_bf16(bf16* out, float* lse, const
         sum[half] = row_sum(sum[half], 4);
         const int row = my_row + 8 * half;
         if (lane % 4 == 0 && row < s.queries)
-            lse[in.row_at(place.clip, place.head) + row] = top[half] + log2f(sum[half]);
+            lse[in.row_at(place.clip, place.head) + row] = sum[half] > 0.0f ? top[half] + log2f(sum[half]) : 0.0f;
+        sum[half] = sum[half] > 0.0f ? 1.0f / sum[half] : 0.0f;
     }
     const Head<bf16> to = in.out_head(out, place.clip, place.head);
-    store_fragments<OUT>(to, o, place.first + warp_row, s.queries, s.width, 1.0f / sum[0], 1.0f / sum[1]);
+    store_fragments<OUT>(to, o, place.first + warp_row, s.queries, s.width, sum[0], sum[1]);
 }
 
 // The next tile of columns on its way into a stage: y1, y2 and, where columns are queries, their lse and delta.
 template <bool ROWS_ARE_KEYS, class Tiles>
 static __device__ __forceinline__ void load_columns(bf16* stage, float* stats, const Gradients<bf16>& g,
-                                                    const Inputs<bf16>& in, const Columns& of, int clip, int i) {
+                                                    const Inputs<bf16>& in, const Sizes& s, const Columns& of,
+                                                    int clip, int i) {
     const int D = Tiles::D, COLS = Tiles::COLS, THREADS = Tiles::THREADS;
-    const Sizes& s = in.s;
     const int head = of.head + i / of.tiles, first = of.begin + i % of.tiles * COLS;
     const int columns = ROWS_ARE_KEYS ? s.queries : s.keys;
     load_tile<D, COLS, THREADS>(stage, ROWS_ARE_KEYS ? in.q_head(clip, head) : in.k_head(clip, head), first, columns,
@@ -211,9 +212,10 @@ static __device__ __forceinline__ void load_columns(bf16* stage, float* stats, c
 template <bool ROWS_ARE_KEYS, class Tiles, int PART, bool KEPT>
 static __device__ __forceinline__ void backward_bf16(const Gradients<bf16>& g, const Inputs<bf16>& in, float* memory) {
     const int D = Tiles::D, OUT = Tiles::OUT, ROWS = Tiles::ROWS, COLS = Tiles::COLS, THREADS = Tiles::THREADS;
-    const Sizes& s = in.s;
+    const int all_rows = ROWS_ARE_KEYS ? in.s.keys : in.s.queries;
+    const Place place = place_of_block(all_rows, ROWS, ROWS_ARE_KEYS ? in.s.heads_kv : in.s.heads_q);
+    const Sizes s = in.of_clip(place.clip);
     const int rows = ROWS_ARE_KEYS ? s.keys : s.queries;
-    const Place place = place_of_block(rows, ROWS, ROWS_ARE_KEYS ? s.heads_kv : s.heads_q);
     const Columns of = Columns::of<ROWS_ARE_KEYS, ROWS, COLS>(s, place);
     const int clip = place.clip, lane = threadIdx.x % 32, warp_row = threadIdx.x / 32 * 16;
     const int my_row = place.first + warp_row + lane / 4;
@@ -223,7 +225,7 @@ static __device__ __forceinline__ void backward_bf16(const Gradients<bf16>& g, c
                                 place.first, rows, s.width);
     load_tile<D, ROWS, THREADS>(x2, ROWS_ARE_KEYS ? in.v_head(clip, place.head) : in.out_head(g.dy, clip, place.head),
                                 place.first, rows, s.width);
-    load_columns<ROWS_ARE_KEYS, Tiles>(stages, stats, g, in, of, clip, 0);
+    load_columns<ROWS_ARE_KEYS, Tiles>(stages, stats, g, in, s, of, clip, 0);
     float row_lse[2] = {}, row_delta[2] = {};
 #pragma unroll
     for (int half = 0; half < 2; half++)
@@ -250,8 +252,8 @@ static __device__ __forceinline__ void backward_bf16(const Gradients<bf16>& g, c
         bf16 *const y1 = stages + stage * 2 * COLS * D, *const y2 = y1 + COLS * D;
         const float *const lse = stats + stage * 2 * COLS, *const delta = lse + COLS;
         if (i + 1 < of.heads * of.tiles)
-            load_columns<ROWS_ARE_KEYS, Tiles>(stages + next * 2 * COLS * D, stats + next * 2 * COLS, g, in, of, clip,
-                                               i + 1);
+            load_columns<ROWS_ARE_KEYS, Tiles>(stages + next * 2 * COLS * D, stats + next * 2 * COLS, g, in, s, of,
+                                               clip, i + 1);
         const int first = of.begin + i % of.tiles * COLS;
         const bool edge = ROWS_ARE_KEYS ? place.first + ROWS > s.visible(first) : first + COLS > s.visible(place.first);
 #pragma unroll 1
@@ -298,11 +300,11 @@ static __device__ __forceinline__ void backward_bf16(const Gradients<bf16>& g, c
             }
         }
     }
-    const Head<bf16> to1 = ROWS_ARE_KEYS ? head_at(g.to, in.k_at, in.k_row, clip, s.keys, place.head, s.width)
+    const Head<bf16> to1 = ROWS_ARE_KEYS ? head_at(g.to, in.k_at, in.k_row, clip, in.s.keys, place.head, s.width)
                                          : head_at(g.to, in.q_at, in.q_row, clip, s.queries, place.head, s.width);
-    store_fragments<OUT>(to1, sum1, place.first + warp_row, rows, s.width, s.scale, s.scale);
+    store_fragments<OUT>(to1, sum1, place.first + warp_row, all_rows, s.width, s.scale, s.scale);
     if (ROWS_ARE_KEYS) {
-        const Head<bf16> to2 = head_at(g.to, g.dv_at, in.v_row, clip, s.keys, place.head, s.width);
-        store_fragments<OUT>(to2, sum2, place.first + warp_row, rows, s.width, 1.0f, 1.0f);
+        const Head<bf16> to2 = head_at(g.to, g.dv_at, in.v_row, clip, in.s.keys, place.head, s.width);
+        store_fragments<OUT>(to2, sum2, place.first + warp_row, all_rows, s.width, 1.0f, 1.0f);
     }
 }

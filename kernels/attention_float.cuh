@@ -98,15 +98,15 @@ static __device__ __forceinline__ void store_rows(const Head<float>& to, const f
 template <int D, int KEYS>
 static __device__ __forceinline__ void forward_float(float* out, float* lse, const Inputs<float>& in, float* memory) {
     const int R = 4, ROWS = 16 * R, C = KEYS / 16, lane = threadIdx.x % 16;
-    const Sizes& s = in.s;
-    const Place place = place_of_block(s.queries, ROWS, s.heads_q);
+    const Place place = place_of_block(in.s.queries, ROWS, in.s.heads_q);
+    const Sizes s = in.of_clip(place.clip);
     const int kv_head = place.head / (s.heads_q / s.heads_kv), my_row = place.first + threadIdx.x / 16 * R;
     float *q = memory, *k = q + tile_size<float, D>(ROWS), *v = k + tile_size<float, D>(KEYS);
     float* shared_p = v + tile_size<float, D>(KEYS);
     load_tile<D, ROWS, FLOAT_THREADS>(q, in.q_head(place.clip, place.head), place.first, s.queries, s.width);
     float top[R], sum[R] = {}, o[R][D / 16] = {};
 #pragma unroll
-    for (int i = 0; i < R; i++) top[i] = MINUS_INFINITY;
+    for (int i = 0; i < R; i++) top[i] = LOWEST;
     const int keys = s.visible(min(place.first + ROWS, s.queries) - 1);
     const float scale = s.scale * LOG2_E;
     for (int first = 0; first < keys; first += KEYS) {
@@ -146,9 +146,9 @@ static __device__ __forceinline__ void forward_float(float* out, float* lse, con
 #pragma unroll
     for (int i = 0; i < R; i++) {
         const float total = row_sum(sum[i], 16);
-        factor[i] = 1.0f / total;
+        factor[i] = total > 0.0f ? 1.0f / total : 0.0f;
         if (lane == 0 && my_row + i < s.queries)
-            lse[in.row_at(place.clip, place.head) + my_row + i] = top[i] + log2f(total);
+            lse[in.row_at(place.clip, place.head) + my_row + i] = total > 0.0f ? top[i] + log2f(total) : 0.0f;
     }
     store_rows<D, R>(in.out_head(out, place.clip, place.head), o, place.first, s.queries, s.width, factor);
 }
@@ -157,9 +157,10 @@ template <bool ROWS_ARE_KEYS, int D, int ROWS, int COLS>
 static __device__ __forceinline__ void backward_float(const Gradients<float>& g, const Inputs<float>& in,
                                                       float* memory) {
     const int R = ROWS / 16, C = COLS / 16, lane = threadIdx.x % 16, mine = threadIdx.x / 16 * R;
-    const Sizes& s = in.s;
+    const int all_rows = ROWS_ARE_KEYS ? in.s.keys : in.s.queries;
+    const Place place = place_of_block(all_rows, ROWS, ROWS_ARE_KEYS ? in.s.heads_kv : in.s.heads_q);
+    const Sizes s = in.of_clip(place.clip);
     const int rows = ROWS_ARE_KEYS ? s.keys : s.queries, columns = ROWS_ARE_KEYS ? s.queries : s.keys;
-    const Place place = place_of_block(rows, ROWS, ROWS_ARE_KEYS ? s.heads_kv : s.heads_q);
     const Columns of = Columns::of<ROWS_ARE_KEYS, ROWS, COLS>(s, place);
     const int clip = place.clip, row_tile = tile_size<float, D>(ROWS), column_tile = tile_size<float, D>(COLS);
     float *x1 = memory, *x2 = x1 + row_tile, *y1 = x2 + row_tile, *y2 = y1 + column_tile, *shared_p = y2 + column_tile;
@@ -211,11 +212,11 @@ static __device__ __forceinline__ void backward_float(const Gradients<float>& g,
     float one[R], scales[R];
 #pragma unroll
     for (int a = 0; a < R; a++) one[a] = 1.0f, scales[a] = s.scale;
-    const Head<float> to1 = ROWS_ARE_KEYS ? head_at(g.to, in.k_at, in.k_row, clip, s.keys, place.head, s.width)
+    const Head<float> to1 = ROWS_ARE_KEYS ? head_at(g.to, in.k_at, in.k_row, clip, in.s.keys, place.head, s.width)
                                           : head_at(g.to, in.q_at, in.q_row, clip, s.queries, place.head, s.width);
-    store_rows<D, R>(to1, sum1, place.first, rows, s.width, scales);
+    store_rows<D, R>(to1, sum1, place.first, all_rows, s.width, scales);
     if (ROWS_ARE_KEYS) {
-        const Head<float> to2 = head_at(g.to, g.dv_at, in.v_row, clip, s.keys, place.head, s.width);
-        store_rows<D, R>(to2, sum2, place.first, rows, s.width, one);
+        const Head<float> to2 = head_at(g.to, g.dv_at, in.v_row, clip, in.s.keys, place.head, s.width);
+        store_rows<D, R>(to2, sum2, place.first, all_rows, s.width, one);
     }
 }

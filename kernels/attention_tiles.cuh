@@ -1,14 +1,21 @@
 // Attention: where heads lie in memory, which columns a block of rows meets, and tiles in shared memory.
 
 const float LOG2_E = 1.44269504f;
+// Below every logit, and finite: a row that sees no key has a sum of 0 instead of the NaN of -inf - -inf.
+const float LOWEST = -1e30f;
 #define MINUS_INFINITY __int_as_float(0xff800000)
+
+// `causal`, as the launch code gives it: 0 every query sees every valid key, 1 query i stands at position i, 2 the last
+// query stands at the last valid key.
+const int CAUSAL_UPPER_LEFT = 1;
 
 struct Sizes {
     int queries, keys, heads_q, heads_kv, width, causal;
     float scale;
+    int first;  // the position of query 0; beyond all keys where the mask is not causal
 
-    // Keys that query i sees.
-    __device__ __forceinline__ int visible(int i) const { return causal ? min(i + 1 + keys - queries, keys) : keys; }
+    // Keys that query i sees: none where it is zero or less.
+    __device__ __forceinline__ int visible(int i) const { return min(first + i + 1, keys); }
 };
 
 // Positions of one head, `row` elements apart.
@@ -28,8 +35,18 @@ template <class T>
 struct Inputs {
     const T *q, *k, *v;
     long long q_at, q_row, k_at, k_row, v_at, v_row;
-    Sizes s;
+    Sizes s;  // with the keys that lie in memory
+    const int *lengths, *first;
 
+    // The sizes of a clip, with the keys that are valid there.
+    __device__ __forceinline__ Sizes of_clip(int clip) const {
+        Sizes of = s;
+        if (lengths) of.keys = min(max(lengths[clip], 0), s.keys);
+        of.first = s.causal == CAUSAL_UPPER_LEFT ? 0 : of.keys - s.queries;
+        if (first) of.first = first[clip];
+        if (!s.causal) of.first = 1 << 30;
+        return of;
+    }
     __device__ __forceinline__ Head<const T> q_head(int clip, int head) const {
         return head_at(q, q_at, q_row, clip, s.queries, head, s.width);
     }
@@ -73,14 +90,16 @@ struct Gradients {
 struct Columns {
     int head, heads, begin, tiles;
 
+    // At least one tile, of which nothing may be seen: rows that meet no column get zeros by the mask.
     template <bool ROWS_ARE_KEYS, int ROWS, int COLS>
     static __device__ __forceinline__ Columns of(const Sizes& s, const Place& place) {
         const int group = s.heads_q / s.heads_kv;
         if (ROWS_ARE_KEYS) {
-            const int unseen = s.causal ? max(place.first - (s.keys - s.queries), 0) / COLS * COLS : 0;
+            const int unseen = max(place.first - s.first, 0) / COLS * COLS;
+            if (place.first >= s.keys || unseen >= s.queries) return {place.head * group, 1, 0, 1};
             return {place.head * group, group, unseen, CEIL_DIV(s.queries - unseen, COLS)};
         }
-        return {place.head / group, 1, 0, CEIL_DIV(s.visible(min(place.first + ROWS, s.queries) - 1), COLS)};
+        return {place.head / group, 1, 0, max(CEIL_DIV(s.visible(min(place.first + ROWS, s.queries) - 1), COLS), 1)};
     }
 };
 

@@ -17,6 +17,8 @@ const SANITIZE: &str = "TWNM_EMU_SANITIZE";
 #[derive(PartialEq)]
 enum Param {
     Input(&'static str),
+    /// An input that may be absent: a pointer to const whose name starts with `optional_`.
+    Optional(&'static str),
     Output(&'static str),
     Scalar(&'static str),
     /// `Parts` of elementwise.cu by value: many tensors and the place of each.
@@ -185,6 +187,10 @@ fn param(kernel: &str, text: &str) -> Result<(String, Param), String> {
         (false, c, _) if twin(c).is_some() => Param::Scalar(twin(c).unwrap()),
         _ => return Err(format!("{kernel}: parameter `{name}` of type `{}` has no Rust twin", kind.join(" "))),
     };
+    let param = match param {
+        Param::Input(t) if name.starts_with("optional_") => Param::Optional(t),
+        other => other,
+    };
     // Names of locals of the generated functions must not be shadowed, nor Rust's keywords be used.
     let mut name = name.to_lowercase();
     if ["call", "launch", "in", "type", "ref", "mod"].contains(&name.as_str()) {
@@ -197,6 +203,7 @@ fn param(kernel: &str, text: &str) -> Result<(String, Param), String> {
 fn signature(kernel: &Kernel) -> String {
     let of = |(name, param): &(String, Param)| match param {
         Param::Input(_) => format!(", {name}: &Tensor"),
+        Param::Optional(_) => format!(", {name}: Option<&Tensor>"),
         Param::Output(_) => format!(", {name}: &mut Tensor"),
         Param::Scalar("i32") => format!(", {name}: impl Int"),
         Param::Scalar("i64") => format!(", {name}: impl Long"),
@@ -220,6 +227,7 @@ fn emit(out: &mut String, kernel: &Kernel, index: usize) {
     for (name, param) in &kernel.params {
         match param {
             Param::Input(t) => writeln!(out, "    call.input({name:?}, {name}, DType::{t});"),
+            Param::Optional(t) => writeln!(out, "    call.optional({name:?}, {name}, DType::{t});"),
             Param::Output(t) => writeln!(out, "    call.output({name:?}, {name}, DType::{t});"),
             Param::Scalar("i32") => writeln!(out, "    call.int({name:?}, {name});"),
             Param::Scalar("i64") => writeln!(out, "    call.scalar({name}.as_long());"),

@@ -225,6 +225,15 @@ impl<'a> Call<'a> {
         assert_eq!(tensor.device(), device, "{kernel}: {name} lies on another device");
     }
 
+    /// A null pointer where there is no tensor.
+    #[track_caller]
+    fn optional(&mut self, name: &str, tensor: Option<&'a Tensor>, dtype: DType) {
+        match tensor {
+            Some(tensor) => self.input(name, tensor, dtype),
+            None => self.push(0),
+        }
+    }
+
     #[track_caller]
     fn output(&mut self, name: &str, tensor: &'a mut Tensor, dtype: DType) {
         assert!(tensor.is_unshared(), "{}: {name} is written to while somebody else holds it", self.kernel.name);

@@ -51,6 +51,8 @@ const TENSOR_CORES: &[&str] = &[
     "conv1d_fwd_bf16",
     "cross_band_fwd_bf16",
     "cross_band_inputs_bf16",
+    "decode_attention_part_d128_bf16",
+    "decode_attention_part_d64_bf16",
     "freq_conv_bwd_bf16",
     "full_band_bwd_w_bf16",
     "full_band_bwd_x_bf16",

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 use twnm::check::relative_l2;
-use twnm::ops::{attention::attention, attention::self_attention, conv1d::conv1d};
+use twnm::ops::attention::{Shape, attention, self_attention};
+use twnm::ops::conv1d::conv1d;
 use twnm::tape::{Tape, Var};
 use twnm::tensor::Tensor;
 use twnm::weights::Tensors;
@@ -70,11 +71,11 @@ fn merged(golden: &Tensors, name: &str) -> Tensor {
 #[test]
 fn attention_matches_pytorch() {
     let golden = open();
-    for (kind, causal) in [("full", false), ("causal", true)] {
+    for (kind, shape) in [("full", Shape::full(6, 2)), ("causal", Shape::causal(6, 2))] {
         let name = |tensor: &str| format!("attn.{kind}.{tensor}");
         let mut tape = Tape::new();
         let [q, k, v] = ["attn.q", "attn.k", "attn.v"].map(|n| tape.leaf(merged(&golden, n)));
-        let y = attention(&mut tape, &q, &k, &v, 6, 2, causal);
+        let y = attention(&mut tape, &q, &k, &v, &shape);
         expect_close(&name("out"), y.tensor(), &merged(&golden, &name("out")));
         let grads = tape.backward(&y, merged(&golden, &name("dout"))).unwrap();
         for (leaf, tensor) in [(&q, "dq"), (&k, "dk"), (&v, "dv")] {
@@ -92,7 +93,7 @@ fn packed_attention_is_attention_on_its_blocks() {
     let packed: Vec<f32> = q.data().chunks(wide).flat_map(|row| row.repeat(3)).collect();
     let mut tape = Tape::without_gradients();
     let x = Var::constant(q.clone());
-    let apart = attention(&mut tape, &x, &x, &x, 6, 6, false);
+    let apart = attention(&mut tape, &x, &x, &x, &Shape::full(6, 6));
     let packed = Var::constant(Tensor::from_slice(&[q.shape()[0], q.shape()[1], 3 * wide], &packed));
     let together = self_attention(&mut tape, &packed, 6);
     expect_close("self_attention", together.tensor(), apart.tensor());

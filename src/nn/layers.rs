@@ -177,7 +177,7 @@ impl CrossAttention {
     pub fn forward(&self, c: &mut Forward, a: &Var, z: &Var) -> Var {
         let normed = self.norm.forward(c, a);
         let (q, k, v) = (self.q.forward(c, &normed), self.k.forward(c, z), self.v.forward(c, z));
-        let read = attention::attention(&mut c.tape, &q, &k, &v, self.heads, self.heads, false);
+        let read = attention::attention(&mut c.tape, &q, &k, &v, &attention::Shape::full(self.heads, self.heads));
         let read = self.out.forward(c, &read);
         crate::ops::elementwise::add(&mut c.tape, a, &read)
     }

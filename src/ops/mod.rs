@@ -1,7 +1,7 @@
 //! The operations: one file per op with its formula, shape checks, forward, backward, reference and cases.
 //!
-//! Host code of an op runs on one thread: parallelism lies above, over clips and over the chunks of a
-//! map ([`crate::nn::chunks`]), where the working set fits a core's cache. To add an op:
+//! Host code of an op runs on one thread ([`decode_attention`] aside): parallelism lies above, over clips and over the
+//! chunks of a map ([`crate::nn::chunks`]), where the working set fits a core's cache. To add an op:
 //! write `ops/<op>.rs` (and `kernels/<op>.cu`), add its line here and its cases to [`cases`].
 
 pub mod activation;
@@ -13,11 +13,13 @@ pub mod bce;
 pub mod conv1d;
 pub mod convolve;
 pub mod cross_band;
+pub mod decode_attention;
 pub mod elementwise;
 pub mod freq_conv;
 pub mod full_band;
 pub mod group_norm;
 pub mod image_source;
+pub mod kv_cache;
 pub mod l2_normalize;
 pub mod layer_norm;
 pub mod linear;
@@ -51,6 +53,7 @@ pub fn cases() -> Vec<Case> {
         freq_conv::cases(),
         cross_band::cases(),
         attention::cases(),
+        decode_attention::cases(),
     ];
     groups.into_iter().flatten().collect()
 }

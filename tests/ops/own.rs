@@ -2,6 +2,8 @@
 
 #[path = "own/copies.rs"]
 mod copies;
+#[path = "own/kv_cache.rs"]
+mod kv_cache;
 #[path = "own/optimizer.rs"]
 mod optimizer;
 #[path = "own/pointwise.rs"]
@@ -24,6 +26,7 @@ pub const WITHOUT_KERNELS: &[&str] = &[];
 pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
     let mut all = vec![Trial::test("a backward with a missing factor is caught", missing_factor)];
     all.extend(copies::trials(coverage));
+    all.extend(kv_cache::trials(coverage));
     all.extend(optimizer::trials(coverage));
     all.extend(pointwise::trials(coverage));
     all.extend(rooms::trials(coverage));

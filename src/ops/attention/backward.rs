@@ -6,7 +6,7 @@
 //! With D = 24 that is three full vectors, where dK alone would fill one and a half.
 
 use super::Sizes;
-use super::host::{Layouts, hide, lanes_for, visible_keys};
+use super::host::{Layouts, apply_causal_mask, lanes_for};
 use crate::device::host::Buffer;
 use crate::device::simd::slices::{each_vector, get, put};
 use crate::device::simd::{Kernel, Simd};
@@ -17,7 +17,8 @@ const KEYS: usize = 64;
 
 /// dq, dk and dv, laid out as the inputs are.
 pub(super) struct Backward<'a> {
-    pub sizes: Sizes,
+    /// The sizes of every sequence, at least one.
+    pub sequences: &'a [Sizes],
     pub layouts: Layouts,
     pub inputs: &'a [&'a [f32]],
     pub out: &'a [f32],
@@ -30,26 +31,29 @@ impl Kernel for Backward<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
-        let s = self.sizes;
-        let mut scratch = Scratch::new::<S>(&s);
+        let Some(s) = self.sequences.first() else { return };
+        let mut scratch = Scratch::new::<S>(s);
         let group = s.heads_q / s.heads_kv;
-        for b in 0..s.batch {
+        for (b, s) in self.sequences.iter().enumerate() {
+            let blind = s.blind();
             for h in 0..s.heads_kv {
-                let k = self.layouts.k.rows(self.inputs, &s, s.keys, (b, h), 0);
-                let v = self.layouts.v.rows(self.inputs, &s, s.keys, (b, h), 0);
+                let k = self.layouts.k.rows(self.inputs, s, s.positions, (b, h), 0);
+                let v = self.layouts.v.rows(self.inputs, s, s.positions, (b, h), 0);
+                // Keys that are not valid keep these zeros.
                 scratch.dkv.as_mut_slice().fill(0.0);
                 for head in h * group..(h + 1) * group {
-                    let mut first = 0;
+                    self.fill_blind(s, (b, head), blind);
+                    let mut first = blind;
                     while first < s.queries {
                         let lanes = lanes_for::<S>(s.queries - first);
                         let block = Block { b, head, first, lanes, count: lanes.min(s.queries - first) };
-                        self.load(simd, &mut scratch, &block);
-                        differentiate(simd, &s, &mut scratch, (k, v), &block);
-                        self.store_dq(simd, &scratch, &block);
+                        self.load(simd, s, &mut scratch, &block);
+                        differentiate(simd, s, &mut scratch, (k, v), &block);
+                        self.store_dq(simd, s, &scratch, &block);
                         first += block.count;
                     }
                 }
-                self.store_dkv(simd, &scratch, (b, h));
+                self.store_dkv(simd, s, &scratch, (b, h));
             }
         }
     }
@@ -81,7 +85,7 @@ struct Scratch {
     ds_p: Buffer,
     /// dQ^T [D, lanes].
     dq: Buffer,
-    /// (dK, dV) pairs [keys of the clip, wide].
+    /// (dK, dV) pairs [positions of the sequence, wide].
     dkv: Buffer,
 }
 
@@ -100,16 +104,23 @@ impl Scratch {
             ds: Buffer::uninit(KEYS * lanes),
             ds_p: Buffer::uninit(2 * KEYS * lanes),
             dq: Buffer::uninit(s.width * lanes),
-            dkv: Buffer::uninit(s.keys * wide),
+            dkv: Buffer::uninit(s.positions * wide),
         }
     }
 }
 
 impl Backward<'_> {
+    /// Zeros as dq of the first `count` queries of a head, which see no key.
+    fn fill_blind(&mut self, s: &Sizes, head: (usize, usize), count: usize) {
+        let layout = self.layouts.q;
+        for i in 0..count {
+            let at = layout.at(s, s.queries, head, i);
+            self.grads[layout.buffer][at..at + s.width].fill(0.0);
+        }
+    }
     /// Brings a block of queries, their output gradients and sums into the scratch.
     #[inline(always)]
-    fn load<S: Simd>(&self, simd: S, scratch: &mut Scratch, block: &Block) {
-        let s = &self.sizes;
+    fn load<S: Simd>(&self, simd: S, s: &Sizes, scratch: &mut Scratch, block: &Block) {
         let &Block { b, head, first, lanes, count } = block;
         let (d, wide) = (s.width, s.heads_q * s.width);
         let q = self.layouts.q.rows(self.inputs, s, s.queries, (b, head), first);
@@ -143,18 +154,16 @@ impl Backward<'_> {
         }
     }
     #[inline(always)]
-    fn store_dq<S: Simd>(&mut self, simd: S, scratch: &Scratch, block: &Block) {
-        let s = &self.sizes;
+    fn store_dq<S: Simd>(&mut self, simd: S, s: &Sizes, scratch: &Scratch, block: &Block) {
         let layout = self.layouts.q;
         let to = &mut self.grads[layout.buffer][layout.at(s, s.queries, (block.b, block.head), block.first)..];
         let dq = Rows { data: scratch.dq.as_slice(), row: block.lanes };
         transpose(simd, (s.width, block.count), dq, s.scale() as f32, to, layout.row);
     }
     #[inline(always)]
-    fn store_dkv<S: Simd>(&mut self, simd: S, scratch: &Scratch, head: (usize, usize)) {
-        let s = &self.sizes;
+    fn store_dkv<S: Simd>(&mut self, simd: S, s: &Sizes, scratch: &Scratch, head: (usize, usize)) {
         let (k, v) = (self.layouts.k, self.layouts.v);
-        let (mut at_k, mut at_v) = (k.at(s, s.keys, head, 0), v.at(s, s.keys, head, 0));
+        let (mut at_k, mut at_v) = (k.at(s, s.positions, head, 0), v.at(s, s.positions, head, 0));
         for pairs in scratch.dkv.as_slice().chunks_exact(scratch.wide) {
             each_vector!(S, s.width, |at, n| {
                 let low = get(simd, pairs, 2 * at, (2 * n).min(S::LANES));
@@ -174,7 +183,7 @@ impl Backward<'_> {
 #[inline(always)]
 fn differentiate<S: Simd>(simd: S, s: &Sizes, scratch: &mut Scratch, (k, v): (Rows, Rows), block: &Block) {
     let (d, lanes, wide) = (s.width, block.lanes, scratch.wide);
-    let keys = visible_keys(s, block.first + block.count);
+    let keys = s.visible(block.first + block.count - 1);
     let q = Rows { data: scratch.q.as_slice(), row: lanes };
     let dout = Rows { data: scratch.dout.as_slice(), row: lanes };
     let pairs = Rows { data: scratch.pairs.as_slice(), row: wide };
@@ -189,9 +198,9 @@ fn differentiate<S: Simd>(simd: S, s: &Sizes, scratch: &mut Scratch, (k, v): (Ro
         product::<S, 1>(simd, extent, a, q, logits, lanes, Start::Zero);
         let a = Spread { data: v_from, row: v.row, step: 1 };
         product::<S, 1>(simd, extent, a, dout, ds, lanes, Start::Zero);
-        hide(s, logits, lanes, from, block.first);
+        apply_causal_mask(s, logits, lanes, from, block.first);
         // SAFETY: all slices hold whole rows of `lanes`, a multiple of the vector.
-        unsafe { soften(simd, logits, ds, ds_p, lanes, scratch.lse.as_slice(), scratch.delta.as_slice()) };
+        unsafe { softmax_backward(simd, logits, ds, ds_p, lanes, scratch.lse.as_slice(), scratch.delta.as_slice()) };
         let start = if from == 0 { Start::Zero } else { Start::Sum };
         let (ds, dq) = (Rows { data: ds, row: lanes }, scratch.dq.as_mut_slice());
         let a = Spread { data: k_from, row: 1, step: k.row };
@@ -203,8 +212,12 @@ fn differentiate<S: Simd>(simd: S, s: &Sizes, scratch: &mut Scratch, (k, v): (Ro
 }
 
 /// dP^T to dS^T in place, and the (dS, P) pairs.
+///
+/// # Safety
+/// `lanes` is a multiple of the vector; `logits` and `ds` hold equally many whole rows of `lanes`, `ds_p` of twice
+/// that, `lse` and `delta` at least one.
 #[inline(always)]
-unsafe fn soften<S: Simd>(
+unsafe fn softmax_backward<S: Simd>(
     simd: S,
     logits: &[f32],
     ds: &mut [f32],

@@ -1,7 +1,7 @@
 //! The forward pass on one core: blocks of queries against blocks of keys, with a running maximum and sum.
 
 use super::Sizes;
-use super::host::{Layouts, hide, lanes_for, visible_keys};
+use super::host::{Layouts, apply_causal_mask, lanes_for};
 use crate::device::host::Buffer;
 use crate::device::simd::slices::{each_vector, get, put};
 use crate::device::simd::{Kernel, Simd};
@@ -12,7 +12,8 @@ const KEYS: usize = 128;
 
 /// out [B,Nq,Hq D] and lse [B,Hq,Nq], the log2 of each row's sum of 2^(logit log2 e).
 pub(super) struct Forward<'a> {
-    pub sizes: Sizes,
+    /// The sizes of every sequence, at least one.
+    pub sequences: &'a [Sizes],
     pub layouts: Layouts,
     pub inputs: &'a [&'a [f32]],
     pub out: &'a mut [f32],
@@ -22,22 +23,24 @@ pub(super) struct Forward<'a> {
 impl Kernel for Forward<'_> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let s = self.sizes;
-        let mut scratch = Scratch::new::<S>(&s);
+    fn run<S: Simd>(mut self, simd: S) {
+        let Some(s) = self.sequences.first() else { return };
+        let mut scratch = Scratch::new::<S>(s);
         let wide = s.heads_q * s.width;
-        for b in 0..s.batch {
+        for (b, s) in self.sequences.iter().enumerate() {
+            let blind = s.blind();
             for head in 0..s.heads_q {
                 let kv = (b, s.kv_head(head));
-                let k = self.layouts.k.rows(self.inputs, &s, s.keys, kv, 0);
-                let v = self.layouts.v.rows(self.inputs, &s, s.keys, kv, 0);
-                let mut first = 0;
+                let k = self.layouts.k.rows(self.inputs, s, s.positions, kv, 0);
+                let v = self.layouts.v.rows(self.inputs, s, s.positions, kv, 0);
+                self.fill_blind(s, (b, head), blind);
+                let mut first = blind;
                 while first < s.queries {
                     let lanes = lanes_for::<S>(s.queries - first);
                     let count = lanes.min(s.queries - first);
-                    let q = self.layouts.q.rows(self.inputs, &s, s.queries, (b, head), first);
-                    scratch.load_queries(simd, &s, q, (lanes, count));
-                    attend(simd, &s, &mut scratch, (k, v), first, (lanes, count));
+                    let q = self.layouts.q.rows(self.inputs, s, s.queries, (b, head), first);
+                    scratch.load_queries(simd, s, q, (lanes, count));
+                    attend(simd, s, &mut scratch, (k, v), first, (lanes, count));
                     scratch.divide(simd, lanes);
                     let at = (b * s.queries + first) * wide + head * s.width;
                     let o = Rows { data: scratch.o.as_slice(), row: lanes };
@@ -48,6 +51,17 @@ impl Kernel for Forward<'_> {
                     first += count;
                 }
             }
+        }
+    }
+}
+
+impl Forward<'_> {
+    /// Zeros for the first `count` queries of a head, which see no key.
+    fn fill_blind(&mut self, s: &Sizes, (b, head): (usize, usize), count: usize) {
+        for i in 0..count {
+            let at = (b * s.queries + i) * s.heads_q + head;
+            self.out[at * s.width..][..s.width].fill(0.0);
+            self.lse[(b * s.heads_q + head) * s.queries + i] = 0.0;
         }
     }
 }
@@ -110,13 +124,13 @@ fn attend<S: Simd>(
 ) {
     let Scratch { q, block, o, top, sum } = scratch;
     let q = Rows { data: q.as_slice(), row: lanes };
-    let keys = visible_keys(s, first + count);
+    let keys = s.visible(first + count - 1);
     for from in (0..keys).step_by(KEYS) {
         let m = (keys - from).min(KEYS);
         let a = Spread { data: &k.data[from * k.row..], row: k.row, step: 1 };
         let logits = &mut block.as_mut_slice()[..m * lanes];
         product::<S, 1>(simd, Extent { m, n: lanes, k: s.width }, a, q, logits, lanes, Start::Zero);
-        hide(s, logits, lanes, from, first);
+        apply_causal_mask(s, logits, lanes, from, first);
         let o = &mut o.as_mut_slice()[..s.width * lanes];
         // SAFETY: all slices hold whole rows of `lanes`, a multiple of the vector.
         unsafe { softmax(simd, logits, lanes, top.as_mut_slice(), sum.as_mut_slice(), o) };
@@ -128,6 +142,9 @@ fn attend<S: Simd>(
 }
 
 /// Turns a block of logits into 2^(logit - top), moving `top`, `sum` and `o` along when the maximum rises.
+///
+/// # Safety
+/// `lanes` is a multiple of the vector; `block` and `o` hold whole rows of `lanes`, `top` and `sum` at least one.
 #[inline(always)]
 unsafe fn softmax<S: Simd>(simd: S, block: &mut [f32], lanes: usize, top: &mut [f32], sum: &mut [f32], o: &mut [f32]) {
     let rows = block.len() / lanes;

@@ -12,7 +12,7 @@ use crate::device::tile::Rows;
 /// Where a set of heads lies: number `d` of head `h` at position `n` of clip `b` is element
 /// `offset + (b positions + n) row + h width + d` of buffer number `buffer`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     pub buffer: usize,
     pub offset: usize,
     pub row: usize,
@@ -20,7 +20,7 @@ pub(super) struct Layout {
 
 /// The layouts of q, k and v.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layouts {
+pub(crate) struct Layouts {
     pub q: Layout,
     pub k: Layout,
     pub v: Layout,
@@ -58,20 +58,16 @@ impl Layout {
     }
 }
 
-/// Keys that the block of queries ending before `last` sees.
-pub(super) fn visible_keys(s: &Sizes, last: usize) -> usize {
-    s.visible(last - 1).min(s.keys)
-}
-
 /// Hides the keys a causal query does not see: S^T [keys, lanes] of keys from `first_key`, queries from
 /// `first_query`.
-pub(super) fn hide(s: &Sizes, block: &mut [f32], lanes: usize, first_key: usize, first_query: usize) {
+pub(super) fn apply_causal_mask(s: &Sizes, block: &mut [f32], lanes: usize, first_key: usize, first_query: usize) {
     if !s.causal {
         return;
     }
+    let position = s.first + first_query as isize;
     for (i, row) in block.chunks_exact_mut(lanes).enumerate() {
-        // Query q sees key j when j <= q + keys - queries.
-        let hidden = (first_key + i + s.queries).saturating_sub(s.keys + first_query);
+        // The query at position p sees key j when j <= p.
+        let hidden = ((first_key + i) as isize - position).max(0) as usize;
         row[..hidden.min(lanes)].fill(f32::NEG_INFINITY);
     }
 }

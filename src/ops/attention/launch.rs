@@ -1,87 +1,25 @@
 //! Attention on a device: which kernels of `kernels/attention.cu` serve which head dim, and how they are launched.
 
-use super::Sizes;
 use super::host::Layouts;
+use super::{Plan, Sizes};
 use crate::kernels::{self, Launch};
 use crate::tensor::{DType, Tensor};
 
 /// Numbers per head, at most.
-const WIDTH_MAX: usize = 128;
+pub(in crate::ops) const WIDTH_MAX: usize = 128;
 
-type Forward = fn(
-    Launch,
-    &mut Tensor,
-    &mut Tensor,
-    &Tensor,
-    &Tensor,
-    &Tensor,
-    i32,
-    i32,
-    i32,
-    i32,
-    i32,
-    i32,
-    f32,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-);
-type BackwardQ = fn(
-    Launch,
-    &mut Tensor,
-    &Tensor,
-    &Tensor,
-    &Tensor,
-    &Tensor,
-    &Tensor,
-    &Tensor,
-    i32,
-    i32,
-    i32,
-    i32,
-    i32,
-    i32,
-    f32,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-);
-type BackwardKv = fn(
-    Launch,
-    &mut Tensor,
-    &Tensor,
-    &Tensor,
-    &Tensor,
-    &Tensor,
-    &Tensor,
-    &Tensor,
-    i32,
-    i32,
-    i32,
-    i32,
-    i32,
-    i32,
-    f32,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-    i64,
-);
+/// The kernels for a type and a range of head dims.
+#[derive(Clone, Copy)]
+enum Kind {
+    Float,
+    Bf16To24,
+    Bf16To64,
+    Bf16To128,
+}
 
-/// The kernels for a type and a range of head dims, with the geometry that they were compiled for.
+/// The geometry that kernels were compiled for.
 struct Kernels {
-    forward: Forward,
-    backward_q: BackwardQ,
-    backward_kv: BackwardKv,
+    kind: Kind,
     threads: usize,
     /// Rows of a block and its dynamic shared memory in the forward and the backward pass.
     blocks: [(usize, usize); 2],
@@ -91,39 +29,15 @@ impl Kernels {
     #[track_caller]
     fn of(dtype: DType, width: usize) -> Kernels {
         assert!(width <= WIDTH_MAX, "attention: heads of {width} numbers; the kernels take {WIDTH_MAX}");
-        let float = |blocks| Kernels {
-            forward: kernels::attention_fwd_f32,
-            backward_q: kernels::attention_bwd_dq_f32,
-            backward_kv: kernels::attention_bwd_dkv_f32,
-            threads: 256,
-            blocks,
-        };
+        let kernels = |kind, threads, blocks| Kernels { kind, threads, blocks };
         match (dtype, width) {
-            (DType::F32, ..=32) => float([(64, 45_056), (64, 54_784)]),
-            (DType::F32, ..=64) => float([(64, 69_632), (64, 61_952)]),
-            (DType::F32, _) => float([(64, 76_800), (32, 72_448)]),
-            (DType::Bf16, ..=24) => Kernels {
-                forward: kernels::attention_fwd_d24_bf16,
-                backward_q: kernels::attention_bwd_dq_d24_bf16,
-                backward_kv: kernels::attention_bwd_dkv_d24_bf16,
-                threads: 128,
-                blocks: [(64, 16_384), (64, 25_600)],
-            },
-            (DType::Bf16, ..=64) => Kernels {
-                forward: kernels::attention_fwd_d64_bf16,
-                backward_q: kernels::attention_bwd_dq_d64_bf16,
-                backward_kv: kernels::attention_bwd_dkv_d64_bf16,
-                threads: 256,
-                blocks: [(128, 32_768), (128, 66_560)],
-            },
-            (DType::Bf16, _) => Kernels {
-                forward: kernels::attention_fwd_d128_bf16,
-                backward_q: kernels::attention_bwd_dq_d128_bf16,
-                backward_kv: kernels::attention_bwd_dkv_d128_bf16,
-                threads: 256,
-                blocks: [(128, 65_536), (128, 98_816)],
-            },
-            (other, _) => panic!("attention of {other:?}"),
+            (DType::F32, ..=32) => kernels(Kind::Float, 256, [(64, 45_056), (64, 54_784)]),
+            (DType::F32, ..=64) => kernels(Kind::Float, 256, [(64, 69_632), (64, 61_952)]),
+            (DType::F32, _) => kernels(Kind::Float, 256, [(64, 76_800), (32, 72_448)]),
+            (DType::Bf16, ..=24) => kernels(Kind::Bf16To24, 128, [(64, 16_384), (64, 25_600)]),
+            (DType::Bf16, ..=64) => kernels(Kind::Bf16To64, 256, [(128, 32_768), (128, 66_560)]),
+            (DType::Bf16, _) => kernels(Kind::Bf16To128, 256, [(128, 65_536), (128, 98_816)]),
+            (other, _) => panic!("attention over numbers stored as {other:?}"),
         }
     }
     /// Blocks for `rows` positions of each of `heads` heads.
@@ -133,12 +47,17 @@ impl Kernels {
     }
 }
 
-impl Sizes {
-    /// In the order of the kernels' arguments.
-    fn arguments(&self) -> [i32; 6] {
-        let Sizes { queries, keys, heads_q, heads_kv, width, causal, .. } = *self;
-        [queries, keys, heads_q, heads_kv, width, causal.into()].map(|n| n as i32)
-    }
+/// Launches the kernel of a [`Kind`]: those for f32 and for bf16 heads of up to 24, 64 and 128 numbers.
+/// (Written so that rustfmt leaves the long lists of arguments alone.)
+macro_rules! launch {
+    ($kind:expr => $f32:ident $d24:ident $d64:ident $d128:ident $arguments:tt) => {
+        match $kind {
+            Kind::Float => kernels::$f32 $arguments,
+            Kind::Bf16To24 => kernels::$d24 $arguments,
+            Kind::Bf16To64 => kernels::$d64 $arguments,
+            Kind::Bf16To128 => kernels::$d128 $arguments,
+        }
+    };
 }
 
 impl Layouts {
@@ -151,53 +70,64 @@ impl Layouts {
     }
 }
 
+impl Plan {
+    /// The mask as the kernels name it.
+    fn mask(&self) -> i32 {
+        match (self.sizes.causal, self.upper_left) {
+            (false, _) => 0,
+            (true, true) => 1,
+            (true, false) => 2,
+        }
+    }
+}
+
 /// out [B,Nq,Hq D] and lse [B,Hq,Nq].
 #[track_caller]
-pub(super) fn forward(s: &Sizes, layouts: &Layouts, inputs: &[&Tensor]) -> [Tensor; 2] {
-    let [q, k, v] = layouts.tensors(inputs);
-    let mut out = q.like(&[s.batch, s.queries, s.heads_q * s.width]);
-    let mut lse = q.like_f32(&[s.batch, s.heads_q, s.queries]);
+pub(super) fn forward(plan: &Plan, inputs: &[&Tensor]) -> [Tensor; 2] {
+    let s = &plan.sizes;
+    let [q, k, v] = plan.layouts.tensors(inputs);
+    let (mut out, mut lse) =
+        (q.like(&[s.batch, s.queries, s.heads_q * s.width]), q.like_f32(&[s.batch, s.heads_q, s.queries]));
     let kernels = Kernels::of(q.dtype(), s.width);
     let launch = kernels.launch(0, s.queries, s.heads_q * s.batch);
-    let [queries, keys, heads_q, heads_kv, width, causal] = s.arguments();
-    let [q_at, q_row, k_at, k_row, v_at, v_row] = layouts.arguments();
-    let scale = s.scale() as f32;
-    (kernels.forward)(
-        launch, &mut out, &mut lse, q, k, v, queries, keys, heads_q, heads_kv, width, causal, scale, q_at, q_row, k_at,
-        k_row, v_at, v_row,
-    );
+    let [q_at, q_row, k_at, k_row, v_at, v_row] = plan.layouts.arguments();
+    let (mask, scale, lengths, first) = (plan.mask(), s.scale() as f32, plan.lengths.as_ref(), plan.first.as_ref());
+    launch!(kernels.kind =>
+        attention_fwd_f32 attention_fwd_d24_bf16 attention_fwd_d64_bf16 attention_fwd_d128_bf16
+        (launch, &mut out, &mut lse, q, k, v, s.queries, s.positions, s.heads_q, s.heads_kv, s.width, mask, scale,
+         q_at, q_row, k_at, k_row, v_at, v_row, lengths, first));
     [out, lse]
 }
 
 /// Gradients of the 1 or 3 inputs.
 #[track_caller]
-pub(super) fn backward(s: &Sizes, layouts: &Layouts, inputs: &[&Tensor], [out, lse, dy]: [&Tensor; 3]) -> Vec<Tensor> {
-    let [q, k, v] = layouts.tensors(inputs);
+pub(super) fn backward(plan: &Plan, inputs: &[&Tensor], [out, lse, dy]: [&Tensor; 3]) -> Vec<Tensor> {
+    let s = &plan.sizes;
+    let [q, k, v] = plan.layouts.tensors(inputs);
     let delta = row_sums(s, out, dy);
     let kernels = Kernels::of(q.dtype(), s.width);
-    let [queries, keys, heads_q, heads_kv, width, causal] = s.arguments();
-    let [q_at, q_row, k_at, k_row, v_at, v_row] = layouts.arguments();
-    let scale = s.scale() as f32;
+    let [q_at, q_row, k_at, k_row, v_at, v_row] = plan.layouts.arguments();
+    let (mask, scale, lengths, first) = (plan.mask(), s.scale() as f32, plan.lengths.as_ref(), plan.first.as_ref());
     let mut dq = q.like(q.shape());
     let launch = kernels.launch(1, s.queries, s.heads_q * s.batch);
-    (kernels.backward_q)(
-        launch, &mut dq, lse, &delta, dy, q, k, v, queries, keys, heads_q, heads_kv, width, causal, scale, q_at, q_row,
-        k_at, k_row, v_at, v_row,
-    );
-    let launch = kernels.launch(1, s.keys, s.heads_kv * s.batch);
+    launch!(kernels.kind =>
+        attention_bwd_dq_f32 attention_bwd_dq_d24_bf16 attention_bwd_dq_d64_bf16 attention_bwd_dq_d128_bf16
+        (launch, &mut dq, lse, &delta, dy, q, k, v, s.queries, s.positions, s.heads_q, s.heads_kv, s.width, mask, scale,
+         q_at, q_row, k_at, k_row, v_at, v_row, lengths, first));
+    let launch = kernels.launch(1, s.positions, s.heads_kv * s.batch);
     let add_kv = |to: &mut Tensor, dv_at: i64| {
-        (kernels.backward_kv)(
-            launch, to, lse, &delta, dy, q, k, v, queries, keys, heads_q, heads_kv, width, causal, scale, q_at, q_row,
-            k_at, k_row, v_at, v_row, dv_at,
-        );
+        launch!(kernels.kind =>
+            attention_bwd_dkv_f32 attention_bwd_dkv_d24_bf16 attention_bwd_dkv_d64_bf16 attention_bwd_dkv_d128_bf16
+            (launch, to, lse, &delta, dy, q, k, v, s.queries, s.positions, s.heads_q, s.heads_kv, s.width, mask, scale,
+             q_at, q_row, k_at, k_row, v_at, v_row, dv_at, lengths, first))
     };
     if inputs.len() == 1 {
         add_kv(&mut dq, v_at);
         return vec![dq];
     }
     // The kernel writes dk and dv into one tensor, the only way for both layouts.
-    let [batch, keys, wide] = k.dims("attention k");
-    let mut dkv = k.like(&[2, batch, keys, wide]);
+    let [batch, positions, wide] = k.dims("attention k");
+    let mut dkv = k.like(&[2, batch, positions, wide]);
     add_kv(&mut dkv, k.len() as i64);
     let [dk, dv] = [0, 1].map(|i| dkv.rows(i, 1).reshape(k.shape()));
     vec![dq, dk, dv]
@@ -212,7 +142,6 @@ fn row_sums(s: &Sizes, out: &Tensor, dy: &Tensor) -> Tensor {
         _ => 16,
     };
     let launch = Launch::rows(delta.len().div_ceil(rows), 256);
-    let [clips, queries, heads, width] = [s.batch, s.queries, s.heads_q, s.width].map(|n| n as i32);
-    kernels::attention_bwd_delta(launch, &mut delta, out, dy, clips, queries, heads, width);
+    kernels::attention_bwd_delta(launch, &mut delta, out, dy, s.batch, s.queries, s.heads_q, s.width);
     delta
 }

@@ -2,6 +2,7 @@
 
 use super::{Names, permute, require};
 use crate::error::Result;
+use crate::ops::attention::Shape;
 use crate::ops::{arrange, elementwise, linear};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -17,7 +18,8 @@ pub(super) fn attention(check: &mut Checker, names: &Names) -> Result<()> {
     require(fits, || format!("q {:?} does not fit k {:?}", q.shape(), k.shape()))?;
     let mut tape = Tape::new();
     let [q, k, v] = [q, k, v].map(|t| tape.leaf(heads_last(&t)));
-    let y = crate::ops::attention::attention(&mut tape, &q, &k, &v, heads, heads_kv, causal);
+    let shape = if causal { Shape::causal(heads, heads_kv) } else { Shape::full(heads, heads_kv) };
+    let y = crate::ops::attention::attention(&mut tape, &q, &k, &v, &shape);
     check.value(&names.of("out"), &heads_first(y.tensor(), heads));
     let Some(seed) = names.find(check, "dout") else { return Ok(()) };
     let seed = check.input_shaped(&seed, &[b, heads, queries, d])?;

@@ -1,0 +1,227 @@
+//! A key-value cache for generation: k, v [B,C,Hkv D] per layer, of which the first `lengths[b]` of C positions are valid.
+//!
+//! A step reserves positions once ([`KvCache::advance`]), then every layer writes its keys and values there, in place,
+//! and attends ([`KvCache::append`], [`KvCache::attend`]). Sequences may differ in length. The lengths lie on the device,
+//! where a captured graph of a step finds them; the host counts along to refuse what does not fit.
+
+use super::attention::{self, Mask, Plan, Shape};
+use super::decode_attention::decode_attention;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::kernels::{self, Launch};
+use crate::tape::{Tape, Var};
+use crate::tensor::{DType, Tensor};
+
+/// The extents of a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheShape {
+    /// Layers of the model.
+    pub layers: usize,
+    /// Sequences.
+    pub batch: usize,
+    /// Positions per sequence, at most.
+    pub capacity: usize,
+    /// Key and value heads.
+    pub heads_kv: usize,
+    /// Numbers per head.
+    pub width: usize,
+}
+
+impl CacheShape {
+    /// Bytes of the keys and values of all layers.
+    pub fn bytes(&self, dtype: DType) -> usize {
+        2 * self.layers * self.batch * self.capacity * self.heads_kv * self.width * dtype.bytes()
+    }
+}
+
+/// Keys and values of all layers.
+pub struct KvCache {
+    shape: CacheShape,
+    /// k and v of every layer, [B,C,Hkv D].
+    layers: Vec<[Tensor; 2]>,
+    /// Valid positions, I32 [B].
+    lengths: Tensor,
+    /// Where the positions reserved last begin, I32 [B].
+    first: Tensor,
+    /// What `lengths` says, on the host.
+    filled: Vec<usize>,
+    /// Rows of every sequence that the positions reserved last were reserved for.
+    rows: usize,
+}
+
+impl KvCache {
+    /// An empty cache. The host stores f32, devices f32 or bf16.
+    #[track_caller]
+    pub fn new(shape: CacheShape, device: Device, dtype: DType) -> KvCache {
+        let CacheShape { layers, batch, capacity, heads_kv, width } = shape;
+        assert!(
+            dtype == DType::F32 || dtype == DType::Bf16 && device != Device::Host,
+            "a cache of {dtype:?} on {device:?}"
+        );
+        let uninit = || Tensor::uninit_on(device, dtype, &[batch, capacity, heads_kv * width]);
+        let zeros = || Tensor::zeros_on(device, DType::I32, &[batch]);
+        KvCache {
+            shape,
+            layers: (0..layers).map(|_| [uninit(), uninit()]).collect(),
+            lengths: zeros(),
+            first: zeros(),
+            filled: vec![0; batch],
+            rows: 0,
+        }
+    }
+
+    /// The extents.
+    pub fn shape(&self) -> CacheShape {
+        self.shape
+    }
+
+    /// Valid positions of every sequence.
+    pub fn lengths(&self) -> &[usize] {
+        &self.filled
+    }
+
+    /// Where the rows of the next [`append`](KvCache::append) stand, I32 [B]: what position embeddings turn by. Query i of
+    /// sequence b has position `first[b] + i`.
+    pub fn first(&self) -> &Tensor {
+        &self.first
+    }
+
+    /// Reserves `rows` positions behind what every sequence has.
+    ///
+    /// # Errors
+    /// A sequence that would outgrow the capacity; nothing is reserved then.
+    pub fn advance(&mut self, rows: usize) -> Result<()> {
+        self.reserve(rows, None)
+    }
+
+    /// Reserves `counts[b]` positions for sequence b, at most `rows`: prompts of different lengths padded at their ends to
+    /// `rows`, or finished sequences beside others (0). Rows beyond a count are not stored, and what their queries get is
+    /// of no use.
+    ///
+    /// # Errors
+    /// A sequence that would outgrow the capacity; nothing is reserved then.
+    #[track_caller]
+    pub fn advance_ragged(&mut self, rows: usize, counts: &[usize]) -> Result<()> {
+        assert_eq!(counts.len(), self.shape.batch, "a count for every sequence");
+        assert!(counts.iter().all(|&n| n <= rows), "counts {counts:?} of {rows} rows");
+        self.reserve(rows, Some(counts))
+    }
+
+    fn reserve(&mut self, rows: usize, counts: Option<&[usize]>) -> Result<()> {
+        let CacheShape { capacity, batch, .. } = self.shape;
+        let count = |b: usize| counts.map_or(rows, |counts| counts[b]);
+        if let Some(b) = (0..batch).find(|&b| self.filled[b] + count(b) > capacity) {
+            let (filled, more) = (self.filled[b], count(b));
+            let message = format!(
+                "the key-value cache is full: sequence {b} has {filled} of {capacity} positions and needs {more} more"
+            );
+            return Err(
+                Error::usage(message).hint("shorten the prompt, ask for fewer new tokens, or make a larger cache")
+            );
+        }
+        if self.lengths.device() == Device::Host {
+            self.first = self.lengths.clone();
+            let lengths = self.lengths.values_mut::<i32>();
+            lengths.iter_mut().enumerate().for_each(|(b, length)| *length += count(b) as i32);
+        } else {
+            let device = self.lengths.device();
+            let counts = counts.map(|counts| integers(counts).to(device));
+            let launch = Launch::elements(batch, 128);
+            kernels::kv_cache_advance(
+                launch,
+                &mut self.first,
+                &mut self.lengths,
+                counts.as_ref(),
+                rows,
+                capacity,
+                batch,
+            );
+        }
+        (0..batch).for_each(|b| self.filled[b] += count(b));
+        self.rows = rows;
+        Ok(())
+    }
+
+    /// Writes a layer's keys and values [B,rows,Hkv D] to the positions reserved last. Panics when they are tracked, when
+    /// the shape or type differs, and when another tensor shares the layer's memory: it is written in place, never copied.
+    #[track_caller]
+    pub fn append(&mut self, tape: &Tape, layer: usize, k: &Var, v: &Var) {
+        // Refuses tracked inputs: their gradient would end here.
+        tape.constant("KvCache::append", &[k, v], k.tensor().clone());
+        let CacheShape { batch, heads_kv, width, .. } = self.shape;
+        for (name, x) in [("k", k), ("v", v)] {
+            x.tensor().expect_shape(&format!("KvCache::append {name}"), &[batch, self.rows, heads_kv * width]);
+        }
+        store(&mut self.layers[layer], [k.tensor(), v.tensor()], [&self.first, &self.lengths], 1);
+    }
+
+    /// Attention of the rows reserved last, q [B,rows,Hq D], over everything valid up to each row's own position, those
+    /// rows included. Panics when q is tracked: there is no backward.
+    #[track_caller]
+    pub fn attend(&self, tape: &Tape, layer: usize, q: &Var, heads_q: usize) -> Var {
+        let heads_kv = self.shape.heads_kv;
+        assert_eq!(q.shape().get(1), Some(&self.rows), "KvCache::attend: queries for the rows reserved last");
+        let [k, v] = &self.layers[layer];
+        if self.rows == 1 {
+            let [k, v] = [k, v].map(|t| Var::constant(t.clone()));
+            return decode_attention(tape, q, [&k, &v], (heads_q, heads_kv), &self.lengths);
+        }
+        let (mask, key_lengths) = (Mask::CausalFrom(&self.first), Some(&self.lengths));
+        let plan = Plan::new("KvCache::attend", [q.tensor(), k, v], &Shape { heads_q, heads_kv, mask, key_lengths });
+        let [out, _] = attention::forward(&plan, &[q.tensor(), k, v]);
+        tape.constant("KvCache::attend", &[q], out)
+    }
+
+    /// Forgets all but the first `lengths[b]` positions of every sequence: another try from the same prompt.
+    #[track_caller]
+    pub fn truncate(&mut self, lengths: &[usize]) {
+        let fits = lengths.len() == self.filled.len() && lengths.iter().zip(&self.filled).all(|(new, old)| new <= old);
+        assert!(fits, "KvCache::truncate to {lengths:?} of {:?}", self.filled);
+        self.filled = lengths.to_vec();
+        self.lengths = integers(lengths).to(self.lengths.device());
+        self.rows = 0;
+    }
+
+    /// A cache with every sequence `times` times side by side: one prompt, computed once, for a group of answers.
+    pub fn expand(&self, times: usize) -> KvCache {
+        let shape = CacheShape { batch: self.shape.batch * times, ..self.shape };
+        let mut wide =
+            KvCache::new(shape, self.lengths.device(), self.layers.first().map_or(DType::F32, |l| l[0].dtype()));
+        wide.filled = self.filled.iter().flat_map(|&n| std::iter::repeat_n(n, times)).collect();
+        wide.lengths = integers(&wide.filled).to(self.lengths.device());
+        for (to, [k, v]) in wide.layers.iter_mut().zip(&self.layers) {
+            store(to, [k, v], [&wide.first, &wide.lengths], times);
+        }
+        wide
+    }
+}
+
+fn integers(numbers: &[usize]) -> Tensor {
+    let numbers: Vec<i32> = numbers.iter().map(|&n| i32::try_from(n).expect("positions fit an i32")).collect();
+    Tensor::from_slice(&[numbers.len()], &numbers)
+}
+
+/// Writes rows [B / times,N,W] to positions `first[b]` to `lengths[b]` of k and v [B,C,W]; B / times sequences serve
+/// `times` neighbours each.
+#[track_caller]
+fn store(layer: &mut [Tensor; 2], new: [&Tensor; 2], [first, lengths]: [&Tensor; 2], times: usize) {
+    let shared = layer.iter().any(|tensor| !tensor.is_unshared());
+    assert!(!shared, "KvCache: a layer is held elsewhere, it cannot be written in place");
+    let [batch, capacity, wide] = layer[0].dims("KvCache");
+    let rows = new[0].shape()[1];
+    if layer[0].device() != Device::Host {
+        let [k, v] = layer;
+        let launch = Launch::new([(rows * wide.div_ceil(4)).div_ceil(256), batch, 1], 256);
+        kernels::kv_cache_store(launch, k, v, new[0], new[1], first, lengths, capacity, rows, wide, times);
+        return;
+    }
+    let (first, lengths) = (first.values::<i32>(), lengths.values::<i32>());
+    for (to, from) in layer.iter_mut().zip(new) {
+        let to = to.data_mut();
+        for b in 0..batch {
+            let (begin, count) = (first[b] as usize, (lengths[b] - first[b]) as usize);
+            let from = &from.data()[b / times * rows * wide..][..count * wide];
+            to[(b * capacity + begin) * wide..][..count * wide].copy_from_slice(from);
+        }
+    }
+}
