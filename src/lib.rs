@@ -20,6 +20,7 @@ pub mod ops;
 pub mod optim;
 pub mod quickstart;
 pub mod rng;
+pub mod scene;
 pub mod shard;
 pub mod signals;
 pub mod sim;

@@ -19,6 +19,7 @@ const ORDER: &[&str] = &[
     "weights",
     "audio",
     "sources",
+    "scene",
     "sim",
     "shard",
     "text",

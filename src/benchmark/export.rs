@@ -41,7 +41,7 @@ pub struct Scenes {
 /// Reads the truth of a set. Errors: `Data` naming the scene whose line is none, or whose id, which names its recording
 /// in `audio/`, is no file name or another scene's.
 pub fn read_scenes(set: &ShardSet) -> Result<Scenes> {
-    let truths = (0..set.len()).into_par_iter().map(|i| set.rtsd(i)).collect::<Result<Vec<_>>>()?;
+    let truths = (0..set.len()).into_par_iter().map(|i| set.truth(i)).collect::<Result<Vec<_>>>()?;
     let mut ids = BTreeSet::new();
     for (i, id) in truths.iter().map(|t| &t.id).enumerate() {
         check_id(id, ids.insert(id)).map_err(|what| Error::data(format!("scenes.jsonl: scene {i}: {what}")))?;
@@ -121,7 +121,7 @@ impl Export<'_> {
         let used: BTreeSet<usize> = rows.iter().map(|r| r.scene).collect();
         let mut contents = Contents::default();
         for scene in used {
-            contents.add(&self.scenes.pool.scenes[scene].rtsd, self.set.audio(self.scenes.index[scene]))?;
+            contents.add(&self.scenes.pool.scenes[scene].truth, self.set.audio(self.scenes.index[scene]))?;
         }
         Ok(contents)
     }
@@ -195,7 +195,7 @@ impl Export<'_> {
         let frames = self.set.frames(i);
         let mut audio = Audio::silence(crate::audio::SAMPLE_RATE, 4, frames);
         self.set.read_f32(i, 0, &mut audio.samples);
-        let path = self.out.join("audio").join(format!("{}.wav", self.scenes.pool.scenes[scene].rtsd.id));
+        let path = self.out.join("audio").join(format!("{}.wav", self.scenes.pool.scenes[scene].truth.id));
         wav::write(&path, &audio.limited(), wav::Format::Pcm16)
     }
 }

@@ -362,7 +362,7 @@ impl Measure {
         let draw = |rng: &mut Rng| {
             let (facts, i) = (0..SAME_SIZE_TRIES)
                 .map(|_| c.pool.any(rng))
-                .find(|(facts, _)| facts.rtsd.room.size == c.facts.rtsd.room.size)?;
+                .find(|(facts, _)| facts.room().size == c.facts.room().size)?;
             self.value(facts, i)
         };
         let value = draw(rng)?;
@@ -396,7 +396,7 @@ pub(super) fn physical_consistency(c: &Context, rng: &mut Rng) -> Option<Draft> 
             "Three statements fit this scene, one contradicts it. Which one?",
         ],
     );
-    let (size, measured) = (&facts.rtsd.room.size, facts.reverberation_s()?);
+    let (size, measured) = (&facts.room().size, facts.reverberation_s()?);
     let all: Vec<usize> = (0..facts.count()).collect();
     Some(Draft {
         kind: "physics",

@@ -1,6 +1,7 @@
 //! `manifest.json`: what a set was made from and what its files must be.
 
-use super::{CHANNELS, MANIFEST_FILE, SAMPLE_RATE, SCENES_FILE, shard_file};
+use super::{CHANNELS, MANIFEST_FILE, SCENES_FILE, shard_file};
+use crate::audio::SAMPLE_RATE;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

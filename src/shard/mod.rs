@@ -16,14 +16,12 @@ pub mod sampler;
 pub mod simulate;
 pub mod writer;
 
-pub use labels::{ACTIVITY_STEP_S, Labels, MAX_SOURCES};
+pub use labels::Labels;
 pub use manifest::{Manifest, ShardSpec};
 pub use reader::ShardSet;
 pub use sampler::{Mixture, Order};
 pub use writer::{Sample, ShardWriter};
 
-/// Sampling rate of the audio in shards.
-pub const SAMPLE_RATE: u32 = 16_000;
 /// Channels of the audio in shards: AmbiX W, Y, Z, X.
 pub const CHANNELS: usize = 4;
 /// Name of the ground truth file in a set.

@@ -5,7 +5,7 @@ use super::manifest::FileRecord;
 use super::writer::MAX_LINE_BYTES;
 use super::{CHANNELS, Labels, Manifest, SCENES_FILE};
 use crate::error::{Context, Error, Result};
-use crate::sim::rtsd::Rtsd;
+use crate::scene::Truth;
 use crate::weights::{Dtype, Tensors, hash_file};
 use rayon::prelude::*;
 use std::path::Path;
@@ -19,8 +19,8 @@ pub struct ShardSet {
     manifests: Vec<Manifest>,
     /// First scene of each shard, and the number of scenes at the end.
     starts: Vec<usize>,
-    /// Ground truth lines of all scenes.
-    truth: Vec<Box<str>>,
+    /// Ground truth of all scenes, a line each.
+    lines: Vec<Box<str>>,
 }
 
 struct Shard {
@@ -49,7 +49,7 @@ impl ShardSet {
     }
 
     fn open_with(folders: &[&Path], verify: bool) -> Result<Self> {
-        let mut set = ShardSet { shards: vec![], manifests: vec![], starts: vec![0], truth: vec![] };
+        let mut set = ShardSet { shards: vec![], manifests: vec![], starts: vec![0], lines: vec![] };
         for folder in folders {
             let manifest = Manifest::read(folder)?;
             if let Some(first) = set.manifests.first().filter(|m| m.spec.classes != manifest.spec.classes) {
@@ -68,7 +68,7 @@ impl ShardSet {
                 set.starts.push(set.starts[set.shards.len()] + shard.scale.len());
                 set.shards.push(shard);
             }
-            set.truth.extend(read_truth(folder, &manifest)?);
+            set.lines.extend(read_lines(folder, &manifest)?);
             set.manifests.push(manifest);
         }
         Ok(set)
@@ -76,15 +76,15 @@ impl ShardSet {
 
     /// Number of scenes.
     pub fn len(&self) -> usize {
-        self.truth.len()
+        self.lines.len()
     }
 
     /// Whether there is no scene.
     pub fn is_empty(&self) -> bool {
-        self.truth.is_empty()
+        self.lines.is_empty()
     }
 
-    /// Class names; [`Labels::klass`] indexes into them.
+    /// Class names; [`Labels::class`] indexes into them.
     pub fn classes(&self) -> &[String] {
         &self.manifests[0].spec.classes
     }
@@ -143,13 +143,13 @@ impl ShardSet {
     }
 
     /// The line of ground truth of scene `i` as it stands in `scenes.jsonl`.
-    pub fn truth(&self, i: usize) -> &str {
-        &self.truth[i]
+    pub fn line(&self, i: usize) -> &str {
+        &self.lines[i]
     }
 
     /// The ground truth of scene `i`. Errors: [`crate::error::Kind::Data`] naming the line.
-    pub fn rtsd(&self, i: usize) -> Result<Rtsd> {
-        serde_json::from_str(&self.truth[i]).map_err(|e| Error::data(format!("{SCENES_FILE}: scene {i}: {e}")))
+    pub fn truth(&self, i: usize) -> Result<Truth> {
+        serde_json::from_str(&self.lines[i]).map_err(|e| Error::data(format!("{SCENES_FILE}: scene {i}: {e}")))
     }
 
     /// Asks the system to read the audio of scene `i` ahead of its use.
@@ -204,7 +204,7 @@ pub(super) fn check_file(folder: &Path, record: &FileRecord, verify: bool) -> Re
     Ok(())
 }
 
-fn read_truth(folder: &Path, manifest: &Manifest) -> Result<Vec<Box<str>>> {
+fn read_lines(folder: &Path, manifest: &Manifest) -> Result<Vec<Box<str>>> {
     let path = folder.join(SCENES_FILE);
     let bytes = crate::files::read_limited(&path, MAX_SCENES_BYTES)?;
     let text = String::from_utf8(bytes).map_err(|e| Error::data(format!("{e}"))).context_with(|| path.display())?;

@@ -115,7 +115,7 @@ fn reasoning(context: &Context, right: &Claim) -> String {
 
 fn conclude(context: &Context, claim: &Claim, sentences: &mut Vec<String>) {
     let (facts, label) = (context.facts, |i: usize| context.label(i));
-    let room = &facts.rtsd.room;
+    let room = facts.room();
     let sentence = match claim {
         Claim::All { of } => return of.iter().for_each(|part| conclude(context, part, sentences)),
         Claim::Count { n, .. } => format!("Counting gives {}.", number(*n)),
