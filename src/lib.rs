@@ -25,6 +25,7 @@ pub mod shard;
 pub mod signals;
 pub mod sim;
 pub mod sources;
+pub mod table;
 pub mod tape;
 pub mod tensor;
 pub mod text;

@@ -2,18 +2,8 @@
 
 use super::facts::{Facts, around, turn_between_deg};
 use super::knowledge;
+use super::verdict::Verdict;
 use serde::{Deserialize, Serialize};
-
-/// Whether a claim holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Clearly.
-    True,
-    /// Clearly not.
-    False,
-    /// Too close to call: no question may depend on it.
-    Unclear,
-}
 
 /// Which sources a count is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

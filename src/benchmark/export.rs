@@ -14,7 +14,7 @@ use super::leaks::Contents;
 use super::teacher::Report;
 use super::training::{Kind, training_row};
 use crate::audio::{Audio, wav};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Context, Error, Kind as ErrorKind, Result};
 use crate::files;
 use crate::shard::ShardSet;
 use crate::text::questions::KeyRow;
@@ -26,6 +26,8 @@ use std::path::Path;
 
 /// Name of the file that says what a set of questions was made from.
 pub const MANIFEST_FILE: &str = "benchmark.json";
+/// Largest `benchmark.json` that is read.
+const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 
 /// The scenes of a set that may be asked about.
 #[derive(Debug)]
@@ -95,6 +97,32 @@ pub struct Manifest {
     pub teacher: Option<Report>,
     /// What is heard in the set, for the check for leaks.
     pub contents: Contents,
+}
+
+impl Contents {
+    /// What is heard in a folder: a set of questions (`benchmark.json`) or of shards (`manifest.json`).
+    ///
+    /// # Errors
+    /// `Missing` when it is neither, `Data` when it cannot be read.
+    pub fn of_folder(folder: &Path) -> Result<Contents> {
+        let path = folder.join(MANIFEST_FILE);
+        if path.exists() {
+            let bytes = files::read_limited(&path, MANIFEST_BYTES_MAX)?;
+            let manifest: Manifest =
+                serde_json::from_slice(&bytes).map_err(|e| Error::data(format!("{}: {e}", path.display())))?;
+            return Ok(manifest.contents);
+        }
+        if !folder.join(crate::shard::MANIFEST_FILE).exists() {
+            let message = format!("{}: neither {MANIFEST_FILE} nor manifest.json in it", folder.display());
+            return Err(Error::missing(message).hint("give a folder of twnm benchmark or of twnm simulate"));
+        }
+        let set = ShardSet::open(folder)?;
+        let mut contents = Contents::default();
+        for i in 0..set.len() {
+            contents.add(&set.truth(i)?, set.audio(i)).context_with(|| folder.display())?;
+        }
+        Ok(contents)
+    }
 }
 
 /// What to write.

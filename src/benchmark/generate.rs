@@ -338,8 +338,8 @@ fn sample_id(mut i: usize, width: usize) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::claims::Verdict;
     use super::super::facts::Facts;
+    use super::super::verdict::Verdict;
     use super::*;
     use crate::sim::config::SceneConfig;
     use crate::sim::render::drawn_truth;

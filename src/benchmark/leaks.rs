@@ -1,16 +1,11 @@
 //! Proof that two sets share no sound: hashes of dry recordings and of whole scenes.
 
-use super::export::{MANIFEST_FILE, Manifest};
-use crate::error::{Context, Error, Kind, Result};
-use crate::files::read_limited;
+use crate::error::{Error, Kind, Result};
 use crate::scene::Truth;
-use crate::shard::ShardSet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Largest `benchmark.json` that is read.
-const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 /// Overlaps that a message names.
 const NAMED: usize = 5;
 
@@ -35,30 +30,6 @@ impl Contents {
         let hash = blake3::hash(bytemuck::cast_slice(audio)).to_hex().to_string();
         self.scenes.insert(hash, truth.id.clone());
         Ok(())
-    }
-
-    /// What is heard in a folder: a set of questions (`benchmark.json`) or of shards (`manifest.json`).
-    ///
-    /// # Errors
-    /// `Missing` when it is neither, `Data` when it cannot be read.
-    pub fn of_folder(folder: &Path) -> Result<Contents> {
-        let path = folder.join(MANIFEST_FILE);
-        if path.exists() {
-            let bytes = read_limited(&path, MANIFEST_BYTES_MAX)?;
-            let manifest: Manifest =
-                serde_json::from_slice(&bytes).map_err(|e| Error::data(format!("{}: {e}", path.display())))?;
-            return Ok(manifest.contents);
-        }
-        if !folder.join(crate::shard::MANIFEST_FILE).exists() {
-            let message = format!("{}: neither {MANIFEST_FILE} nor manifest.json in it", folder.display());
-            return Err(Error::missing(message).hint("give a folder of twnm benchmark or of twnm simulate"));
-        }
-        let set = ShardSet::open(folder)?;
-        let mut contents = Contents::default();
-        for i in 0..set.len() {
-            contents.add(&set.truth(i)?, set.audio(i)).context_with(|| folder.display())?;
-        }
-        Ok(contents)
     }
 
     /// Refuses a set that shares a recording or a scene with this one. `folder` is for the message.

@@ -59,7 +59,7 @@ pub(super) const REGIONS: [(Region, &str); 7] = [
 
 /// How many sources of the scene lie in a region.
 fn inside(c: &Context, region: Region) -> Option<usize> {
-    use super::claims::Verdict;
+    use super::verdict::Verdict;
     (0..=c.facts.count()).find(|&n| Claim::Count { region, n }.verdict(c.facts) == Verdict::True)
 }
 

@@ -1,9 +1,10 @@
 //! Level 3: the scene and what people know about the world.
 
-use super::claims::{Claim, Extreme, FADING_MARGINS, LENGTH_MARGINS, Verdict, about};
+use super::claims::{Claim, Extreme, FADING_MARGINS, LENGTH_MARGINS, about};
 use super::draft::{Choice, Context, Draft, agree, all_apart, grid, one_of};
 use super::facts::{Facts, OCTANTS, SECTORS, turn_between_deg};
 use super::knowledge::Entry;
+use super::verdict::Verdict;
 use super::wording::{from_the, hear, octant, sector};
 use crate::rng::Rng;
 

@@ -1,12 +1,11 @@
 //! Reading sets: shards are mapped, clips are handed out without copying.
 
 use super::labels::Columns;
-use super::manifest::FileRecord;
-use super::writer::MAX_LINE_BYTES;
-use super::{CHANNELS, Labels, Manifest, SCENES_FILE};
+use super::manifest::{FileRecord, check_file};
+use super::{CHANNELS, Labels, MAX_LINE_BYTES, Manifest, SCENES_FILE};
 use crate::error::{Context, Error, Result};
 use crate::scene::Truth;
-use crate::weights::{Dtype, Tensors, hash_file};
+use crate::weights::{Dtype, Tensors};
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -40,15 +39,6 @@ impl ShardSet {
 
     /// [`ShardSet::open`] for several folders, whose class lists must be equal.
     pub fn open_all(folders: &[&Path]) -> Result<Self> {
-        Self::open_with(folders, true)
-    }
-
-    /// Opens without reading all audio for its hash: sizes, headers and labels are still checked.
-    pub fn open_unverified(folders: &[&Path]) -> Result<Self> {
-        Self::open_with(folders, false)
-    }
-
-    fn open_with(folders: &[&Path], verify: bool) -> Result<Self> {
         let mut set = ShardSet { shards: vec![], manifests: vec![], starts: vec![0], lines: vec![] };
         for folder in folders {
             let manifest = Manifest::read(folder)?;
@@ -59,9 +49,9 @@ impl ShardSet {
                 return Err(Error::usage(message).hint("simulate both with the same class list"));
             }
             // The hash comes before the content is interpreted: damage is reported as damage.
-            check_file(folder, &manifest.scenes_jsonl, verify)?;
+            check_file(folder, &manifest.scenes_jsonl)?;
             let open = |record: &FileRecord| {
-                check_file(folder, record, verify)?;
+                check_file(folder, record)?;
                 open_shard(folder, record, &manifest)
             };
             for shard in manifest.shards.par_iter().map(open).collect::<Result<Vec<Shard>>>()? {
@@ -186,22 +176,6 @@ fn open_shard(folder: &Path, record: &FileRecord, manifest: &Manifest) -> Result
     }
     let labels = Columns::read(&tensors, n, frames, manifest.spec.classes.len())?;
     Ok(Shard { tensors, frames, labels, scale })
-}
-
-/// Checks the size (before a file is mapped, so that a cut-off one never raises SIGBUS) and the hash.
-pub(super) fn check_file(folder: &Path, record: &FileRecord, verify: bool) -> Result<()> {
-    let path = folder.join(&record.file);
-    let stored = std::fs::metadata(&path).map_err(|e| Error::io("open", &path, &e))?.len();
-    let hint = "the file was damaged or changed: copy the set again, or remove its folder and simulate it again";
-    if stored != record.bytes {
-        let message = format!("{}: has {stored} bytes, the manifest says {}", path.display(), record.bytes);
-        return Err(Error::integrity(message).hint(hint));
-    }
-    if verify && hash_file(&path)?.blake3 != record.blake3 {
-        let message = format!("{}: its content does not match the BLAKE3 in the manifest", path.display());
-        return Err(Error::integrity(message).hint(hint));
-    }
-    Ok(())
 }
 
 fn read_lines(folder: &Path, manifest: &Manifest) -> Result<Vec<Box<str>>> {

@@ -1,10 +1,11 @@
 //! From a row that somebody wrote to a draft that holds: the same check as for our own.
 
-use super::super::claims::{Claim, Extreme, Verdict};
+use super::super::claims::{Claim, Extreme};
 use super::super::draft::{Choice, Context, Draft, Pool};
 use super::super::facts::Facts;
 use super::super::reading::{decimals, read};
 use super::super::task::Task;
+use super::super::verdict::Verdict;
 use super::super::wording::{hear, number};
 use super::outcome::Outcome;
 use super::reply::TaughtRow;

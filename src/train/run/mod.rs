@@ -16,7 +16,8 @@ mod plots;
 mod progress;
 mod tensorboard;
 
-pub use card::{Card, Table};
+pub use crate::table::Table;
+pub use card::Card;
 
 use crate::checkpoint::{Checkpoint, Snapshot, Store};
 use crate::error::{Error, Kind, Result};
