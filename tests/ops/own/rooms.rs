@@ -7,7 +7,8 @@ use std::sync::Arc;
 use twnm::device::{Device, cuda};
 use twnm::ops::convolve::convolve;
 use twnm::rng::Rng;
-use twnm::shard::simulate::{labels, scene_on};
+use twnm::shard::Labels;
+use twnm::shard::simulate::scene_on;
 use twnm::sim::config::SceneConfig;
 use twnm::sim::convolve::{Spectra, Voice};
 use twnm::sim::image_source::impulse_responses_on;
@@ -238,7 +239,7 @@ fn scenes(at: &At) -> Result<(), Failed> {
             expect_close(&format!("{level}, scene {index}"), &found, &expected.audio.samples, 5e-6)?;
             let (audio, found_labels) = scene_on(Device::Host, &sampler, &sources, index).unwrap();
             assert_eq!(audio.data(), expected.audio.samples);
-            assert_eq!(found_labels, labels(&scene, &sources, &expected.activity));
+            assert_eq!(found_labels, Labels::of(&expected.truth).unwrap());
         }
         let (audio, found) = scene_on(at.device, &sampler, &sources, 1).unwrap();
         assert_eq!((audio.shape(), audio.device()), (&[4, 6400][..], at.device));
