@@ -176,9 +176,10 @@ impl<'a> Call<'a> {
         let Kernel { name, file, source, .. } = *self.kernel;
         let kernel = cuda::KernelRef { name, file, source: SOURCES[source].1 };
         let (grid, block) = (self.launch.grid, [self.launch.threads, 1, 1]);
+        let touched = self.tensors.iter().map(|tensor| tensor.place().block);
         // SAFETY: the launcher was generated from the kernel's signature; memory is freed in the order of the stream.
         let result = cuda::open(ordinal)
-            .and_then(|gpu| unsafe { gpu.launch(&kernel, grid, block, self.launch.shared_bytes, args) });
+            .and_then(|gpu| unsafe { gpu.launch(&kernel, grid, block, self.launch.shared_bytes, args, touched) });
         result.unwrap_or_else(|error| raise(error));
     }
 

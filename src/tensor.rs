@@ -4,7 +4,7 @@
 //! the memory of activations and frozen weights; kernels compute in f32. There are no generics over it: ops pick a
 //! kernel by [`Tensor::dtype`].
 
-use crate::device::{Device, buffer::Buffer, cublaslt::Place};
+use crate::device::{Device, buffer::Buffer, cuda::cublaslt::Place};
 use std::fmt;
 use std::sync::Arc;
 
