@@ -156,6 +156,19 @@ impl<'a> Call<'a> {
         self.input(name, tensor, dtype);
     }
 
+    /// Whether rows of the `which`-th tensor begin where the kernel can move two or four of their numbers at once.
+    #[track_caller]
+    fn expect_aligned(&self, which: usize) {
+        let tensor = self.tensors[which];
+        let together = 1 << tensor.shape().last().map_or(0, |row| row.trailing_zeros().min(2));
+        let bytes = (together * tensor.dtype().bytes()) as u64;
+        let kernel = self.kernel.name;
+        assert!(
+            tensor.address().is_multiple_of(bytes),
+            "{kernel}: {tensor:?} begins in the midst of {together} numbers that move at once: give it a copy"
+        );
+    }
+
     #[track_caller]
     fn run(mut self) {
         if self.launch.grid.contains(&0) {
@@ -235,3 +248,33 @@ macro_rules! kernel {
 }
 
 include!(concat!(env!("OUT_DIR"), "/launchers.rs"));
+
+#[cfg(all(test, feature = "emu"))]
+mod tests {
+    use super::*;
+    use crate::tensor::Shape;
+
+    /// A view that begins at the second number of a buffer.
+    fn skewed(shape: &[usize]) -> Tensor {
+        let shape = Shape::new(shape);
+        Tensor::zeros_on(Device::Emu, DType::F32, &[shape.len() + 1]).part(1, shape)
+    }
+
+    fn launch(x: &Tensor, channels: usize) {
+        let new = |shape: &[usize]| Tensor::zeros_on(Device::Emu, DType::F32, shape);
+        let (mut y, mut mean, mut rstd, w) = (x.like(x.shape()), new(&[1, 1]), new(&[1, 1]), new(&[channels]));
+        let (launch, c) = (Launch::rows(1, 512), channels as i32);
+        group_norm_fwd_f32(launch, &mut y, &mut mean, &mut rstd, x, &w, &w, 2, c, 1, 1, 1e-5);
+    }
+
+    #[test]
+    fn rows_of_odd_length_may_begin_anywhere() {
+        launch(&skewed(&[1, 2, 3]), 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "group_norm_fwd_f32: Tensor F32 [1, 2, 4] on Emu begins in the midst of 4 numbers")]
+    fn packs_begin_at_multiples_of_their_bytes() {
+        launch(&skewed(&[1, 2, 4]), 4);
+    }
+}
