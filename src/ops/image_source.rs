@@ -101,7 +101,7 @@ pub fn image_source(device: Device, paths: &[Path], taps: &Taps, channels: usize
     let parameters = Tensor::from_slice(&[paths.len(), PARAMETERS], &parameters).to(device);
     let losses = Tensor::from_slice(&[paths.len(), 3, width], &losses).to(device);
     let mut y = parameters.like(&[paths.len(), channels, samples]);
-    let launch = Launch::new([samples.div_ceil(WINDOW), paths.len(), 1], 256);
+    let launch = Launch::rows(samples.div_ceil(WINDOW) * paths.len(), 256);
     let (channels, samples, reach) = (channels as i32, samples as i32, reach as i32);
     match taps {
         Taps::Moving => {
