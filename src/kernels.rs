@@ -40,6 +40,8 @@ pub struct Planned {
     pub name: &'static str,
     /// Bytes of all tensors it was given; what lies in several of them counts once.
     pub bytes: u64,
+    /// Its blocks.
+    pub blocks: u64,
 }
 
 #[cfg(feature = "emu")]
@@ -47,12 +49,12 @@ thread_local! {
     static PLANNED: RefCell<Option<Vec<Planned>>> = const { RefCell::new(None) };
 }
 
-/// Runs `f` without the launches of this thread on the emulator, whose results stay NaN, and says what they would have
-/// been: how much work of real sizes moves is known without doing it.
+/// Runs `f` without the launches of this thread on the emulator and says what they would have been: how much work of
+/// real sizes moves is known without doing it, and without its memory, which is zero and never written.
 #[cfg(feature = "emu")]
 pub fn planned(f: impl FnOnce()) -> Vec<Planned> {
     let outer = PLANNED.replace(Some(Vec::new()));
-    f();
+    crate::device::emu::with_blank_memory(f);
     PLANNED.replace(outer).unwrap_or_default()
 }
 
@@ -215,7 +217,9 @@ impl<'a> Call<'a> {
     #[track_caller]
     fn emulate(&self, args: &mut [*mut std::ffi::c_void]) {
         use crate::device::emu;
-        let plan = |list: &mut Vec<Planned>| list.push(Planned { name: self.kernel.name, bytes: self.bytes() });
+        let blocks = self.launch.grid.iter().map(|&n| u64::from(n)).product();
+        let launch = || Planned { name: self.kernel.name, bytes: self.bytes(), blocks };
+        let plan = |list: &mut Vec<Planned>| list.push(launch());
         if PLANNED.with_borrow_mut(|list| list.as_mut().map(plan)).is_some() {
             return;
         }
