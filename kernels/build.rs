@@ -3,6 +3,11 @@
 //!
 //! The signatures of the kernels are the source of truth: `const` pointers become `&Tensor`, others `&mut Tensor`, so
 //! argument order, types and mutability are checked by the Rust compiler wherever a kernel is launched.
+//!
+//! `PACKED` between a pointer's star and its name says that the kernel moves neighbours of a row at once: four where rows
+//! have a multiple of four numbers, else two where they have an even number. The launcher then checks that the address is
+//! a multiple of their bytes. (Kernels that ask `is_aligned` take tensors that begin anywhere.) Compilers do not see the
+//! word.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +15,9 @@ use std::path::{Path, PathBuf};
 const HEAD: &str = "extern \"C\" __global__ void ";
 const INCLUDES: [&str; 6] =
     ["attention_bf16.cuh", "attention_float.cuh", "attention_tiles.cuh", "common.cuh", "ptx.cuh", "tile.cuh"];
+
+/// Marks pointers of which launchers check the address, see above.
+const PACKED: &str = "PACKED";
 
 /// Set to anything, the emulator is built with the address and undefined-behaviour sanitizers (ARCHITECTURE.md).
 const SANITIZE: &str = "TWNM_EMU_SANITIZE";
@@ -29,6 +37,8 @@ struct Kernel {
     name: String,
     doc: Vec<String>,
     params: Vec<(String, Param)>,
+    /// Numbers of those parameters, among the pointers, that are marked.
+    aligned: Vec<usize>,
 }
 
 fn main() {
@@ -43,8 +53,9 @@ fn main() {
     let (mut units, mut texts, mut entries) = (Vec::new(), String::new(), String::new());
     for path in &files {
         let file = path.file_stem().unwrap().to_str().expect("kernel files have plain names").to_string();
-        let text = inlined(path);
-        let kernels = parse(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let marked = inlined(path);
+        let text = marked.replace(&format!(" {PACKED} "), " ");
+        let kernels = parse(&marked).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert!(!kernels.is_empty(), "{}: no kernel in it", path.display());
         let inlined = out.join(format!("{file}.cu"));
         write_if_changed(&inlined, &text);
@@ -162,8 +173,12 @@ fn parse(text: &str) -> Result<Vec<Kernel>, String> {
         if doc.is_empty() {
             return Err(format!("{name}: a comment above the kernel says what it does"));
         }
-        let params = without_comments(list).split(',').map(|p| param(name, p)).collect::<Result<_, _>>()?;
-        kernels.push(Kernel { name: name.to_string(), doc, params });
+        let list = without_comments(list);
+        let is_marked = |(_, p): &(usize, &str)| p.split_whitespace().any(|word| word == PACKED);
+        let pointers = list.split(',').filter(|p| p.contains('*')).enumerate();
+        let aligned = pointers.filter(is_marked).map(|(i, _)| i).collect();
+        let params = list.split(',').map(|p| param(name, p)).collect::<Result<_, _>>()?;
+        kernels.push(Kernel { name: name.to_string(), doc, params, aligned });
     }
     Ok(kernels)
 }
@@ -172,7 +187,7 @@ fn param(kernel: &str, text: &str) -> Result<(String, Param), String> {
     let spaced = text.replace("__restrict__", " ").replace('*', " * ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let Some((name, kind)) = words.split_last() else { return Err(format!("{kernel}: an empty parameter")) };
-    let base = kind.iter().copied().filter(|w| !["const", "*"].contains(w)).collect::<Vec<_>>().join(" ");
+    let base = kind.iter().copied().filter(|w| !["const", "*", PACKED].contains(w)).collect::<Vec<_>>().join(" ");
     let is_pointer = kind.contains(&"*");
     let param = match (is_pointer, base.as_str(), kind.first() == Some(&"const")) {
         (true, "float", true) => Param::Input("F32"),
@@ -235,6 +250,9 @@ fn emit(out: &mut String, kernel: &Kernel, index: usize) {
             Param::Parts => writeln!(out, "    call.parts({name:?}, {name});"),
         }
         .unwrap();
+    }
+    for which in &kernel.aligned {
+        writeln!(out, "    call.expect_aligned({which});").unwrap();
     }
     writeln!(out, "    call.run();\n}}\n").unwrap();
 }

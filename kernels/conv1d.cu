@@ -312,8 +312,8 @@ static __device__ void weight_gradient(T* shared, float* partial, const T* x, co
 // x [sequences, len, groups inputs], w [groups outputs, inputs, taps], bias [groups outputs] -> y [sequences, len,
 // groups outputs]. The grid walks over tiles (x) and over bundles of groups (y). With silu, of SiLU(x) instead of x.
 extern "C" __global__ void __launch_bounds__(320)
-conv1d_fwd_f32(float* y, const float* x, const float* w, const float* bias, int sequences, int len, int groups,
-               int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
+conv1d_fwd_f32(float* PACKED y, const float* PACKED x, const float* w, const float* bias, int sequences, int len,
+               int groups, int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
     DYN_SHARED(float, shared);
     convolve<false, float>(shared, y, x, nullptr, w, bias,
                            {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu});
@@ -321,8 +321,9 @@ conv1d_fwd_f32(float* y, const float* x, const float* w, const float* bias, int 
 
 // As conv1d_fwd_f32, for activations stored as bf16.
 extern "C" __global__ void __launch_bounds__(320)
-conv1d_fwd_bf16(bf16* y, const bf16* x, const float* w, const float* bias, int sequences, int len, int groups,
-                int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
+conv1d_fwd_bf16(bf16* PACKED y, const bf16* PACKED x, const float* w, const float* bias, int sequences, int len,
+                int groups, int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch,
+                int silu) {
     DYN_SHARED(bf16, shared);
     convolve<false, bf16>(shared, y, x, nullptr, w, bias,
                           {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu});
@@ -331,8 +332,9 @@ conv1d_fwd_bf16(bf16* y, const bf16* x, const float* w, const float* bias, int s
 // dy [sequences, len, groups inputs], w [groups inputs, outputs, taps] -> dx [sequences, len, groups outputs]: inputs
 // and outputs as this product sees them. With silu, times SiLU'(x), x [sequences, len, groups outputs].
 extern "C" __global__ void __launch_bounds__(320)
-conv1d_bwd_x_f32(float* dx, const float* dy, const float* x, const float* w, int sequences, int len, int groups,
-                 int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
+conv1d_bwd_x_f32(float* PACKED dx, const float* PACKED dy, const float* PACKED x, const float* w, int sequences,
+                 int len, int groups, int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch,
+                 int silu) {
     DYN_SHARED(float, shared);
     convolve<true, float>(shared, dx, dy, x, w, nullptr,
                           {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu});
@@ -340,8 +342,9 @@ conv1d_bwd_x_f32(float* dx, const float* dy, const float* x, const float* w, int
 
 // As conv1d_bwd_x_f32, for activations stored as bf16.
 extern "C" __global__ void __launch_bounds__(320)
-conv1d_bwd_x_bf16(bf16* dx, const bf16* dy, const bf16* x, const float* w, int sequences, int len, int groups,
-                  int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
+conv1d_bwd_x_bf16(bf16* PACKED dx, const bf16* PACKED dy, const bf16* PACKED x, const float* w, int sequences,
+                  int len, int groups, int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch,
+                  int silu) {
     DYN_SHARED(bf16, shared);
     convolve<true, bf16>(shared, dx, dy, x, w, nullptr,
                          {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu});
@@ -351,8 +354,8 @@ conv1d_bwd_x_bf16(bf16* dx, const bf16* dy, const bf16* x, const float* w, int s
 // sums of dw, then of db, over the tiles of each slice (grid x). Grid y: bundles of groups, z: window entries. With
 // silu, of SiLU(x) instead of x.
 extern "C" __global__ void __launch_bounds__(640)
-conv1d_bwd_w_f32(float* partial, const float* x, const float* dy, int sequences, int len, int groups, int inputs,
-                 int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
+conv1d_bwd_w_f32(float* partial, const float* PACKED x, const float* PACKED dy, int sequences, int len, int groups,
+                 int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
     DYN_SHARED(float, shared);
     weight_gradient<float>(shared, partial, x, dy,
                            {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu});
@@ -360,8 +363,8 @@ conv1d_bwd_w_f32(float* partial, const float* x, const float* dy, int sequences,
 
 // As conv1d_bwd_w_f32, for activations stored as bf16.
 extern "C" __global__ void __launch_bounds__(640)
-conv1d_bwd_w_bf16(float* partial, const bf16* x, const bf16* dy, int sequences, int len, int groups, int inputs,
-                  int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
+conv1d_bwd_w_bf16(float* partial, const bf16* PACKED x, const bf16* PACKED dy, int sequences, int len, int groups,
+                  int inputs, int outputs, int taps, int steps, int bundle, int columns, int pitch, int silu) {
     DYN_SHARED(bf16, shared);
     weight_gradient<bf16>(shared, partial, x, dy,
                           {sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu});

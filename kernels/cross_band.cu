@@ -333,13 +333,13 @@ static __device__ void forward(T* shared, T* y, T* x1, T* x2, const T* x, const 
     const int first = blockIdx.x * z.frames, count = min(z.frames, z.N - first);
     const long long start = (long long)first * frame_size;
     clear_shared(frames + count * frame_size, 16);
-    copy(frames, x + start, count * frame_size, frame_size % 4 == 0);
+    copy(frames, x + start, count * frame_size, z.H % 4 == 0);
     __syncthreads();
     freq_conv(frames, area, mean, rstd, conv1, count, z);
-    if (x1 != nullptr) copy(x1 + start, frames, count * frame_size, frame_size % 4 == 0);
+    if (x1 != nullptr) copy(x1 + start, frames, count * frame_size, z.H % 4 == 0);
     full_band(frames, area, mean, rstd, full, packed, count, z);
     if (y != nullptr) freq_conv(frames, area, mean, rstd, conv2, count, z);
-    copy((y != nullptr ? y : x2) + start, frames, count * frame_size, frame_size % 4 == 0);
+    copy((y != nullptr ? y : x2) + start, frames, count * frame_size, z.H % 4 == 0);
 }
 
 // w [S, F, F] -> packed [S, rows, columns], zero where w ends.
@@ -367,12 +367,13 @@ cross_band_pack_bf16(bf16* packed, const float* w, int S, int F, int rows, int c
 // x [N, F, H], packed (see cross_band_pack_f32), the parameters of the three parts -> y [N, F, H]. One block per
 // `frames` frames, a tile for `bundle` groups.
 extern "C" __global__ void __launch_bounds__(THREADS)
-cross_band_fwd_f32(float* y, const float* x, const float* packed, const float* norm1_weight, const float* norm1_bias,
-                   const float* conv1_weight, const float* conv1_bias, const float* slope1, const float* norm_weight,
-                   const float* norm_bias, const float* squeeze_weight, const float* squeeze_bias, const float* bias,
-                   const float* unsqueeze_weight, const float* unsqueeze_bias, const float* norm2_weight,
-                   const float* norm2_bias, const float* conv2_weight, const float* conv2_bias, const float* slope2,
-                   int N, int F, int H, int groups, int taps, int S, int frames, int bundle, float eps) {
+cross_band_fwd_f32(float* PACKED y, const float* PACKED x, const float* packed, const float* norm1_weight,
+                   const float* norm1_bias, const float* conv1_weight, const float* conv1_bias, const float* slope1,
+                   const float* norm_weight, const float* norm_bias, const float* squeeze_weight,
+                   const float* squeeze_bias, const float* bias, const float* unsqueeze_weight,
+                   const float* unsqueeze_bias, const float* norm2_weight, const float* norm2_bias,
+                   const float* conv2_weight, const float* conv2_bias, const float* slope2, int N, int F, int H,
+                   int groups, int taps, int S, int frames, int bundle, float eps) {
     DYN_SHARED(float, shared);
     forward<float>(shared, y, nullptr, nullptr, x, packed, {norm1_weight, norm1_bias, conv1_weight, conv1_bias, slope1},
                    {norm_weight, norm_bias, squeeze_weight, squeeze_bias, bias, unsqueeze_weight, unsqueeze_bias},
@@ -382,12 +383,13 @@ cross_band_fwd_f32(float* y, const float* x, const float* packed, const float* n
 
 // As cross_band_fwd_f32, for activations stored as bf16; H is even.
 extern "C" __global__ void __launch_bounds__(THREADS)
-cross_band_fwd_bf16(bf16* y, const bf16* x, const bf16* packed, const float* norm1_weight, const float* norm1_bias,
-                    const float* conv1_weight, const float* conv1_bias, const float* slope1, const float* norm_weight,
-                    const float* norm_bias, const float* squeeze_weight, const float* squeeze_bias, const float* bias,
-                    const float* unsqueeze_weight, const float* unsqueeze_bias, const float* norm2_weight,
-                    const float* norm2_bias, const float* conv2_weight, const float* conv2_bias, const float* slope2,
-                    int N, int F, int H, int groups, int taps, int S, int frames, int bundle, float eps) {
+cross_band_fwd_bf16(bf16* PACKED y, const bf16* PACKED x, const bf16* packed, const float* norm1_weight,
+                    const float* norm1_bias, const float* conv1_weight, const float* conv1_bias, const float* slope1,
+                    const float* norm_weight, const float* norm_bias, const float* squeeze_weight,
+                    const float* squeeze_bias, const float* bias, const float* unsqueeze_weight,
+                    const float* unsqueeze_bias, const float* norm2_weight, const float* norm2_bias,
+                    const float* conv2_weight, const float* conv2_bias, const float* slope2, int N, int F, int H,
+                    int groups, int taps, int S, int frames, int bundle, float eps) {
     DYN_SHARED(bf16, shared);
     forward<bf16>(shared, y, nullptr, nullptr, x, packed, {norm1_weight, norm1_bias, conv1_weight, conv1_bias, slope1},
                   {norm_weight, norm_bias, squeeze_weight, squeeze_bias, bias, unsqueeze_weight, unsqueeze_bias},
@@ -398,12 +400,12 @@ cross_band_fwd_bf16(bf16* y, const bf16* x, const bf16* packed, const float* nor
 // As cross_band_fwd_f32, with the inputs of the second and the third part instead of the third part's output, for the
 // backward pass: x [N, F, H] -> x1 = x + prelu(conv1(..)) and x2 = x1 + silu(..), both [N, F, H].
 extern "C" __global__ void __launch_bounds__(THREADS)
-cross_band_inputs_f32(float* x1, float* x2, const float* x, const float* packed, const float* norm1_weight,
-                      const float* norm1_bias, const float* conv1_weight, const float* conv1_bias, const float* slope1,
-                      const float* norm_weight, const float* norm_bias, const float* squeeze_weight,
-                      const float* squeeze_bias, const float* bias, const float* unsqueeze_weight,
-                      const float* unsqueeze_bias, int N, int F, int H, int groups, int taps, int S, int frames,
-                      int bundle, float eps) {
+cross_band_inputs_f32(float* PACKED x1, float* PACKED x2, const float* PACKED x, const float* packed,
+                      const float* norm1_weight, const float* norm1_bias, const float* conv1_weight,
+                      const float* conv1_bias, const float* slope1, const float* norm_weight, const float* norm_bias,
+                      const float* squeeze_weight, const float* squeeze_bias, const float* bias,
+                      const float* unsqueeze_weight, const float* unsqueeze_bias, int N, int F, int H, int groups,
+                      int taps, int S, int frames, int bundle, float eps) {
     DYN_SHARED(float, shared);
     forward<float>(shared, nullptr, x1, x2, x, packed, {norm1_weight, norm1_bias, conv1_weight, conv1_bias, slope1},
                   {norm_weight, norm_bias, squeeze_weight, squeeze_bias, bias, unsqueeze_weight, unsqueeze_bias}, {},
@@ -412,12 +414,12 @@ cross_band_inputs_f32(float* x1, float* x2, const float* x, const float* packed,
 
 // As cross_band_inputs_f32, for activations stored as bf16; H is even.
 extern "C" __global__ void __launch_bounds__(THREADS)
-cross_band_inputs_bf16(bf16* x1, bf16* x2, const bf16* x, const bf16* packed, const float* norm1_weight,
-                       const float* norm1_bias, const float* conv1_weight, const float* conv1_bias, const float* slope1,
-                       const float* norm_weight, const float* norm_bias, const float* squeeze_weight,
-                       const float* squeeze_bias, const float* bias, const float* unsqueeze_weight,
-                       const float* unsqueeze_bias, int N, int F, int H, int groups, int taps, int S, int frames,
-                       int bundle, float eps) {
+cross_band_inputs_bf16(bf16* PACKED x1, bf16* PACKED x2, const bf16* PACKED x, const bf16* packed,
+                       const float* norm1_weight, const float* norm1_bias, const float* conv1_weight,
+                       const float* conv1_bias, const float* slope1, const float* norm_weight, const float* norm_bias,
+                       const float* squeeze_weight, const float* squeeze_bias, const float* bias,
+                       const float* unsqueeze_weight, const float* unsqueeze_bias, int N, int F, int H, int groups,
+                       int taps, int S, int frames, int bundle, float eps) {
     DYN_SHARED(bf16, shared);
     forward<bf16>(shared, nullptr, x1, x2, x, packed, {norm1_weight, norm1_bias, conv1_weight, conv1_bias, slope1},
                   {norm_weight, norm_bias, squeeze_weight, squeeze_bias, bias, unsqueeze_weight, unsqueeze_bias}, {},

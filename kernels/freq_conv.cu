@@ -500,9 +500,9 @@ static __device__ void backward(T* shared, T* dx, float* partial, const T* x, co
 // x dy [N, F, H] and the parameters -> dx [N, F, H], partial [blocks, |w| + 4 H]: the sums of dw, dbias, dslope, the
 // norm's dweight and dbias over each block's frames. One block per `frames` frames, a tile for `bundle` groups.
 extern "C" __global__ void __launch_bounds__(THREADS)
-freq_conv_bwd_f32(float* dx, float* partial, const float* x, const float* dy, const float* norm_weight,
-                  const float* norm_bias, const float* weight, const float* bias, const float* slope, int N, int F,
-                  int H, int groups, int taps, int frames, int bundle, float eps) {
+freq_conv_bwd_f32(float* PACKED dx, float* partial, const float* PACKED x, const float* PACKED dy,
+                  const float* norm_weight, const float* norm_bias, const float* weight, const float* bias,
+                  const float* slope, int N, int F, int H, int groups, int taps, int frames, int bundle, float eps) {
     DYN_SHARED(float, shared);
     backward<float>(shared, dx, partial, x, dy, {norm_weight, norm_bias, weight, bias, slope},
                     {N, F, H, groups, taps, frames, bundle, eps});
@@ -510,9 +510,9 @@ freq_conv_bwd_f32(float* dx, float* partial, const float* x, const float* dy, co
 
 // As freq_conv_bwd_f32, for activations stored as bf16.
 extern "C" __global__ void __launch_bounds__(THREADS)
-freq_conv_bwd_bf16(bf16* dx, float* partial, const bf16* x, const bf16* dy, const float* norm_weight,
-                   const float* norm_bias, const float* weight, const float* bias, const float* slope, int N, int F,
-                   int H, int groups, int taps, int frames, int bundle, float eps) {
+freq_conv_bwd_bf16(bf16* PACKED dx, float* partial, const bf16* PACKED x, const bf16* PACKED dy,
+                   const float* norm_weight, const float* norm_bias, const float* weight, const float* bias,
+                   const float* slope, int N, int F, int H, int groups, int taps, int frames, int bundle, float eps) {
     DYN_SHARED(bf16, shared);
     backward<bf16>(shared, dx, partial, x, dy, {norm_weight, norm_bias, weight, bias, slope},
                    {N, F, H, groups, taps, frames, bundle, eps});

@@ -196,32 +196,32 @@ static __device__ void backward(T* dx, float* partial, const T* x, const float* 
 
 // x [N, L, C], w b [C] -> y [N, L, C], mean rstd [N, groups]. One block per sequence and bundle of groups.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-group_norm_fwd_f32(float* y, float* mean, float* rstd, const float* x, const float* w, const float* b, int L, int C,
-                   int groups, int bundle, float eps) {
+group_norm_fwd_f32(float* PACKED y, float* mean, float* rstd, const float* PACKED x, const float* w, const float* b,
+                   int L, int C, int groups, int bundle, float eps) {
     if (C / groups % 4 == 0) forward<4>(y, mean, rstd, x, w, b, L, C, groups, bundle, eps);
     else forward<1>(y, mean, rstd, x, w, b, L, C, groups, bundle, eps);
 }
 
 // x [N, L, C], w b [C] -> y [N, L, C], mean rstd [N, groups]. One block per sequence and bundle of groups.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-group_norm_fwd_bf16(bf16* y, float* mean, float* rstd, const bf16* x, const float* w, const float* b, int L, int C,
-                    int groups, int bundle, float eps) {
+group_norm_fwd_bf16(bf16* PACKED y, float* mean, float* rstd, const bf16* PACKED x, const float* w, const float* b,
+                    int L, int C, int groups, int bundle, float eps) {
     if (C / groups % 4 == 0) forward<4>(y, mean, rstd, x, w, b, L, C, groups, bundle, eps);
     else forward<1>(y, mean, rstd, x, w, b, L, C, groups, bundle, eps);
 }
 
 // x dy [N, L, C], w [C], mean rstd [N, groups] -> dx [N, L, C], partial [N, 2, C]: the shares of dw and db.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-group_norm_bwd_f32(float* dx, float* partial, const float* x, const float* w, const float* dy, const float* mean,
-                   const float* rstd, int L, int C, int groups, int bundle) {
+group_norm_bwd_f32(float* PACKED dx, float* partial, const float* PACKED x, const float* w, const float* PACKED dy,
+                   const float* mean, const float* rstd, int L, int C, int groups, int bundle) {
     if (C / groups % 4 == 0) backward<4>(dx, partial, x, w, dy, mean, rstd, L, C, groups, bundle);
     else backward<1>(dx, partial, x, w, dy, mean, rstd, L, C, groups, bundle);
 }
 
 // x dy [N, L, C], w [C], mean rstd [N, groups] -> dx [N, L, C], partial [N, 2, C]: the shares of dw and db.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-group_norm_bwd_bf16(bf16* dx, float* partial, const bf16* x, const float* w, const bf16* dy, const float* mean,
-                    const float* rstd, int L, int C, int groups, int bundle) {
+group_norm_bwd_bf16(bf16* PACKED dx, float* partial, const bf16* PACKED x, const float* w, const bf16* PACKED dy,
+                    const float* mean, const float* rstd, int L, int C, int groups, int bundle) {
     if (C / groups % 4 == 0) backward<4>(dx, partial, x, w, dy, mean, rstd, L, C, groups, bundle);
     else backward<1>(dx, partial, x, w, dy, mean, rstd, L, C, groups, bundle);
 }

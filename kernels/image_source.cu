@@ -274,9 +274,10 @@ static __device__ __forceinline__ void respond(float* y, const float* paths, con
     SHARED(float, packed, WARPS * 32 * 8);
     SHARED(float, sums, WARPS * WINDOW * 4);
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    const int start = (gridDim.x - 1 - blockIdx.x) * WINDOW;
-    const float* const path = paths + (long long)blockIdx.y * PARAMETERS;
-    const int order = limits[2 * blockIdx.y + ORDER], heard = limits[2 * blockIdx.y + HEARD];
+    const int windows = CEIL_DIV(samples, WINDOW), source = blockIdx.x / windows;
+    const int start = (windows - 1 - blockIdx.x % windows) * WINDOW;
+    const float* const path = paths + (long long)source * PARAMETERS;
+    const int order = limits[2 * source + ORDER], heard = limits[2 * source + HEARD];
     Samples mine;
 #pragma unroll
     for (int q = 0; q < 2; q++) {
@@ -288,8 +289,8 @@ static __device__ __forceinline__ void respond(float* y, const float* paths, con
         for (int c = 0; c < 4; c++) mine.sum[q][c] = 0.0f;
     }
     if (start < heard)
-        walk<FILTER>(mine, packed + warp * 32 * 8, path, order, losses + (long long)blockIdx.y * 3 * (2 * reach + 1),
-                     table, reach, start, lane, warp);
+        walk<FILTER>(mine, packed + warp * 32 * 8, path, order, losses + (long long)source * 3 * (2 * reach + 1), table,
+                     reach, start, lane, warp);
     const float sign = FILTER != TABLE && (lane & 1) ? -1.0f : 1.0f;
 #pragma unroll
     for (int q = 0; q < 2; q++)
@@ -300,12 +301,12 @@ static __device__ __forceinline__ void respond(float* y, const float* paths, con
     if (channel < channels && start + n < samples) {
         float total = 0.0f;
         for (int w = 0; w < WARPS; w++) total += sums[(w * 4 + channel) * WINDOW + n];
-        y[((long long)blockIdx.y * channels + channel) * samples + start + n] = start + n < heard ? total : 0.0f;
+        y[((long long)source * channels + channel) * samples + start + n] = start + n < heard ? total : 0.0f;
     }
 }
 
 // paths [S, 24], limits [S, 2], losses [S, 3, 2 reach + 1] -> y [S, channels, samples]; the window moves with the delay.
-// Grid: windows of 64 samples, S.
+// Grid: S times the windows of 64 samples.
 extern "C" __global__ void __launch_bounds__(256, 3)
 image_source_moving_f32(float* y, const float* paths, const int* limits, const float* losses, int channels, int samples,
                         int reach) {
@@ -313,7 +314,7 @@ image_source_moving_f32(float* y, const float* paths, const int* limits, const f
 }
 
 // paths [S, 24], limits [S, 2], losses [S, 3, 2 reach + 1] -> y [S, channels, samples]; the window stays on the samples.
-// Grid: windows of 64 samples, S.
+// Grid: S times the windows of 64 samples.
 extern "C" __global__ void __launch_bounds__(256, 3)
 image_source_fixed_f32(float* y, const float* paths, const int* limits, const float* losses, int channels, int samples,
                        int reach) {
@@ -321,7 +322,7 @@ image_source_fixed_f32(float* y, const float* paths, const int* limits, const fl
 }
 
 // paths [S, 24], limits [S, 2], losses [S, 3, 2 reach + 1], table [22, 81] (windowed taps by twentieths of a sample)
-// -> y [S, channels, samples]; pyroomacoustics' arithmetic. Grid: windows of 64 samples, S.
+// -> y [S, channels, samples]; pyroomacoustics' arithmetic. Grid: S times the windows of 64 samples.
 extern "C" __global__ void __launch_bounds__(256, 2)
 image_source_table_f32(float* y, const float* paths, const int* limits, const float* losses, const float* table,
                        int channels, int samples, int reach) {

@@ -45,10 +45,10 @@ static __device__ float log_sum_exp(const float* x, int C, int lane) {
 
 // The terms of one slot against one source = (x, y, z, ln(1 + metres)) of a class, -1: not known.
 static __device__ float pair_cost(const float* direction, float distance, const float* logits, float total,
-                                  const float* source, int klass, Weights w) {
+                                  const float* source, int wanted, Weights w) {
     float cosine = direction[0] * source[0] + direction[1] * source[1] + direction[2] * source[2];
     float cost = w.direction * (1.0f - cosine) + w.distance * smooth_l1(log1pf(distance), source[3]).x;
-    return klass < 0 ? cost : cost + w.classes * (total - logits[klass]);
+    return wanted < 0 ? cost : cost + w.classes * (total - logits[wanted]);
 }
 
 // Existence: the loss, the same in every lane; gradients of all K steps.

@@ -149,7 +149,7 @@ static __device__ void direct(float2* table, T* y, const float* x, int C, int sa
 // x [C, samples] -> y [n / 2 + 1, frames, 2 C]; n a power of two from 4 on. One block per `count` pairs of channels and
 // frames, 8 n (1 + 2 count) bytes of shared memory.
 extern "C" __global__ void __launch_bounds__(256)
-stft_fft_f32(float* y, const float* x, int C, int samples, int n, int hop, int frames, int count) {
+stft_fft_f32(float* PACKED y, const float* x, int C, int samples, int n, int hop, int frames, int count) {
     DYN_SHARED(float2, shared);
     transform(shared + 0, y, x, C, samples, n, hop, frames, count);
 }
@@ -157,7 +157,7 @@ stft_fft_f32(float* y, const float* x, int C, int samples, int n, int hop, int f
 // x [C, samples] -> y [n / 2 + 1, frames, 2 C]; n a power of two from 4 on. One block per `count` pairs of channels and
 // frames, 8 n (1 + 2 count) bytes of shared memory.
 extern "C" __global__ void __launch_bounds__(256)
-stft_fft_bf16(bf16* y, const float* x, int C, int samples, int n, int hop, int frames, int count) {
+stft_fft_bf16(bf16* PACKED y, const float* x, int C, int samples, int n, int hop, int frames, int count) {
     DYN_SHARED(float2, shared);
     transform(shared + 0, y, x, C, samples, n, hop, frames, count);
 }

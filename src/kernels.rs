@@ -40,6 +40,8 @@ pub struct Planned {
     pub name: &'static str,
     /// Bytes of all tensors it was given; what lies in several of them counts once.
     pub bytes: u64,
+    /// Its blocks.
+    pub blocks: u64,
 }
 
 #[cfg(feature = "emu")]
@@ -47,12 +49,12 @@ thread_local! {
     static PLANNED: RefCell<Option<Vec<Planned>>> = const { RefCell::new(None) };
 }
 
-/// Runs `f` without the launches of this thread on the emulator, whose results stay NaN, and says what they would have
-/// been: how much work of real sizes moves is known without doing it.
+/// Runs `f` without the launches of this thread on the emulator and says what they would have been: how much work of
+/// real sizes moves is known without doing it, and without its memory, which is zero and never written.
 #[cfg(feature = "emu")]
 pub fn planned(f: impl FnOnce()) -> Vec<Planned> {
     let outer = PLANNED.replace(Some(Vec::new()));
-    f();
+    crate::device::emu::with_blank_memory(f);
     PLANNED.replace(outer).unwrap_or_default()
 }
 
@@ -240,6 +242,19 @@ impl<'a> Call<'a> {
         self.input(name, tensor, dtype);
     }
 
+    /// Whether rows of the `which`-th tensor begin where the kernel can move two or four of their numbers at once.
+    #[track_caller]
+    fn expect_aligned(&self, which: usize) {
+        let tensor = self.tensors[which];
+        let together = 1 << tensor.shape().last().map_or(0, |row| row.trailing_zeros().min(2));
+        let bytes = (together * tensor.dtype().bytes()) as u64;
+        let kernel = self.kernel.name;
+        assert!(
+            tensor.address().is_multiple_of(bytes),
+            "{kernel}: {tensor:?} begins in the midst of {together} numbers that move at once: give it a copy"
+        );
+    }
+
     #[track_caller]
     fn run(mut self) {
         if self.launch.grid.contains(&0) {
@@ -263,9 +278,10 @@ impl<'a> Call<'a> {
         let Kernel { name, file, source, .. } = *self.kernel;
         let kernel = cuda::KernelRef { name, file, source: SOURCES[source].1 };
         let (grid, block) = (self.launch.grid, [self.launch.threads, 1, 1]);
+        let touched = self.tensors.iter().map(|tensor| tensor.place().block);
         // SAFETY: the launcher was generated from the kernel's signature; memory is freed in the order of the stream.
         let result = cuda::open(ordinal)
-            .and_then(|gpu| unsafe { gpu.launch(&kernel, grid, block, self.launch.shared_bytes, args) });
+            .and_then(|gpu| unsafe { gpu.launch(&kernel, grid, block, self.launch.shared_bytes, args, touched) });
         result.unwrap_or_else(|error| raise(error));
     }
 
@@ -288,7 +304,9 @@ impl<'a> Call<'a> {
     #[track_caller]
     fn emulate(&self, args: &mut [*mut std::ffi::c_void]) {
         use crate::device::emu;
-        let plan = |list: &mut Vec<Planned>| list.push(Planned { name: self.kernel.name, bytes: self.bytes() });
+        let blocks = self.launch.grid.iter().map(|&n| u64::from(n)).product();
+        let launch = || Planned { name: self.kernel.name, bytes: self.bytes(), blocks };
+        let plan = |list: &mut Vec<Planned>| list.push(launch());
         if PLANNED.with_borrow_mut(|list| list.as_mut().map(plan)).is_some() {
             return;
         }
@@ -321,3 +339,33 @@ macro_rules! kernel {
 }
 
 include!(concat!(env!("OUT_DIR"), "/launchers.rs"));
+
+#[cfg(all(test, feature = "emu"))]
+mod tests {
+    use super::*;
+    use crate::tensor::Shape;
+
+    /// A view that begins at the second number of a buffer.
+    fn skewed(shape: &[usize]) -> Tensor {
+        let shape = Shape::new(shape);
+        Tensor::zeros_on(Device::Emu, DType::F32, &[shape.len() + 1]).part(1, shape)
+    }
+
+    fn launch(x: &Tensor, channels: usize) {
+        let new = |shape: &[usize]| Tensor::zeros_on(Device::Emu, DType::F32, shape);
+        let (mut y, mut mean, mut rstd, w) = (x.like(x.shape()), new(&[1, 1]), new(&[1, 1]), new(&[channels]));
+        let (launch, c) = (Launch::rows(1, 512), channels as i32);
+        group_norm_fwd_f32(launch, &mut y, &mut mean, &mut rstd, x, &w, &w, 2, c, 1, 1, 1e-5);
+    }
+
+    #[test]
+    fn rows_of_odd_length_may_begin_anywhere() {
+        launch(&skewed(&[1, 2, 3]), 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "group_norm_fwd_f32: Tensor F32 [1, 2, 4] on Emu begins in the midst of 4 numbers")]
+    fn packs_begin_at_multiples_of_their_bytes() {
+        launch(&skewed(&[1, 2, 4]), 4);
+    }
+}

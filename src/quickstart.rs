@@ -130,10 +130,8 @@ impl Quickstart<'_> {
                 Marker { azimuth_deg, elevation_deg, distance_m, label, existence }
             };
             let class_name = |class: Option<usize>| class.map_or("unknown".into(), |c| set.classes()[c].clone());
-            let truth = |s: usize| {
-                let class = usize::try_from(labels.klass[s]).ok();
-                marker(labels.direction[s].map(f64::from), labels.distance_m[s] as f64, class_name(class), 1.0)
-            };
+            let truth = labels.whole();
+            let there = truth.sources.iter().map(|s| marker(s.direction, s.distance_m, class_name(s.class), 1.0));
             let heard = prediction.slots.iter().take(prediction.count()).map(|slot| {
                 let class = slot.class().map(|(class, _)| class);
                 marker(slot.direction, slot.distance_m, class_name(class), slot.existence)
@@ -142,7 +140,7 @@ impl Quickstart<'_> {
                 title: name.clone(),
                 subtitle: format!("{} sources, {} heard", labels.count, prediction.count()),
                 heard: heard.collect(),
-                truth: (0..labels.count).map(truth).collect(),
+                truth: there.collect(),
             };
             figures.push(Figure {
                 caption: format!("{name}: filled markers are what was heard, hollow ones what was there"),

@@ -10,7 +10,7 @@
 use crate::device::{Device, simd::slices};
 use crate::error::{Error, Kind, Result};
 use crate::kernels::{self, Launch};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// Identity of a tracked value on its tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +21,26 @@ pub struct VarId(u32);
 pub struct Var {
     tensor: Tensor,
     id: Option<VarId>,
+    /// The same value rounded to bf16, where somebody keeps it anyway.
+    narrow: Option<Tensor>,
 }
 
 impl Var {
     /// A value no gradient flows to: input data, labels, masks.
     pub fn constant(tensor: Tensor) -> Var {
-        Var { tensor, id: None }
+        Var { tensor, id: None, narrow: None }
+    }
+    /// With the same value rounded to bf16, which products next to bf16 activations take instead of rounding it again.
+    /// Panics when it is something else.
+    #[track_caller]
+    pub fn with_narrow(self, narrow: Tensor) -> Var {
+        assert_eq!((narrow.dtype(), narrow.device()), (DType::Bf16, self.tensor.device()), "a copy in bf16");
+        narrow.expect_shape("the copy in bf16", self.tensor.shape());
+        Var { narrow: Some(narrow), ..self }
+    }
+    /// The value rounded to bf16, where somebody keeps it.
+    pub fn narrow(&self) -> Option<&Tensor> {
+        self.narrow.as_ref()
     }
     /// The value.
     pub fn tensor(&self) -> &Tensor {
@@ -126,7 +140,7 @@ impl Tape {
             return Var::constant(tensor);
         }
         let id = self.new_id();
-        Var { tensor, id: Some(id) }
+        Var { tensor, id: Some(id), narrow: None }
     }
     fn new_id(&mut self) -> VarId {
         self.count += 1;
@@ -146,7 +160,7 @@ impl Tape {
         }
         let id = self.new_id();
         self.nodes.push(Node { op, inputs: tracked, output: id, backward: Box::new(backward) });
-        Var { tensor: output, id: Some(id) }
+        Var { tensor: output, id: Some(id), narrow: None }
     }
     /// The output of an op that has no backward. Panics when a gradient would have to flow through it.
     #[track_caller]

@@ -7,7 +7,7 @@
 pub use crate::device::{DType, Element};
 
 use crate::device::buffer::{Buffer, Owner};
-use crate::device::{Device, cublaslt::Place};
+use crate::device::{Device, cuda::cublaslt::Place};
 use std::fmt;
 use std::sync::Arc;
 

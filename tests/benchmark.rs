@@ -10,8 +10,8 @@ mod cli;
 mod hostile;
 #[path = "benchmark/judge.rs"]
 mod judge;
-#[path = "benchmark/made.rs"]
-mod made;
+#[path = "benchmark/synthetic_scenes.rs"]
+mod synthetic_scenes;
 #[path = "benchmark/truth.rs"]
 mod truth;
 #[path = "benchmark/words.rs"]
@@ -19,9 +19,9 @@ mod words;
 
 use answerer::{Item, View};
 use judge::{Judged, judge};
-use made::Named;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use synthetic_scenes::Named;
 use truth::Truth;
 use twnm::benchmark::draft::Pool;
 use twnm::benchmark::facts::Facts;
@@ -149,7 +149,7 @@ fn levels(rows: &[Value]) -> [usize; 3] {
 #[test]
 fn every_key_is_the_only_truth_and_answerers_without_ears_learn_nothing() {
     let n = questions();
-    let scenes = made::scenes((n / 6).max(1500), Named::AsInTheBank);
+    let scenes = synthetic_scenes::scenes((n / 6).max(1500), Named::AsInTheBank);
     let rows = make(&scenes, n, false);
     let of_task = |task: &str| rows.iter().filter(|r| r["task"] == task).count();
     let planned = [n * 385 / 7000, n * 279 / 5000, n * 336 / 6000];
@@ -189,7 +189,7 @@ fn without_ears(what: &str, items: &[Item]) {
 #[test]
 fn keys_are_the_only_truth_under_names_of_data_sets() {
     let n = questions() / 4;
-    let scenes = made::scenes((n / 2).max(1000), Named::AsInDataSets);
+    let scenes = synthetic_scenes::scenes((n / 2).max(1000), Named::AsInDataSets);
     let rows = make(&scenes, n, true);
     check(&rows, &truths(&scenes));
     let items: Vec<Item> = rows.iter().map(item).collect();
@@ -208,7 +208,7 @@ fn an_answerer_finds_what_is_given_away() {
 
 #[test]
 fn the_checker_sees_what_is_wrong() {
-    let scenes = made::scenes(1500, Named::AsInTheBank);
+    let scenes = synthetic_scenes::scenes(1500, Named::AsInTheBank);
     let (rows, truths) = (make(&scenes, 1800, false), truths(&scenes));
     let mut caught = BTreeMap::<&str, usize>::new();
     for (k, row) in rows.iter().enumerate() {

@@ -10,10 +10,14 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use twnm::error::{Kind, Result};
 
+#[path = "cuda_stand_in/counted.rs"]
+mod counted;
 #[path = "cuda_stand_in/scenario.rs"]
 mod scenario;
 
 const JOB: &str = "TWNM_STANDIN_JOB";
+/// Pieces of pinned memory of an open GPU, the last that it gets.
+const PINNED: usize = 3;
 
 /// The child's side: without the variable it is no test and ends at once.
 #[test]
@@ -22,7 +26,11 @@ fn child() {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     let result: Result<()> = match job.as_str() {
         "scenario" => scenario::run(),
+        "keeping" => scenario::keeping(),
+        "launch" => scenario::launch(),
         "limits" => scenario::limits(),
+        "pressure" => scenario::pressure(),
+        "refused products" => scenario::refused_products(),
         "choose" => scenario::choose(),
         other => panic!("no job {other}"),
     };
@@ -39,18 +47,19 @@ fn stand_ins() -> Option<&'static Path> {
     let build = || {
         let folder = tempfile::tempdir().unwrap();
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda_stand_in");
-        let (new, old) = (folder.path().join("new"), folder.path().join("old"));
+        let [new, middle, old] = ["new", "12.4", "old"].map(|name| folder.path().join(name));
         let libraries = [
-            ("libcuda.c", new.join("libcuda.so.1")),
-            ("libcuda_old.c", old.join("libcuda.so.1")),
-            ("libnvrtc.c", new.join("libnvrtc.so.12")),
-            ("libcublaslt.c", new.join("libcublasLt.so.12")),
+            ("libcuda.c", "-DCUDA_12_8", new.join("libcuda.so.1")),
+            ("libcuda.c", "-DCUDA_12_4", middle.join("libcuda.so.1")),
+            ("libcuda_old.c", "-DCUDA_11", old.join("libcuda.so.1")),
+            ("libnvrtc.c", "-DCUDA_12_8", new.join("libnvrtc.so.12")),
+            ("libcublaslt.c", "-DCUDA_12_8", new.join("libcublasLt.so.12")),
         ];
-        for (source, library) in libraries {
+        for (source, version, library) in libraries {
             std::fs::create_dir_all(library.parent().unwrap()).unwrap();
             let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
             let mut command = Command::new(&compiler);
-            command.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(sources.join(source));
+            command.args(["-shared", "-fPIC", "-O1", version, "-o"]).arg(&library).arg(sources.join(source));
             match command.output() {
                 Ok(output) => assert!(output.status.success(), "{source}: {}", String::from_utf8_lossy(&output.stderr)),
                 Err(error) => {
@@ -92,16 +101,17 @@ impl Ran {
             let is_it = |line: &&String| line.split(' ').next() == Some(call);
             self.calls.iter().filter(is_it).count() - usize::from(call == failed)
         };
-        if done("cuMemHostAlloc") == 0 {
+        if done("cuMemHostAlloc") < PINNED {
             return BTreeMap::new();
         }
         let (products, plans) = (done("cublasLtCreate"), done("cublasLtMatmulAlgoGetHeuristic"));
         let held = [
             ("context", 1),
             ("stream", 2),
-            ("event", 2),
+            // Of the ring of small uploads, and of two halves twice.
+            ("event", 4 + 2 * 2),
             ("pool", 1),
-            ("pinned", 1),
+            ("pinned", PINNED),
             ("module", done("cuModuleLoadData")),
             // The workspace of the products.
             ("block", products),
@@ -159,8 +169,10 @@ fn calls_come_in_order_and_everything_is_given_back() {
         "cuMemPoolCreate 1 0 1 0",
         "cuMemPoolSetAttribute 4 ffffffffffffffff",
         "cuEventCreate 0",
+        // The ring, and the halves.
+        "cuMemHostAlloc 4194304 0",
         "cuMemHostAlloc 8388608 0",
-        "cuMemAllocFromPoolAsync 4000",
+        "cuMemAllocFromPoolAsync 4096",
         "cuMemcpyHtoDAsync_v2 4000",
         "nvrtcCompileProgram -std=c++17 --fmad=true --ptxas-options=-v -arch=sm_90",
         "cuModuleLoadData",
@@ -230,6 +242,62 @@ fn memory_and_recordings_have_limits_that_are_errors() {
     assert_eq!(ran.left().get("block"), None);
 }
 
+#[test]
+fn graphs_keep_what_they_touch() {
+    let Some(driver) = new_driver() else { return };
+    let ran = run("keeping", &driver, &[]);
+    ran.assert_orderly("keeping");
+    assert_eq!((ran.code, ran.left().get("block")), (Some(0), None), "{}", ran.text);
+}
+
+#[test]
+fn kept_memory_goes_back_when_memory_is_short() {
+    let Some(driver) = new_driver() else { return };
+    let ran = run("pressure", &driver, &[("TWNM_STANDIN_MEMORY", "1048576")]);
+    ran.assert_orderly("pressure");
+    assert_eq!((ran.code, ran.left().get("block")), (Some(0), None), "{}", ran.text);
+}
+
+#[test]
+fn products_without_an_algorithm_are_refused_with_one_line() {
+    let Some(driver) = new_driver() else { return };
+    for way in ["count", "status"] {
+        let ran = run("refused products", &driver, &[("TWNM_STANDIN_NO_ALGORITHM", way)]);
+        ran.assert_orderly(way);
+        assert_eq!(ran.code, Some(0), "{}", ran.text);
+        let said = ran.text.lines().filter(|line| line.contains("cuBLASLt has no algorithm for 1 x [2, 3] and [3, 2]"));
+        assert_eq!(said.count(), 1, "{}", ran.text);
+        let asked = ran.calls.iter().filter(|call| call.starts_with("cublasLtMatmulAlgoGetHeuristic"));
+        assert_eq!(asked.count(), 2, "each product is asked for once");
+    }
+}
+
+/// A driver of CUDA 12.4 runs the GPUs that it knows, and says what to install for others; a compiler older than the
+/// GPU leaves the last step to the driver.
+#[test]
+fn older_drivers_and_compilers_run_what_they_can() {
+    let Some(new) = new_driver() else { return };
+    let middle = stand_ins().unwrap().join("12.4");
+    for arch in ["80", "89", "90"] {
+        let ran = run("launch", &middle, &[("TWNM_STANDIN_ARCH", arch)]);
+        ran.assert_orderly(arch);
+        assert_eq!(ran.code, Some(0), "{}", ran.text);
+        assert!(ran.calls.iter().any(|call| call.ends_with(&format!("-arch=sm_{arch}"))));
+    }
+    let unavailable = i32::from(Kind::Unavailable.exit_code());
+    let expected = "Stand-in 0 (sm_120) needs a driver that supports CUDA 12.8, and this one supports CUDA 12.4";
+    choice(&middle, &[("TWNM_STANDIN_ARCH", "120")], unavailable, expected);
+    choice(&middle, &[("TWNM_STANDIN_ARCH", "120")], unavailable, "update NVIDIA's driver to 570 or newer");
+    choice(&new, &[("TWNM_STANDIN_ARCH", "120")], 0, "sm_120");
+
+    let ran = run("launch", &new, &[("TWNM_STANDIN_ARCH", "120"), ("TWNM_STANDIN_OLD_NVRTC", "1")]);
+    ran.assert_orderly("PTX");
+    assert_eq!(ran.code, Some(0), "{}", ran.text);
+    assert!(ran.calls.iter().any(|call| call.ends_with("-arch=compute_90")), "{:?}", ran.calls);
+    assert!(ran.calls.iter().any(|call| call == "cuModuleLoadData .entry a"), "{:?}", ran.calls);
+    assert_eq!(ran.text.lines().filter(|line| line.contains("does not know sm_120")).count(), 1, "{}", ran.text);
+}
+
 /// Runs the choice of a device; on success the child prints it and ends with 0.
 #[track_caller]
 fn choice(driver: &Path, set: &[(&str, &str)], code: i32, expected: &str) {
@@ -248,12 +316,12 @@ fn machines_that_cannot_run_cuda_get_the_reason() {
     choice(&new, &[("CUDA_VISIBLE_DEVICES", "many")], unavailable, "sees no GPU with CUDA_VISIBLE_DEVICES=\"many\"");
     choice(&new, &[("CUDA_VISIBLE_DEVICES", "1")], 0, "cuda:0");
     choice(&new, &[("TWNM_STANDIN_ORDINAL", "7")], unavailable, "there is no cuda:7: GPUs 0 to 1 are visible");
-    choice(&new, &[("TWNM_STANDIN_OLD_GPU", "1")], unavailable, "sm_70, and sm_80 or newer is needed");
+    choice(&new, &[("TWNM_STANDIN_ARCH", "70")], unavailable, "sm_70, and sm_80 or newer is needed");
     choice(&new, &[("TWNM_STANDIN_FAIL", "cuInit")], unavailable, "cuInit: CUDA_ERROR_UNKNOWN");
     choice(&new, &[("TWNM_STANDIN_FAIL", "cuDeviceGetCount")], unavailable, "cuDeviceGetCount: CUDA_ERROR_UNKNOWN");
 
     let old = stand_ins().unwrap().join("old");
-    choice(&old, &[], unavailable, "the CUDA driver supports CUDA 11.0, and 12.8 is needed");
+    choice(&old, &[], unavailable, "the CUDA driver supports CUDA 11.0, and 12.0 is needed");
 
     let empty = tempfile::tempdir().unwrap();
     let text = empty.path().to_str().unwrap();
@@ -301,4 +369,14 @@ fn measuring_programs_run_and_see_wrong_results() {
     assert_eq!(replays, 4 * 51, "four passes, a warm-up and fifty replays each");
     let (report, _) = twnm(&["doctor", "--ops", "--device", "cuda:0", "--json", "--filter", "adamw"]);
     assert_eq!((report["ok"].as_bool(), report["ops"][0]["dtype"].as_str()), (Some(false), Some("bf16")));
+}
+
+/// Memory of a step is that of the step before: the pool is not asked again.
+#[test]
+fn a_step_asks_the_pool_for_nothing() {
+    let Some(driver) = new_driver() else { return };
+    let step = counted::training_step(&driver, 2, &[]);
+    let (launches, uploads) = (step.launches(), step.of("cuMemcpyHtoDAsync_v2"));
+    println!("per clip: {} launches, {} uploads, {} pool calls", launches / 2, uploads / 2, step.pool_calls() / 2);
+    assert!(launches > 100 && step.pool_calls() == 0, "{launches} launches, {} pool calls", step.pool_calls());
 }

@@ -84,8 +84,11 @@ fn scenes_rendered_on_the_device_train_as_those_of_the_host() {
 fn the_emulator_trains_as_the_host_does() {
     let home = tempfile::tempdir().unwrap();
     simulate(home.path());
-    for (name, sets) in [("map", &MAP[..]), ("cells", &CELLS[..])] {
-        let sets = &[sets, &SHARDS].concat();
+    // Clips of one length go through a device in one batch, others one by one.
+    let cases = [("map", &MAP[..], "false"), ("cells", &CELLS[..], "false"), ("batch", &MAP[..], "true")];
+    for (name, sets, shared) in cases {
+        let shared = format!("data.crop_shared={shared}");
+        let sets = &[sets, &SHARDS, &[&shared]].concat();
         let host = losses(home.path(), "host", &format!("host-{name}"), sets);
         let emu = losses(home.path(), "emu", &format!("emu-{name}"), sets);
         assert_close(&emu, &host, 1e-4);

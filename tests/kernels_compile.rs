@@ -165,8 +165,8 @@ fn predict(rows: &mut BTreeMap<(String, String), Vec<String>>, tensor: &BTreeSet
             continue;
         };
         let [slow, fast] = predicted::microseconds(work, tensor.contains(name));
-        let (mib, gflop) = (work.bytes / (1 << 20) as f64, work.flops / 1e9);
-        cells.push(format!("{slow:.1} | {fast:.1} | {}: {mib:.1} MiB, {gflop:.2} GFLOP", work.case));
+        let (mib, gflop, blocks) = (work.bytes / (1 << 20) as f64, work.flops / 1e9, work.blocks);
+        cells.push(format!("{slow:.1} | {fast:.1} | {}: {mib:.1} MiB, {gflop:.2} GFLOP, {blocks} blocks", work.case));
     }
 }
 
@@ -176,9 +176,11 @@ fn compare_report(version: (u32, u32), rows: &BTreeMap<(String, String), Vec<Str
     let mut text = format!(
         "# Resources of the kernels\n\nCompiled by {compiler}. Per architecture: registers per thread, bytes of static \
          shared memory, share of the\nmultiprocessor's threads that can be resident (before dynamic shared memory). \
-         Then the time in\nmicroseconds that a launch takes at least on two GPUs, **predicted, not measured**: bytes of all its \
-         tensors over the memory's\nbandwidth or operations over the peak (tensor cores for kernels that use them), whichever is \
-         longer, for the largest bench\ncase that launches it; no case of that size: no prediction. Written by\n\
+         Then the time in\nmicroseconds that a launch takes at least on two GPUs, **predicted, not measured**, for the largest bench case that \
+         launches\nit: the longest of bytes of all its tensors over the memory's bandwidth (of few blocks, over that of their \
+         multiprocessors),\noperations over the peak (tensor cores for kernels that use them) and attention's exponentials over \
+         their rate, both on the\nmultiprocessor with the most blocks. How often the others wait for each other is not in it, \
+         nor instructions beside these. No\ncase of that size: no prediction. Written by\n\
          `TWNM_WRITE_RESOURCES=1 cargo test --release --test kernels_compile`.\n\n| file | kernel | threads |"
     );
     LIMITS.iter().for_each(|limits| write!(text, " {} |", limits.arch).unwrap());

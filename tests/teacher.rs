@@ -12,10 +12,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use twnm::benchmark::Task;
-use twnm::benchmark::claims::Verdict;
 use twnm::benchmark::draft::{Context, Pool};
 use twnm::benchmark::export::read_scenes;
 use twnm::benchmark::generate::{Derivation, draft};
+use twnm::benchmark::verdict::Verdict;
 use twnm::rng::Rng;
 use twnm::shard::ShardSet;
 use twnm::text::questions::{Letter, read_questions};
@@ -107,7 +107,7 @@ fn assert_hidden(text: &str, place: &str) {
 fn right_row(pool: &Pool, request: &Request) -> (String, [String; 4], Letter) {
     let data = request.data();
     let task = Task::from_id(data["task"].as_str().unwrap()).unwrap();
-    let facts = pool.scenes.iter().find(|f| data["scene"] == f.rtsd.id.as_str()).unwrap();
+    let facts = pool.scenes.iter().find(|f| data["scene"] == f.truth.id.as_str()).unwrap();
     let context = Context { facts, pool, signed: false };
     let mut rng = Rng::new(request.hash(), "row", 0);
     let made = (0..10_000).find_map(|_| draft(task, &context, &mut rng)).expect("the scene offers something");
@@ -155,7 +155,7 @@ fn checked(scenes: &Scenes, out: &Path, questions: usize) -> BTreeMap<String, u6
     let mut taught = 0;
     for (row, derivation) in rows.iter().zip(derivations) {
         let derivation: Derivation = serde_json::from_value(derivation).unwrap();
-        let facts = scenes.pool.scenes.iter().find(|f| f.rtsd.id == derivation.scene).unwrap();
+        let facts = scenes.pool.scenes.iter().find(|f| f.truth.id == derivation.scene).unwrap();
         let verdicts = derivation.claims.each_ref().map(|c| c.verdict(facts));
         let expected = Letter::ALL.map(|l| if Some(l) == row.answer_letter { Verdict::True } else { Verdict::False });
         assert_eq!(verdicts, expected, "{row:?}");

@@ -98,12 +98,6 @@ pub fn angle_between_deg(a: [f64; 3], b: [f64; 3]) -> f64 {
     cross[0].hypot(cross[1]).hypot(cross[2]).atan2(dot).to_degrees()
 }
 
-/// An angle in degrees brought into (-180, 180].
-pub fn wrap_deg(angle_deg: f64) -> f64 {
-    let turned = angle_deg.rem_euclid(360.0);
-    if turned > 180.0 { turned - 360.0 } else { turned }
-}
-
 /// AmbiX gains [W, Y, Z, X] of a plane wave from the unit vector (x, y, z).
 pub fn gains([x, y, z]: [f64; 3]) -> [f64; 4] {
     [1.0, y, z, x]
@@ -123,19 +117,6 @@ impl Rotation {
     pub fn yaw(deg: f64) -> Rotation {
         let (s, c) = deg.to_radians().sin_cos();
         Rotation([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-    }
-
-    /// Turns by `deg` about `axis` (any length but 0), right-handed (Rodrigues' formula). Panics on a zero axis.
-    #[track_caller]
-    pub fn from_axis_angle(axis: [f64; 3], deg: f64) -> Rotation {
-        let [x, y, z] = normalised(axis);
-        let (s, c) = deg.to_radians().sin_cos();
-        let t = 1.0 - c;
-        Rotation([
-            [t * x * x + c, t * x * y - s * z, t * x * z + s * y],
-            [t * x * y + s * z, t * y * y + c, t * y * z - s * x],
-            [t * x * z - s * y, t * y * z + s * x, t * z * z + c],
-        ])
     }
 
     /// The mirror at the plane through the origin with this `normal` (any length but 0). Panics on a zero normal.
@@ -223,10 +204,6 @@ mod tests {
         assert_eq!(angles_deg([0.0, -2.0, 0.0]), (-90.0, 0.0));
         assert_eq!(angles_deg([0.0, 0.0, -3.0]), (0.0, -90.0));
         assert_eq!(angles_deg(unit_vector(77.0, 90.0)).0, 0.0);
-        assert_eq!(
-            [wrap_deg(180.0), wrap_deg(-180.0), wrap_deg(540.5), wrap_deg(-90.0)],
-            [180.0, 180.0, -179.5, -90.0]
-        );
     }
 
     #[test]
@@ -280,14 +257,13 @@ mod tests {
     }
 
     #[test]
-    fn yaw_and_axis_angle_agree_and_order_of_composition_is_first_then_next() {
-        let by_axis = Rotation::from_axis_angle([0.0, 0.0, 2.0], 40.0);
+    fn yaw_turns_to_the_left_and_composition_is_first_then_next() {
         let v = unit_vector(20.0, 10.0);
         let (azimuth, elevation) = angles_deg(Rotation::yaw(40.0).apply_vector(v));
         assert!((azimuth - 60.0).abs() < 1e-12 && (elevation - 10.0).abs() < 1e-12);
-        assert!(angle_between_deg(by_axis.apply_vector(v), unit_vector(60.0, 10.0)) < 1e-10);
         // Front, turned left by 90 degrees, then tipped about x (y goes to z): up.
-        let both = Rotation::yaw(90.0).then(&Rotation::from_axis_angle([1.0, 0.0, 0.0], 90.0));
+        let tip = Rotation([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]);
+        let both = Rotation::yaw(90.0).then(&tip);
         assert!(angle_between_deg(both.apply_vector([1.0, 0.0, 0.0]), [0.0, 0.0, 1.0]) < 1e-10);
         let mirrored = Rotation::mirror([0.0, 1.0, 0.0]).apply_vector(v);
         assert!((angles_deg(mirrored).0 + 20.0).abs() < 1e-12);

@@ -2,18 +2,8 @@
 
 use super::facts::{Facts, around, turn_between_deg};
 use super::knowledge;
+use super::verdict::Verdict;
 use serde::{Deserialize, Serialize};
-
-/// Whether a claim holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Clearly.
-    True,
-    /// Clearly not.
-    False,
-    /// Too close to call: no question may depend on it.
-    Unclear,
-}
 
 /// Which sources a count is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -453,14 +443,14 @@ fn count(facts: &Facts, region: Region, n: usize) -> Verdict {
 }
 
 fn room_size(facts: &Facts, size: &str) -> Verdict {
-    let [length, width, _] = facts.rtsd.room.dimensions_m;
+    let [length, width, _] = facts.room().dimensions_m;
     let area = length * width;
-    let clear = match facts.rtsd.room.size.as_str() {
+    let clear = match facts.room().size.as_str() {
         "small" => area <= SMALL_M2,
         "medium" => (MEDIUM_M2[0]..=MEDIUM_M2[1]).contains(&area),
         _ => area >= LARGE_M2,
     };
-    if clear { surely(facts.rtsd.room.size == size) } else { Verdict::Unclear }
+    if clear { surely(facts.room().size == size) } else { Verdict::Unclear }
 }
 
 /// Finishes whose absorption is near the next one's are left out.
@@ -469,7 +459,7 @@ const MODERATE: [f64; 2] = [0.24, 0.34];
 const ABSORPTIVE_FROM: f64 = 0.47;
 
 fn room_finish(facts: &Facts, finish: &str) -> Verdict {
-    let room = &facts.rtsd.room;
+    let room = facts.room();
     let clear = match room.finish.as_str() {
         "reflective" => room.absorption <= REFLECTIVE_UP_TO,
         "moderate" => (MODERATE[0]..=MODERATE[1]).contains(&room.absorption),
@@ -590,7 +580,7 @@ mod tests {
         let finish = |scene: &Facts, finish: &str| Claim::RoomFinish { finish: finish.into() }.verdict(scene);
         assert_eq!([finish(&scene, "reflective"), finish(&scene, "moderate")], [True, False]);
         let mut border = scene.clone();
-        border.rtsd.room.absorption = 0.19;
+        border.truth.room.as_mut().unwrap().absorption = 0.19;
         assert_eq!([finish(&border, "reflective"), finish(&border, "moderate")], [Unclear, Unclear]);
         let text = serde_json::to_string(&Claim::CeilingAbove { m: 0.4 }).unwrap();
         assert_eq!(text, r#"{"claim":"ceiling_above","m":0.4}"#);

@@ -1,8 +1,9 @@
 //! A question before it is checked, balanced and lettered; and what distractors are drawn from.
 
-use super::claims::{Claim, Verdict};
+use super::claims::Claim;
 use super::facts::Facts;
 use super::knowledge::Sense;
+use super::verdict::Verdict;
 use crate::rng::Rng;
 
 /// One option: what it says and what that asserts.

@@ -14,7 +14,7 @@ use super::leaks::Contents;
 use super::teacher::Report;
 use super::training::{Kind, training_row};
 use crate::audio::{Audio, wav};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Context, Error, Kind as ErrorKind, Result};
 use crate::files;
 use crate::shard::ShardSet;
 use crate::text::questions::KeyRow;
@@ -26,6 +26,8 @@ use std::path::Path;
 
 /// Name of the file that says what a set of questions was made from.
 pub const MANIFEST_FILE: &str = "benchmark.json";
+/// Largest `benchmark.json` that is read.
+const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 
 /// The scenes of a set that may be asked about.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ pub struct Scenes {
 /// Reads the truth of a set. Errors: `Data` naming the scene whose line is none, or whose id, which names its recording
 /// in `audio/`, is no file name or another scene's.
 pub fn read_scenes(set: &ShardSet) -> Result<Scenes> {
-    let truths = (0..set.len()).into_par_iter().map(|i| set.rtsd(i)).collect::<Result<Vec<_>>>()?;
+    let truths = (0..set.len()).into_par_iter().map(|i| set.truth(i)).collect::<Result<Vec<_>>>()?;
     let mut ids = BTreeSet::new();
     for (i, id) in truths.iter().map(|t| &t.id).enumerate() {
         check_id(id, ids.insert(id)).map_err(|what| Error::data(format!("scenes.jsonl: scene {i}: {what}")))?;
@@ -97,6 +99,32 @@ pub struct Manifest {
     pub contents: Contents,
 }
 
+impl Contents {
+    /// What is heard in a folder: a set of questions (`benchmark.json`) or of shards (`manifest.json`).
+    ///
+    /// # Errors
+    /// `Missing` when it is neither, `Data` when it cannot be read.
+    pub fn of_folder(folder: &Path) -> Result<Contents> {
+        let path = folder.join(MANIFEST_FILE);
+        if path.exists() {
+            let bytes = files::read_limited(&path, MANIFEST_BYTES_MAX)?;
+            let manifest: Manifest =
+                serde_json::from_slice(&bytes).map_err(|e| Error::data(format!("{}: {e}", path.display())))?;
+            return Ok(manifest.contents);
+        }
+        if !folder.join(crate::shard::MANIFEST_FILE).exists() {
+            let message = format!("{}: neither {MANIFEST_FILE} nor manifest.json in it", folder.display());
+            return Err(Error::missing(message).hint("give a folder of twnm benchmark or of twnm simulate"));
+        }
+        let set = ShardSet::open(folder)?;
+        let mut contents = Contents::default();
+        for i in 0..set.len() {
+            contents.add(&set.truth(i)?, set.audio(i)).context_with(|| folder.display())?;
+        }
+        Ok(contents)
+    }
+}
+
 /// What to write.
 pub struct Export<'a> {
     /// Folder.
@@ -121,7 +149,7 @@ impl Export<'_> {
         let used: BTreeSet<usize> = rows.iter().map(|r| r.scene).collect();
         let mut contents = Contents::default();
         for scene in used {
-            contents.add(&self.scenes.pool.scenes[scene].rtsd, self.set.audio(self.scenes.index[scene]))?;
+            contents.add(&self.scenes.pool.scenes[scene].truth, self.set.audio(self.scenes.index[scene]))?;
         }
         Ok(contents)
     }
@@ -195,7 +223,7 @@ impl Export<'_> {
         let frames = self.set.frames(i);
         let mut audio = Audio::silence(crate::audio::SAMPLE_RATE, 4, frames);
         self.set.read_f32(i, 0, &mut audio.samples);
-        let path = self.out.join("audio").join(format!("{}.wav", self.scenes.pool.scenes[scene].rtsd.id));
+        let path = self.out.join("audio").join(format!("{}.wav", self.scenes.pool.scenes[scene].truth.id));
         wav::write(&path, &audio.limited(), wav::Format::Pcm16)
     }
 }

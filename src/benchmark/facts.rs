@@ -2,7 +2,7 @@
 
 use super::knowledge::Sense;
 use crate::audio::foa::{angle_between_deg, unit_vector};
-use crate::sim::rtsd::{Rtsd, RtsdSource};
+use crate::scene::{Point, RoomTruth, Track, Truth};
 
 /// A source this far below the loudest may be inaudible: its scene is not asked about.
 const AUDIBLE_DB: f64 = 15.0;
@@ -25,7 +25,7 @@ const VALUE_MAX: f64 = 1e6;
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The truth.
-    pub rtsd: Rtsd,
+    pub truth: Truth,
     /// What each source is called.
     pub labels: Vec<String>,
     /// What people know about each label.
@@ -50,26 +50,26 @@ fn is_plain(text: &str, chars_max: usize) -> bool {
 }
 
 impl Facts {
-    /// `None` for a scene that cannot be asked about: without sources, with more than three, with one that may be
-    /// inaudible, that layers two recordings (is it one sound or two?) or whose class is no name, or with values that
-    /// are no measurements.
-    pub fn new(rtsd: Rtsd) -> Option<Facts> {
-        let levels = || rtsd.sources.iter().map(|s| s.level_db);
-        let least = levels().fold(f64::NEG_INFINITY, f64::max) - AUDIBLE_DB;
-        let audible = levels().all(|l| l > least.max(ABOVE_NOISE_DB - rtsd.snr_db))
-            && rtsd.sources.iter().all(|s| !s.active_s.is_empty());
-        let layered = rtsd.sources.iter().any(|s| s.layered_with.is_some());
-        if layered || !(1..=3).contains(&rtsd.sources.len()) || !audible || !is_measured(&rtsd) {
+    /// `None` for a scene that cannot be asked about: without sources, with more than three, with one that moves (where it
+    /// is depends on the moment), that may be inaudible, that layers two recordings (is it one sound or two?) or whose
+    /// class is no name, in a room or at levels that are not known, or with values that are no measurements.
+    pub fn new(truth: Truth) -> Option<Facts> {
+        let levels: Vec<f64> = truth.sources.iter().map(|s| s.level_db).collect::<Option<_>>()?;
+        let least = levels.iter().copied().fold(f64::NEG_INFINITY, f64::max) - AUDIBLE_DB;
+        let audible = levels.iter().all(|&l| l > least.max(ABOVE_NOISE_DB - truth.snr_db.unwrap_or(f64::NAN)))
+            && truth.sources.iter().all(|s| !s.active_s.is_empty());
+        let excluded = truth.sources.iter().any(|s| s.layered_with.is_some() || s.path.standing().is_none());
+        if excluded || !(1..=3).contains(&truth.sources.len()) || !audible || !is_measured(&truth) {
             return None;
         }
-        let labels: Vec<String> = rtsd.sources.iter().map(|s| label(&s.class)).collect();
+        let labels: Vec<String> = truth.sources.iter().map(|s| label(&s.class)).collect();
         if !labels.iter().all(|l| is_plain(l, LABEL_CHARS_MAX)) {
             return None;
         }
         let senses: Vec<Sense> = labels.iter().map(|l| Sense::new(l)).collect();
         let alone = |&i: &usize| (0..senses.len()).all(|j| j == i || !senses[i].is_alike(&senses[j]));
         let named = (0..labels.len()).filter(alone).collect();
-        Some(Facts { rtsd, labels, senses, named })
+        Some(Facts { truth, labels, senses, named })
     }
 
     /// How many sources.
@@ -78,29 +78,44 @@ impl Facts {
     }
 
     /// Source `i`.
-    pub fn source(&self, i: usize) -> &RtsdSource {
-        &self.rtsd.sources[i]
+    pub fn source(&self, i: usize) -> &Track {
+        &self.truth.sources[i]
+    }
+
+    /// Where source `i` is.
+    fn place(&self, i: usize) -> &Point {
+        self.source(i).path.standing().expect("a scene with moving sources is not asked about")
+    }
+
+    /// The room.
+    pub fn room(&self) -> &RoomTruth {
+        self.truth.room.as_ref().expect("a scene in an unknown room is not asked about")
+    }
+
+    /// Where the receiver is in the room.
+    fn receiver_m(&self) -> [f64; 3] {
+        self.truth.receiver_m.expect("a scene in an unknown room is not asked about")
     }
 
     /// Azimuth of source `i` for a listener who has turned `turn_deg` to the left: counter-clockwise from the front, in
     /// [0, 360).
     pub fn azimuth_deg(&self, i: usize, turn_deg: f64) -> f64 {
-        around(self.source(i).azimuth_deg - turn_deg)
+        around(self.place(i).azimuth_deg() - turn_deg)
     }
 
     /// Elevation of source `i`.
     pub fn elevation_deg(&self, i: usize) -> f64 {
-        self.source(i).elevation_deg
+        self.place(i).elevation_deg()
     }
 
     /// Distance of source `i`.
     pub fn distance_m(&self, i: usize) -> f64 {
-        self.source(i).distance_m
+        self.place(i).distance_m()
     }
 
     /// Unit vector towards source `i`.
     pub fn direction(&self, i: usize) -> [f64; 3] {
-        unit_vector(self.source(i).azimuth_deg, self.source(i).elevation_deg)
+        self.place(i).direction()
     }
 
     /// Angle between the directions of source `i` and a direction.
@@ -110,7 +125,7 @@ impl Facts {
 
     /// Height of source `i` above the listener's ears.
     pub fn height_m(&self, i: usize) -> f64 {
-        self.distance_m(i) * self.elevation_deg(i).to_radians().sin()
+        self.place(i).offset_m()[2]
     }
 
     /// Whether source `i` lies to a side, not overhead or underfoot.
@@ -127,7 +142,7 @@ impl Facts {
     /// The time in which a sound fades by 60 dB, as measured on the response that is heard. Eyring's formula, the label
     /// `rt60_s`, holds for diffuse fields: between smooth walls sounds last one and a half times as long.
     pub fn reverberation_s(&self) -> Option<f64> {
-        self.rtsd.room.t20_s
+        self.room().t20_s
     }
 
     /// Time that the direct sound of source `i` travels.
@@ -137,7 +152,7 @@ impl Facts {
 
     /// Height of the ceiling above the listener's ears.
     pub fn ceiling_above_m(&self) -> f64 {
-        self.rtsd.room.dimensions_m[2] - self.rtsd.receiver_m[2]
+        self.room().dimensions_m[2] - self.receiver_m()[2]
     }
 
     /// The sources called `label`.
@@ -147,23 +162,27 @@ impl Facts {
 
     /// Greatest distance from the receiver to a corner of the room.
     pub fn farthest_corner_m(&self) -> f64 {
-        let room = &self.rtsd.room.dimensions_m;
-        let reach = |a: usize| self.rtsd.receiver_m[a].max(room[a] - self.rtsd.receiver_m[a]);
+        let (room, receiver) = (self.room().dimensions_m, self.receiver_m());
+        let reach = |a: usize| receiver[a].max(room[a] - receiver[a]);
         (0..3).map(|a| reach(a).powi(2)).sum::<f64>().sqrt()
     }
 }
 
-/// Whether all values of a scene can be measurements.
-fn is_measured(rtsd: &Rtsd) -> bool {
-    let room = &rtsd.room;
+/// Whether the room is known and all values of a scene can be measurements.
+fn is_measured(truth: &Truth) -> bool {
+    let (Some(room), Some(receiver_m), Some(snr_db)) = (&truth.room, truth.receiver_m, truth.snr_db) else {
+        return false;
+    };
     let positive = room.dimensions_m.into_iter().chain([room.rt60_s]).chain(room.t20_s);
-    let places = rtsd.receiver_m.into_iter().chain([rtsd.snr_db, room.absorption]);
-    let about = |s: &RtsdSource| [s.azimuth_deg, s.elevation_deg, s.level_db, s.distance_m];
-    let all = positive.clone().chain(places).chain(rtsd.sources.iter().flat_map(about));
-    let inside = (0..3).all(|a| (0.0..=room.dimensions_m[a]).contains(&rtsd.receiver_m[a]));
+    let places = receiver_m.into_iter().chain([snr_db, room.absorption]);
+    let points = || truth.sources.iter().flat_map(|s| s.path.points());
+    let about = points().flat_map(|p| [p.azimuth_deg(), p.elevation_deg(), p.distance_m()]);
+    let levels = truth.sources.iter().filter_map(|s| s.level_db);
+    let all = positive.clone().chain(places).chain(about).chain(levels);
+    let inside = (0..3).all(|a| (0.0..=room.dimensions_m[a]).contains(&receiver_m[a]));
     // NaN is in no range.
     { all }.all(|x| (-VALUE_MAX..=VALUE_MAX).contains(&x))
-        && positive.chain(rtsd.sources.iter().map(|s| s.distance_m)).all(|x| x > 0.0)
+        && positive.chain(points().map(Point::distance_m)).all(|x| x > 0.0)
         && inside
 }
 
@@ -189,13 +208,13 @@ pub const OCTANTS: [&str; 8] =
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::sim::rtsd::RtsdRoom;
+    use crate::scene::Path;
     use crate::sources::Domain;
 
     /// A source for tests.
-    pub(crate) fn source(class: &str, azimuth_deg: f64, elevation_deg: f64, distance_m: f64) -> RtsdSource {
-        RtsdSource {
-            recording: format!("environment/{class}/1"),
+    pub(crate) fn source(class: &str, azimuth_deg: f64, elevation_deg: f64, distance_m: f64) -> Track {
+        Track {
+            recording: Some(format!("environment/{class}/1")),
             class: class.into(),
             class_index: None,
             domain: Domain::Environment,
@@ -205,20 +224,18 @@ pub(crate) mod tests {
             speed: 1.0,
             followed_by: vec![],
             layered_with: None,
-            azimuth_deg,
-            elevation_deg,
-            distance_m,
-            position_m: [0.0; 3],
-            gain_db: 0.0,
-            level_db: -4.0,
-            drr_db: 0.0,
+            path: Path::still(Point::at_angles(0.0, azimuth_deg, elevation_deg, distance_m)),
+            position_m: None,
+            gain_db: None,
+            level_db: Some(-4.0),
+            drr_db: None,
             active_s: vec![[0.0, 5.0]],
         }
     }
 
     /// A scene for tests.
-    pub(crate) fn facts(sources: Vec<RtsdSource>) -> Facts {
-        let room = RtsdRoom {
+    pub(crate) fn facts(sources: Vec<Track>) -> Facts {
+        let room = RoomTruth {
             size: "small".into(),
             finish: "reflective".into(),
             dimensions_m: [4.0, 4.5, 2.7],
@@ -227,21 +244,21 @@ pub(crate) mod tests {
             wall_absorption: [0.15; 6],
             rt60_s: 0.6,
             t20_s: Some(0.9),
-            rir_s: 0.6,
+            rir_s: None,
         };
-        let rtsd = Rtsd {
+        let truth = Truth {
             id: "scene-00000000".into(),
             index: 0,
-            seed: 0,
+            seed: Some(0),
             seconds: 5.0,
             sample_rate: 16_000,
             sources,
             recordings: Default::default(),
-            room,
-            receiver_m: [2.0, 2.0, 1.7],
-            snr_db: 30.0,
+            room: Some(room),
+            receiver_m: Some([2.0, 2.0, 1.7]),
+            snr_db: Some(30.0),
         };
-        Facts::new(rtsd).unwrap()
+        Facts::new(truth).unwrap()
     }
 
     #[test]
@@ -254,12 +271,19 @@ pub(crate) mod tests {
         assert_eq!(around(-1e-17), 0.0);
         let same = facts(vec![source("rain", -90.0, 10.0, 2.0), source("rain", 10.0, 0.0, 3.0)]);
         assert!(same.named.is_empty());
-        let mut quiet = two.rtsd.clone();
-        quiet.sources[0].level_db = -30.0;
-        assert!(Facts::new(quiet).is_none());
-        let mut broken = two.rtsd.clone();
-        broken.sources[0].azimuth_deg = f64::NAN;
-        assert!(Facts::new(broken).is_none());
+        let without = |change: &dyn Fn(&mut Truth)| {
+            let mut changed = two.truth.clone();
+            change(&mut changed);
+            assert!(Facts::new(changed).is_none());
+        };
+        let at = |time_s, azimuth_deg| Point::at_angles(time_s, azimuth_deg, 0.0, 2.0);
+        without(&|t| t.sources[0].level_db = Some(-30.0));
+        without(&|t| t.sources[0].level_db = None);
+        without(&|t| t.sources[0].path = Path::still(at(0.0, f64::NAN)));
+        without(&|t| t.sources[0].path = Path::through(vec![at(0.0, 10.0), at(1.0, 20.0)]).unwrap());
+        without(&|t| t.room = None);
+        without(&|t| t.receiver_m = None);
+        without(&|t| t.snr_db = None);
         let akin = facts(vec![source("rain", -90.0, 10.0, 2.0), source("water_drops", 10.0, 0.0, 3.0)]);
         assert!(akin.named.is_empty(), "drops may be rain");
         let corner: f64 = (2.0f64.powi(2) + 2.5f64.powi(2) + 1.7f64.powi(2)).sqrt();
@@ -269,9 +293,9 @@ pub(crate) mod tests {
     #[test]
     fn names_from_outside_are_plain_or_their_scene_is_left_out() {
         let named = |class: &str| {
-            let mut rtsd = facts(vec![source("rain", 10.0, 0.0, 2.0)]).rtsd;
-            rtsd.sources[0].class = class.into();
-            Facts::new(rtsd).map(|f| f.labels[0].clone())
+            let mut truth = facts(vec![source("rain", 10.0, 0.0, 2.0)]).truth;
+            truth.sources[0].class = class.into();
+            Facts::new(truth).map(|f| f.labels[0].clone())
         };
         assert_eq!((label("animal_misc").as_str(), label("Dog-Bark").as_str()), ("animal", "dog bark"));
         for class in [
@@ -299,8 +323,8 @@ pub(crate) mod tests {
         for text in ["", "...", "one\ntwo", &"word ".repeat(41), "a\u{0}b"] {
             assert_eq!(says(text), None, "{text:?}");
         }
-        let mut far = facts(vec![source("rain", 10.0, 0.0, 2.0)]).rtsd;
-        far.room.dimensions_m[0] = 1e200;
+        let mut far = facts(vec![source("rain", 10.0, 0.0, 2.0)]).truth;
+        far.room.as_mut().unwrap().dimensions_m[0] = 1e200;
         assert!(Facts::new(far).is_none());
     }
 }

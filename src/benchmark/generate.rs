@@ -269,7 +269,7 @@ impl<'a> Maker<'a> {
         let mut choices = rest.to_vec();
         self.rng.shuffle(&mut choices);
         choices.insert(letter.index(), right);
-        let id = &self.pool.scenes[scene].rtsd.id;
+        let id = &self.pool.scenes[scene].truth.id;
         let text = |i: usize| choices[i].text.clone();
         let question = Question {
             file_name: format!("audio/{id}.wav"),
@@ -338,14 +338,11 @@ fn sample_id(mut i: usize, width: usize) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::claims::Verdict;
     use super::super::facts::Facts;
-    use super::super::facts::tests::source as source_at;
+    use super::super::verdict::Verdict;
     use super::*;
-    use crate::audio::foa::angles_deg;
-    use crate::sim::acoustics::mean_absorption;
     use crate::sim::config::SceneConfig;
-    use crate::sim::rtsd::{Rtsd, RtsdRoom, RtsdSource};
+    use crate::sim::render::drawn_truth;
     use crate::sim::scene::SceneSampler;
     use crate::sources::{Domain, Sources, Split};
     use std::collections::BTreeMap;
@@ -356,41 +353,16 @@ pub(super) mod tests {
         let sampler = SceneSampler::new(&SceneConfig::default(), &sources, Split::All, 5).unwrap();
         let facts = |index| {
             let scene = sampler.scene(index).unwrap();
-            let (room, about) = (&scene.room, |s: usize| &sources.recordings()[scene.sources[s].recording]);
-            let source = |slot: usize| {
-                let offset: [f64; 3] = std::array::from_fn(|a| room.sources_m[slot][a] - room.receiver_m[a]);
-                let (azimuth_deg, elevation_deg) = angles_deg(offset);
+            let mut truth = drawn_truth(&scene, &sources, &vec![vec![1; 50]; scene.sources.len()]);
+            let level_db = Some(-10.0 * (scene.sources.len() as f64).log10());
+            for track in &mut truth.sources {
                 let words = ["nine", "seven", "please close the door", "good morning", "two"];
-                let distance_m = offset.iter().map(|x| x * x).sum::<f64>().sqrt();
-                RtsdSource {
-                    domain: about(slot).domain,
-                    transcript: (about(slot).domain == Domain::Speech).then(|| words[index as usize % 5].to_string()),
-                    level_db: -10.0 * (scene.sources.len() as f64).log10(),
-                    ..source_at(&about(slot).class_name, azimuth_deg, elevation_deg, distance_m)
-                }
-            };
-            Facts::new(Rtsd {
-                id: format!("scene-{index:08}"),
-                index,
-                seed: 5,
-                seconds: 5.0,
-                sample_rate: 16_000,
-                sources: (0..scene.sources.len()).map(source).collect(),
-                recordings: BTreeMap::new(),
-                room: RtsdRoom {
-                    size: scene.size.into(),
-                    finish: scene.finish.into(),
-                    dimensions_m: room.dimensions_m,
-                    surface_m2: 1.0,
-                    absorption: mean_absorption(room.dimensions_m, &room.absorption[0]),
-                    wall_absorption: room.absorption[0],
-                    rt60_s: scene.rt60_s,
-                    t20_s: Some(1.5 * scene.rt60_s),
-                    rir_s: 1.0,
-                },
-                receiver_m: room.receiver_m,
-                snr_db: 30.0,
-            })
+                let said = (track.domain == Domain::Speech).then(|| words[index as usize % 5].to_string());
+                (track.transcript, track.level_db) = (said, level_db);
+            }
+            truth.snr_db = Some(30.0);
+            truth.room.as_mut().unwrap().t20_s = Some(1.5 * scene.rt60_s);
+            Facts::new(truth)
         };
         (0..n).filter_map(facts).collect()
     }
@@ -431,7 +403,7 @@ pub(super) mod tests {
     #[test]
     fn what_a_task_lacks_its_level_gives_and_nothing_is_repeated() {
         let mut silent = scenes(60);
-        silent.iter_mut().for_each(|f| f.rtsd.sources.iter_mut().for_each(|s| s.transcript = None));
+        silent.iter_mut().for_each(|f| f.truth.sources.iter_mut().for_each(|s| s.transcript = None));
         let pool = Pool::new(silent);
         let made = generate(&pool, Settings { questions: 360, seed: 3, signed_azimuth: true, open: false }).unwrap();
         let transcripts = made.filled.iter().find(|(t, ..)| *t == Task::IdentifySpeechTranscript).unwrap();

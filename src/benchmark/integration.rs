@@ -119,7 +119,7 @@ pub(super) fn query_identity(c: &Context, rng: &mut Rng) -> Option<Draft> {
         |i: usize| Claim::Sector { source: i, centre_deg: 45.0 * direction as f64, width_deg: 45.0, turn_deg: 0.0 };
     // Only one source may be there, even for a generous ear.
     let others: Vec<usize> = (0..facts.count()).filter(|&i| i != source).collect();
-    use super::claims::Verdict::{False, True};
+    use super::verdict::Verdict::{False, True};
     if here(source).verdict(facts) != True || others.iter().any(|&i| here(i).verdict(facts) != False) {
         return None;
     }

@@ -4,7 +4,7 @@
 //! that contains one of its keywords as a word. Entries of a family stand never against each other: who hears a siren may
 //! also say that a warning device has gone off.
 
-use super::claims::Verdict;
+use super::verdict::Verdict;
 
 /// One kind of sound.
 #[derive(Debug, PartialEq)]

@@ -1,16 +1,11 @@
 //! Proof that two sets share no sound: hashes of dry recordings and of whole scenes.
 
-use super::export::{MANIFEST_FILE, Manifest};
-use crate::error::{Context, Error, Kind, Result};
-use crate::files::read_limited;
-use crate::shard::ShardSet;
-use crate::sim::rtsd::Rtsd;
+use crate::error::{Error, Kind, Result};
+use crate::scene::Truth;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Largest `benchmark.json` that is read.
-const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 /// Overlaps that a message names.
 const NAMED: usize = 5;
 
@@ -25,40 +20,16 @@ pub struct Contents {
 
 impl Contents {
     /// Adds a scene. Errors: `Data` when its truth lists no recordings (made before they were hashed).
-    pub fn add(&mut self, rtsd: &Rtsd, audio: &[i16]) -> Result<()> {
-        let known = |id: &String| rtsd.recordings.contains_key(id);
-        if let Some(source) = rtsd.sources.iter().find(|s| !known(&s.recording)) {
-            let message = format!("{}: no hash of recording {} in its truth", rtsd.id, source.recording);
+    pub fn add(&mut self, truth: &Truth, audio: &[i16]) -> Result<()> {
+        let recordings = truth.sources.iter().filter_map(|s| s.recording.as_ref());
+        if let Some(recording) = { recordings }.find(|id| !truth.recordings.contains_key(*id)) {
+            let message = format!("{}: no hash of recording {recording} in its truth", truth.id);
             return Err(Error::data(message).hint("the set is from an older version: simulate it again"));
         }
-        self.recordings.extend(rtsd.recordings.iter().map(|(id, hash)| (hash.clone(), id.clone())));
+        self.recordings.extend(truth.recordings.iter().map(|(id, hash)| (hash.clone(), id.clone())));
         let hash = blake3::hash(bytemuck::cast_slice(audio)).to_hex().to_string();
-        self.scenes.insert(hash, rtsd.id.clone());
+        self.scenes.insert(hash, truth.id.clone());
         Ok(())
-    }
-
-    /// What is heard in a folder: a set of questions (`benchmark.json`) or of shards (`manifest.json`).
-    ///
-    /// # Errors
-    /// `Missing` when it is neither, `Data` when it cannot be read.
-    pub fn of_folder(folder: &Path) -> Result<Contents> {
-        let path = folder.join(MANIFEST_FILE);
-        if path.exists() {
-            let bytes = read_limited(&path, MANIFEST_BYTES_MAX)?;
-            let manifest: Manifest =
-                serde_json::from_slice(&bytes).map_err(|e| Error::data(format!("{}: {e}", path.display())))?;
-            return Ok(manifest.contents);
-        }
-        if !folder.join(crate::shard::MANIFEST_FILE).exists() {
-            let message = format!("{}: neither {MANIFEST_FILE} nor manifest.json in it", folder.display());
-            return Err(Error::missing(message).hint("give a folder of twnm benchmark or of twnm simulate"));
-        }
-        let set = ShardSet::open(folder)?;
-        let mut contents = Contents::default();
-        for i in 0..set.len() {
-            contents.add(&set.rtsd(i)?, set.audio(i)).context_with(|| folder.display())?;
-        }
-        Ok(contents)
     }
 
     /// Refuses a set that shares a recording or a scene with this one. `folder` is for the message.
@@ -94,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_shared_recording_or_scene_is_named() {
-        let mut scene = facts(vec![source("rain", 10.0, 0.0, 2.0)]).rtsd;
+        let mut scene = facts(vec![source("rain", 10.0, 0.0, 2.0)]).truth;
         let mut contents = Contents::default();
         assert!(contents.add(&scene, &[1, 2]).unwrap_err().to_string().contains("simulate it again"));
         scene.recordings.insert("environment/rain/1".into(), "aa".into());

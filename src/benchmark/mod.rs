@@ -29,6 +29,7 @@ mod reasoning;
 mod task;
 pub mod teacher;
 pub mod training;
+pub mod verdict;
 
 mod wording;
 

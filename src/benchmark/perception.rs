@@ -59,7 +59,7 @@ pub(super) const REGIONS: [(Region, &str); 7] = [
 
 /// How many sources of the scene lie in a region.
 fn inside(c: &Context, region: Region) -> Option<usize> {
-    use super::claims::Verdict;
+    use super::verdict::Verdict;
     (0..=c.facts.count()).find(|&n| Claim::Count { region, n }.verdict(c.facts) == Verdict::True)
 }
 
@@ -146,7 +146,7 @@ pub(super) fn identify_event_class(c: &Context, rng: &mut Rng) -> Option<Draft> 
 pub(super) fn identify_speech_transcript(c: &Context, rng: &mut Rng) -> Option<Draft> {
     let speaking: Vec<usize> = (0..c.facts.count()).filter(|&i| c.facts.transcript(i).is_some()).collect();
     // Two speakers: "what is said" would have two answers.
-    let speech = c.facts.rtsd.sources.iter().filter(|s| s.domain == crate::sources::Domain::Speech).count();
+    let speech = c.facts.truth.sources.iter().filter(|s| s.domain == crate::sources::Domain::Speech).count();
     let (&[source], 1) = (&speaking[..], speech) else { return None };
     let mut others: Vec<&String> = c.pool.transcripts.iter().collect();
     rng.shuffle(&mut others);
@@ -298,7 +298,7 @@ pub(super) const SIZES: [(&str, &str); 3] = [
 
 /// Size and finish of the room, or its reverberation time.
 pub(super) fn environment_acoustics(c: &Context, rng: &mut Rng) -> Option<Draft> {
-    let room = &c.facts.rtsd.room;
+    let room = c.facts.room();
     let measured = c.facts.reverberation_s()?;
     let reasoning = format!(
         "I hear the room answer for about {measured:.1} s, as a {} room with {} surfaces does.",

@@ -1,9 +1,10 @@
 //! Level 3: the scene and what people know about the world.
 
-use super::claims::{Claim, Extreme, FADING_MARGINS, LENGTH_MARGINS, Verdict, about};
+use super::claims::{Claim, Extreme, FADING_MARGINS, LENGTH_MARGINS, about};
 use super::draft::{Choice, Context, Draft, agree, all_apart, grid, one_of};
 use super::facts::{Facts, OCTANTS, SECTORS, turn_between_deg};
 use super::knowledge::Entry;
+use super::verdict::Verdict;
 use super::wording::{from_the, hear, octant, sector};
 use crate::rng::Rng;
 
@@ -362,7 +363,7 @@ impl Measure {
         let draw = |rng: &mut Rng| {
             let (facts, i) = (0..SAME_SIZE_TRIES)
                 .map(|_| c.pool.any(rng))
-                .find(|(facts, _)| facts.rtsd.room.size == c.facts.rtsd.room.size)?;
+                .find(|(facts, _)| facts.room().size == c.facts.room().size)?;
             self.value(facts, i)
         };
         let value = draw(rng)?;
@@ -396,7 +397,7 @@ pub(super) fn physical_consistency(c: &Context, rng: &mut Rng) -> Option<Draft> 
             "Three statements fit this scene, one contradicts it. Which one?",
         ],
     );
-    let (size, measured) = (&facts.rtsd.room.size, facts.reverberation_s()?);
+    let (size, measured) = (&facts.room().size, facts.reverberation_s()?);
     let all: Vec<usize> = (0..facts.count()).collect();
     Some(Draft {
         kind: "physics",

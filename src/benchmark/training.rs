@@ -69,7 +69,7 @@ pub(super) fn training_row(kind: Kind, row: &Row, facts: &Facts) -> Value {
 
 /// A scene in text: everything that questions ask about.
 pub fn description(facts: &Facts) -> String {
-    let room = &facts.rtsd.room;
+    let room = facts.room();
     let [x, y, z] = room.dimensions_m;
     let fades = facts.reverberation_s().map_or(String::new(), |s| format!(", reverberation time {s:.2} s"));
     let mut text = format!(

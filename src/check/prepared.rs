@@ -25,6 +25,24 @@ impl Case {
     }
 }
 
+impl Case {
+    /// The case with inputs of all its copies that hold no numbers: to look at what it would launch, not to run it.
+    #[cfg(feature = "emu")]
+    pub fn prepare_unfilled(&self, place: Place) -> Prepared<'_> {
+        let unfilled = |input: &super::Input| {
+            let mut shape = input.shape.clone();
+            if input.is_copied {
+                shape[0] *= self.copies;
+            }
+            Tensor::uninit_on(place.device, if input.is_wide { DType::F32 } else { place.dtype }, &shape)
+        };
+        let inputs: Vec<Tensor> = self.inputs.iter().map(unfilled).collect();
+        let y = forward(self, &inputs);
+        let dy = y.like(y.shape());
+        Prepared { case: self, inputs, dy }
+    }
+}
+
 fn forward(case: &Case, inputs: &[Tensor]) -> Tensor {
     let inputs: Vec<Var> = inputs.iter().cloned().map(Var::constant).collect();
     (case.run)(&mut Tape::without_gradients(), &inputs).tensor().clone()

@@ -6,8 +6,10 @@
 //! The driver is used through cudarc's bindings for their types and signatures, and through functions resolved in
 //! [`library`](super::library): cudarc's own loader panics where a library or a function is missing.
 
+pub mod cublaslt;
 pub(crate) mod driver;
 mod event;
+mod free_list;
 mod gpu;
 mod graph;
 mod memory;
@@ -53,12 +55,6 @@ impl std::fmt::Display for GpuInfo {
         let gib = self.memory_bytes as f64 / (1u64 << 30) as f64;
         write!(f, "cuda:{}: {}, {}, {gib:.1} GiB", self.ordinal, self.name, self.arch)
     }
-}
-
-/// The newest major version of CUDA that the driver supports; `None` without a driver. What a newer compiler makes does
-/// not load.
-pub(crate) fn newest_major() -> Option<u32> {
-    driver::open().ok().map(|driver| driver.version.unsigned_abs() / 1000)
 }
 
 /// The GPUs that this process may use; none when the driver sees none or `CUDA_VISIBLE_DEVICES` hides them.
@@ -124,6 +120,7 @@ pub fn choose(ordinal: Option<u8>) -> Result<GpuInfo> {
         })?,
         None => all.iter().find(|gpu| gpu.arch >= ARCH_MIN).unwrap_or(&all[0]),
     };
+    driver::open()?.expect_to_run(&format!("{} ({})", chosen.name, chosen.arch), chosen.arch.major)?;
     if chosen.arch < ARCH_MIN {
         let text = format!("{} is {}, and {ARCH_MIN} or newer is needed", chosen.name, chosen.arch);
         return Err(Error::unavailable(text).hint(hint));

@@ -4,7 +4,7 @@
 //! built for finding faults, not for speed: fresh memory is NaN, red zones lie around every block, threads and blocks
 //! run in a chosen order ([`Schedule`]), and what the hardware would forgive is an error.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::NonNull;
@@ -17,6 +17,8 @@ const POISON: u8 = 0xff;
 
 /// A block of the emulator's memory.
 pub struct Block {
+    /// What was allocated; it begins somewhat before `start`.
+    allocated: NonNull<u8>,
     start: NonNull<u8>,
     bytes: usize,
 }
@@ -26,19 +28,23 @@ unsafe impl Send for Block {}
 unsafe impl Sync for Block {}
 
 impl Block {
+    /// With room for alignment, which the allocator would pay for by writing to all of the memory.
     fn layout(bytes: usize) -> Layout {
-        Layout::from_size_align(bytes + 2 * RED_ZONE_BYTES, ALIGN_BYTES).expect("smaller than the address space")
+        Layout::array::<u8>(bytes + 2 * RED_ZONE_BYTES + ALIGN_BYTES).expect("smaller than the address space")
     }
     /// A block of `bytes`, all of it NaN.
     pub fn new(bytes: usize) -> Block {
         let layout = Block::layout(bytes);
-        // SAFETY: the layout is never empty; every byte is written before anybody can see it.
-        let start = unsafe {
-            let start = NonNull::new(alloc(layout)).unwrap_or_else(|| handle_alloc_error(layout));
-            start.as_ptr().write_bytes(POISON, layout.size());
-            start
+        // SAFETY: the layout is never empty, and has room for the zones and the block behind the first aligned byte.
+        let (allocated, start) = unsafe {
+            let allocated = NonNull::new(alloc_zeroed(layout)).unwrap_or_else(|| handle_alloc_error(layout));
+            let start = allocated.add(allocated.align_offset(ALIGN_BYTES));
+            if !IS_BLANK.get() {
+                start.as_ptr().write_bytes(POISON, bytes + 2 * RED_ZONE_BYTES);
+            }
+            (allocated, start)
         };
-        Block { start, bytes }
+        Block { allocated, start, bytes }
     }
     fn all(&self) -> &[u8] {
         // SAFETY: allocated and initialised with this length in `new`.
@@ -68,7 +74,7 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout.
-        unsafe { dealloc(self.start.as_ptr(), Block::layout(self.bytes)) };
+        unsafe { dealloc(self.allocated.as_ptr(), Block::layout(self.bytes)) };
     }
 }
 
@@ -88,6 +94,20 @@ pub const SCHEDULES: [Schedule; 3] = [Schedule::Forward, Schedule::Reverse, Sche
 
 thread_local! {
     static SCHEDULE: Cell<Schedule> = const { Cell::new(Schedule::Forward) };
+    static IS_BLANK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` with new blocks of this thread as the system gives them: zero, and no memory before something is written.
+/// For launches that are not done.
+pub fn with_blank_memory<T>(f: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            IS_BLANK.set(self.0);
+        }
+    }
+    let _restore = Restore(IS_BLANK.replace(true));
+    f()
 }
 
 /// Runs `f` with the launches of this thread under `schedule`.

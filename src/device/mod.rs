@@ -5,7 +5,6 @@
 //! the native CPU path; `Emu` and `Cuda` run the same kernels from the same launch code ([`crate::kernels`]).
 
 pub mod buffer;
-pub mod cublaslt;
 pub mod cuda;
 mod dtype;
 #[cfg(feature = "emu")]

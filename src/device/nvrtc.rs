@@ -3,17 +3,19 @@
 //! The text holds everything (no header is included), so the result depends on the text, the flags, the architecture
 //! and the compiler's version, and these are the key of the [cache]. Fast math stays off: gradients of some activations
 //! overflow under it. `sm_XX` rather than `compute_XX` makes the assembler run here, so that what it refuses is an
-//! error now and not on a user's machine, and its report on registers and spills is in the log.
+//! error now and not on a user's machine, and its report on registers and spills is in the log. For a GPU that is newer
+//! than the compiler there is PTX of the newest architecture that it knows, which the driver translates.
 
 pub mod cache;
 pub mod ptxas;
 
-use crate::device::cuda;
+use crate::device::cuda::driver;
 use crate::device::library::{Library, NVRTC, table};
 use crate::error::{Error, Kind, Result};
 use cudarc::nvrtc::sys;
 use std::ffi::{CString, c_char, c_int};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Flags of every compilation, before the architecture.
 const FLAGS: [&str; 3] = ["-std=c++17", "--fmad=true", "--ptxas-options=-v"];
@@ -22,6 +24,8 @@ table! {
     /// The functions of NVRTC that are used.
     Functions, sys::nvrtcResult {
         fn nvrtcVersion(major: *mut c_int, minor: *mut c_int);
+        fn nvrtcGetNumSupportedArchs(count: *mut c_int);
+        fn nvrtcGetSupportedArchs(archs: *mut c_int);
         fn nvrtcCreateProgram(
             program: *mut sys::nvrtcProgram, source: *const c_char, name: *const c_char,
             headers: c_int, texts: *const *const c_char, names: *const *const c_char,
@@ -52,17 +56,17 @@ impl std::fmt::Display for Arch {
     }
 }
 
-/// Machine code of a file of kernels, with what the compiler said about it.
+/// A file of kernels compiled, with what the compiler said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cubin {
-    /// The code, ready for the driver to load.
+pub struct Compiled {
+    /// Machine code (cubin), or PTX with its zero byte: ready for the driver to load.
     pub code: Vec<u8>,
     /// The compiler's and the assembler's log.
     pub log: String,
 }
 
-impl Cubin {
-    /// What each kernel needs, from the log.
+impl Compiled {
+    /// What each kernel needs, from the log; nothing where PTX left the assembler to the driver.
     pub fn resources(&self) -> Vec<ptxas::Resources> {
         ptxas::parse(&self.log)
     }
@@ -73,6 +77,10 @@ pub struct Nvrtc {
     functions: Functions,
     version: (u32, u32),
     place: String,
+    /// Architectures that it makes machine code for.
+    archs: Vec<Arch>,
+    /// Whether it was said that the GPU is newer.
+    is_ptx_said: AtomicBool,
 }
 
 /// The compiler of this process.
@@ -85,23 +93,56 @@ pub fn open() -> Result<&'static Nvrtc> {
     if let Some(nvrtc) = *found {
         return Ok(nvrtc);
     }
-    let newest = cuda::newest_major();
+    let newest = driver::newest_major();
     let library = Box::leak(Box::new(Library::open(&NVRTC, newest)?));
     let functions = Functions::load(library)
         .map_err(|name| Error::unavailable(format!("NVRTC at {} has no {name}", library.place())).hint(NVRTC.hint))?;
+    let unusable = |error: Error| error.with_kind(Kind::Unavailable).hint(NVRTC.hint);
     let (mut major, mut minor) = (0, 0);
     // SAFETY: two numbers to write to.
-    check("nvrtcVersion", unsafe { (functions.nvrtcVersion)(&mut major, &mut minor) })
-        .map_err(|error| error.with_kind(Kind::Unavailable).hint(NVRTC.hint))?;
+    check("nvrtcVersion", unsafe { (functions.nvrtcVersion)(&mut major, &mut minor) }).map_err(unusable)?;
     let version = (major.unsigned_abs(), minor.unsigned_abs());
     if newest.is_some_and(|newest| version.0 > newest) {
         let (place, newest) = (library.place(), newest.unwrap_or_default());
         let text = format!("NVRTC {major}.{minor} at {place} is too new for the driver, which supports CUDA {newest}");
         return Err(Error::unavailable(text).hint(NVRTC.hint));
     }
-    let nvrtc = &*Box::leak(Box::new(Nvrtc { functions, version, place: library.place().to_string() }));
+    let archs = archs(&functions).map_err(unusable)?;
+    let (place, is_ptx_said) = (library.place().to_string(), AtomicBool::new(false));
+    let nvrtc = &*Box::leak(Box::new(Nvrtc { functions, version, place, archs, is_ptx_said }));
     *found = Some(nvrtc);
     Ok(nvrtc)
+}
+
+/// The architectures that the compiler knows.
+fn archs(functions: &Functions) -> Result<Vec<Arch>> {
+    let mut count = 0;
+    // SAFETY: one number to write to.
+    check("nvrtcGetNumSupportedArchs", unsafe { (functions.nvrtcGetNumSupportedArchs)(&mut count) })?;
+    let mut numbers = vec![0; count.max(0) as usize];
+    // SAFETY: as many numbers to write to as the library said.
+    check("nvrtcGetSupportedArchs", unsafe { (functions.nvrtcGetSupportedArchs)(numbers.as_mut_ptr()) })?;
+    // 120 is compute capability 12.0.
+    Ok(numbers
+        .into_iter()
+        .map(|n: c_int| Arch { major: n.unsigned_abs() / 10, minor: n.unsigned_abs() % 10 })
+        .collect())
+}
+
+/// What a file is compiled to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Target {
+    arch: Arch,
+    is_ptx: bool,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.is_ptx {
+            true => write!(f, "compute_{}{}", self.arch.major, self.arch.minor),
+            false => self.arch.fmt(f),
+        }
+    }
 }
 
 impl Nvrtc {
@@ -115,58 +156,83 @@ impl Nvrtc {
         &self.place
     }
 
-    /// The machine code of `source` for `arch`, from the cache or compiled and put there. A cache that cannot be
-    /// used costs time, never the result. `name` (the kernel's file) appears in messages only.
+    /// `source` compiled for a GPU of `arch`, from the cache or compiled and put there. A cache that cannot be used
+    /// costs time, never the result. `name` (the kernel's file) appears in messages only.
     ///
     /// # Errors
-    /// [`Kind::Internal`] with the compiler's log when the source does not compile.
-    pub fn cubin(&self, name: &str, source: &str, arch: Arch) -> Result<Cubin> {
-        let key = cache::key(source, &FLAGS, &arch.to_string(), self.version);
+    /// [`Kind::Internal`] with the compiler's log when the source does not compile; [`Kind::Unavailable`] when the
+    /// compiler knows no architecture that runs on this GPU.
+    pub fn compiled(&self, name: &str, source: &str, arch: Arch) -> Result<Compiled> {
+        let target = self.target(arch)?;
+        let key = cache::key(source, &FLAGS, &target.to_string(), self.version);
         let folder = cache::folder();
-        if let Some(cubin) = folder.as_deref().and_then(|folder| cache::load(folder, &key)) {
-            return Ok(cubin);
+        if let Some(compiled) = folder.as_deref().and_then(|folder| cache::load(folder, &key)) {
+            return Ok(compiled);
         }
-        let (cubin, _) = self.compile(name, source, arch)?;
-        if let Some(Err(error)) = folder.map(|folder| cache::store(&folder, &key, &cubin)) {
+        let program = self.program(name, source, target)?;
+        let compiled = if target.is_ptx { program.ptx()? } else { program.cubin()? };
+        if let Some(Err(error)) = folder.map(|folder| cache::store(&folder, &key, &compiled)) {
             tracing::warn!("{name} was compiled but not kept for the next run: {}", error.message());
         }
-        Ok(cubin)
+        Ok(compiled)
     }
 
-    /// Compiles without the cache; also returns the PTX text.
+    /// Compiles to machine code without the cache; also returns the PTX text.
     ///
     /// # Errors
-    /// As [`Nvrtc::cubin`].
-    pub fn compile(&self, name: &str, source: &str, arch: Arch) -> Result<(Cubin, String)> {
+    /// As [`Nvrtc::compiled`]; an architecture that the compiler does not know is one.
+    pub fn compile(&self, name: &str, source: &str, arch: Arch) -> Result<(Compiled, String)> {
+        let program = self.program(name, source, Target { arch, is_ptx: false })?;
+        Ok((program.cubin()?, as_text(program.ptx()?.code)))
+    }
+
+    /// Machine code where the compiler knows the GPU, else PTX of the newest architecture before it.
+    fn target(&self, arch: Arch) -> Result<Target> {
+        if self.archs.contains(&arch) {
+            return Ok(Target { arch, is_ptx: false });
+        }
+        let (major, minor) = self.version;
+        let newest = self.archs.iter().copied().filter(|known| *known < arch).max().ok_or_else(|| {
+            let text = format!("NVRTC {major}.{minor} at {} knows no architecture that runs on {arch}", self.place);
+            Error::unavailable(text).hint(NVRTC.hint)
+        })?;
+        let target = Target { arch: newest, is_ptx: true };
+        if !self.is_ptx_said.swap(true, Ordering::Relaxed) {
+            tracing::info!(
+                "NVRTC {major}.{minor} does not know {arch}: kernels are compiled to {target}, which the driver \
+                 translates; a newer NVRTC (TWNM_NVRTC) makes them faster"
+            );
+        }
+        Ok(target)
+    }
+
+    fn program(&self, name: &str, source: &str, target: Target) -> Result<Program<'_>> {
         let text = |what: &str, text: &str| {
             CString::new(text).map_err(|_| Error::new(Kind::Internal, format!("{name}: a NUL byte in the {what}")))
         };
         let (source, title) = (text("source", source)?, text("name", name)?);
-        let flags = FLAGS.map(String::from).into_iter().chain([format!("-arch={arch}")]);
+        let flags = FLAGS.map(String::from).into_iter().chain([format!("-arch={target}")]);
         let options: Vec<CString> = flags.map(|flag| text("flags", &flag)).collect::<Result<_>>()?;
         let pointers: Vec<*const c_char> = options.iter().map(|option| option.as_ptr()).collect();
         let f = &self.functions;
         let mut program = Program { functions: f, handle: std::ptr::null_mut() };
         let (none, count) = (std::ptr::null(), pointers.len() as c_int);
-        // SAFETY: the strings outlive the program, which `Program` destroys.
+        // SAFETY: the library copies the strings; `Program` destroys the program.
         check("nvrtcCreateProgram", unsafe {
             (f.nvrtcCreateProgram)(&mut program.handle, source.as_ptr(), title.as_ptr(), 0, none, none)
         })?;
         // SAFETY: a program of this library and `count` strings.
         let status = unsafe { (f.nvrtcCompileProgram)(program.handle, count, pointers.as_ptr()) };
-        let log = program.bytes("nvrtcGetProgramLog", f.nvrtcGetProgramLogSize, f.nvrtcGetProgramLog);
         if let Err(error) = check("nvrtcCompileProgram", status) {
-            let log = log.map(as_text).unwrap_or_default();
+            let log = program.log().unwrap_or_default();
             let (major, minor) = self.version;
-            let error = error.context(format!("{name} for {arch} with NVRTC {major}.{minor}"));
+            let error = error.context(format!("{name} for {target} with NVRTC {major}.{minor}"));
             let full = format!("{}\n{}", error.message(), log.trim_end());
             return Err(Error::new(error.kind(), full).hint(
                 "the log says which line; when it does not know the architecture, a newer NVRTC is needed (TWNM_NVRTC)",
             ));
         }
-        let code = program.bytes("nvrtcGetCUBIN", f.nvrtcGetCUBINSize, f.nvrtcGetCUBIN)?;
-        let ptx = program.bytes("nvrtcGetPTX", f.nvrtcGetPTXSize, f.nvrtcGetPTX)?;
-        Ok((Cubin { code, log: as_text(log?) }, as_text(ptx)))
+        Ok(program)
     }
 }
 
@@ -177,6 +243,23 @@ struct Program<'a> {
 }
 
 impl Program<'_> {
+    fn log(&self) -> Result<String> {
+        let f = self.functions;
+        self.bytes("nvrtcGetProgramLog", f.nvrtcGetProgramLogSize, f.nvrtcGetProgramLog).map(as_text)
+    }
+
+    fn cubin(&self) -> Result<Compiled> {
+        let f = self.functions;
+        let code = self.bytes("nvrtcGetCUBIN", f.nvrtcGetCUBINSize, f.nvrtcGetCUBIN)?;
+        Ok(Compiled { code, log: self.log()? })
+    }
+
+    fn ptx(&self) -> Result<Compiled> {
+        let f = self.functions;
+        let code = self.bytes("nvrtcGetPTX", f.nvrtcGetPTXSize, f.nvrtcGetPTX)?;
+        Ok(Compiled { code, log: self.log()? })
+    }
+
     /// A result that the library gives by a size and a copy.
     fn bytes(
         &self,
@@ -259,6 +342,11 @@ mod tests {
             error.message().contains("NVRTC_ERROR_COMPILATION") && error.message().contains("half.cu(1)"),
             "{error}"
         );
-        assert!(nvrtc.compile("new.cu", source, Arch { major: 99, minor: 0 }).is_err());
+        let newer = Arch { major: 99, minor: 0 };
+        assert!(nvrtc.compile("new.cu", source, newer).is_err());
+        let target = nvrtc.target(newer).unwrap();
+        assert!(target.is_ptx && target.arch >= arch && nvrtc.target(arch).unwrap() == Target { arch, is_ptx: false });
+        let ptx = nvrtc.program("new.cu", source, target).unwrap().ptx().unwrap();
+        assert!(ptx.code.ends_with(b"\0") && as_text(ptx.code).contains(".entry twice"));
     }
 }

@@ -9,7 +9,7 @@
 
 use crate::audio::foa::{angle_between_deg, angles_deg};
 use crate::encoder::stft_map;
-use crate::shard::MAX_SOURCES;
+use crate::scene::SOURCES_MAX;
 
 /// STFT window and hop in samples at 16 kHz: those of the encoder.
 const N_FFT: usize = 256;
@@ -42,9 +42,9 @@ pub const SAMPLES_MIN: usize = N_FFT / 2 + 1;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Localisation {
     /// Unit vectors (x front, y left, z up), the heaviest first. Those beyond what was heard point away from the others.
-    pub directions: [[f64; 3]; MAX_SOURCES],
+    pub directions: [[f64; 3]; SOURCES_MAX],
     /// Weight of each direction, as a share of all votes; zero for silence.
-    pub weights: [f64; MAX_SOURCES],
+    pub weights: [f64; SOURCES_MAX],
 }
 
 impl Localisation {
@@ -61,7 +61,7 @@ impl Localisation {
 pub fn localise(audio: &[f32]) -> Localisation {
     let mut cells = votes(audio);
     let total: f64 = cells.iter().map(|cell| cell.weight).sum();
-    let (mut directions, mut weights): (Vec<[f64; 3]>, _) = (Vec::new(), [0.0; MAX_SOURCES]);
+    let (mut directions, mut weights): (Vec<[f64; 3]>, _) = (Vec::new(), [0.0; SOURCES_MAX]);
     for weight in &mut weights {
         let Some(peak) = peak(&cells, &directions) else {
             directions.push(away_from(&directions));

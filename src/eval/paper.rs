@@ -5,8 +5,8 @@
 
 use super::answers::{BooleanScore, Score};
 use super::encoder;
-use super::results::{DcaseScore, percent, share};
-use crate::train::run::Table;
+use super::statistics::{DcaseScore, percent, share};
+use crate::table::Table;
 
 /// What stands in the cell of an interval or number that the paper does not give.
 const ABSENT: &str = "-";

@@ -4,7 +4,7 @@
 //! is the distance along the floor. In the side view the angle is the elevation and the radius the distance.
 
 use super::draw::{Area, COLORS, Drawn, FAINT, GREY, INK, disc, line, ring, shortened, svg, text, to_units, units};
-use super::heard::tidy;
+use super::listen::tidy;
 use crate::audio::foa::unit_vector;
 use crate::error::{Error, Result};
 use plotters::prelude::*;

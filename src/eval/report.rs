@@ -1,6 +1,6 @@
 //! Results for people: aligned text for a terminal, and `report/index.html`, one file that needs nothing else.
 
-use crate::train::run::Table;
+use crate::table::{Table, markdown};
 use std::fmt::Write;
 
 /// What a report shows, from top to bottom; parts without content are left out.
@@ -106,11 +106,11 @@ impl Report {
             all.filter(|p| !p.is_empty()).for_each(|p| put(text, format_args!("{}\n\n", markdown(p))));
         };
         paragraphs(&mut text, &mut self.summary.split("\n\n"));
-        self.tables.iter().for_each(|table| text += &markdown_table(table));
+        self.tables.iter().for_each(|table| text += &table.to_markdown());
         for section in &self.sections {
             put(&mut text, format_args!("## {}\n\n", markdown(&section.heading)));
             paragraphs(&mut text, &mut section.text.iter().map(String::as_str));
-            section.tables.iter().for_each(|table| text += &markdown_table(table));
+            section.tables.iter().for_each(|table| text += &table.to_markdown());
         }
         if !self.facts.is_empty() {
             text += "## Made from\n\n";
@@ -120,31 +120,6 @@ impl Report {
         }
         text
     }
-}
-
-/// Text that stays text in Markdown, also within a table.
-fn markdown(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\\' | '`' | '*' | '[' | ']' | '|' => out.extend(['\\', c]),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-fn markdown_table(table: &Table) -> String {
-    let row = |cells: &[String]| format!("| {} |\n", cells.iter().map(|c| markdown(c)).collect::<Vec<_>>().join(" | "));
-    let mut text = if table.caption.is_empty() { String::new() } else { format!("{}\n\n", markdown(&table.caption)) };
-    text += &row(&table.header);
-    let rule = |i: usize| if i == 0 { "---" } else { "---:" };
-    put(&mut text, format_args!("| {} |\n", (0..table.header.len()).map(rule).collect::<Vec<_>>().join(" | ")));
-    table.rows.iter().for_each(|cells| text += &row(cells));
-    text + "\n"
 }
 
 fn figures(page: &mut String, heading: &str, class: &str, figures: &[Figure]) {

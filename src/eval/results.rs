@@ -5,11 +5,10 @@ use super::charts::{Bar, Chart};
 use super::encoder;
 use super::paper;
 use super::report::{Figure, Report, Section};
-use super::statistics::Share;
+use super::statistics::{DcaseScore, Share, percent, share};
 use crate::error::{Error, Result};
 use crate::files::{read_limited, write_bytes_atomic};
-use crate::train::run::Table;
-use serde::Deserialize;
+use crate::table::Table;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -31,20 +30,6 @@ pub struct Named<T> {
     pub score: T,
     /// All of it, as it was written.
     pub json: Value,
-}
-
-/// What of a `twnm-eval dcase` result is shown; a metric that nothing was said about is absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
-pub struct DcaseScore {
-    /// F-score of matches within 20 degrees, in [0, 1].
-    #[serde(default)]
-    pub f20: Option<f64>,
-    /// Direction error in degrees.
-    #[serde(default)]
-    pub doa_error_deg: Option<f64>,
-    /// Distance error relative to the distance.
-    #[serde(default)]
-    pub relative_distance_error: Option<f64>,
 }
 
 /// Everything that goes into one report.
@@ -145,21 +130,6 @@ impl Checked for DcaseScore {
             None if self.doa_error_deg.is_none() => Err("neither f20 nor doa_error_deg is in it".into()),
             _ => Ok(()),
         }
-    }
-}
-
-/// A share in per cent with one decimal.
-pub(super) fn percent(share: Option<f64>) -> String {
-    share.map_or("-".into(), |share| format!("{:.1}", 100.0 * share))
-}
-
-/// A share in per cent with its interval.
-pub fn share(share: &Share) -> String {
-    match (share.low, share.high) {
-        (Some(low), Some(high)) => {
-            format!("{} [{:.1}, {:.1}]", percent(share.accuracy), 100.0 * low, 100.0 * high)
-        }
-        _ => percent(share.accuracy),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Intervals and tests for shares: Wilson's interval, McNemar's test.
+//! Intervals and tests for shares (Wilson's interval, McNemar's test), and numbers as tables show them.
 
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +105,35 @@ fn binomial_two_sided(k: usize, n: usize) -> f64 {
         term *= i as f64 / (n - i + 1) as f64;
     }
     (2.0 * sum * (ln_choose - n as f64 * std::f64::consts::LN_2).exp()).min(1.0)
+}
+
+/// What of a `twnm-eval dcase` result is shown; a metric that nothing was said about is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+pub struct DcaseScore {
+    /// F-score of matches within 20 degrees, in [0, 1].
+    #[serde(default)]
+    pub f20: Option<f64>,
+    /// Direction error in degrees.
+    #[serde(default)]
+    pub doa_error_deg: Option<f64>,
+    /// Distance error relative to the distance.
+    #[serde(default)]
+    pub relative_distance_error: Option<f64>,
+}
+
+/// A share in per cent with one decimal.
+pub(super) fn percent(share: Option<f64>) -> String {
+    share.map_or("-".into(), |share| format!("{:.1}", 100.0 * share))
+}
+
+/// A share in per cent with its interval.
+pub fn share(share: &Share) -> String {
+    match (share.low, share.high) {
+        (Some(low), Some(high)) => {
+            format!("{} [{:.1}, {:.1}]", percent(share.accuracy), 100.0 * low, 100.0 * high)
+        }
+        _ => percent(share.accuracy),
+    }
 }
 
 #[cfg(test)]

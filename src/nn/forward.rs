@@ -25,7 +25,10 @@ impl Forward {
         for (id, info) in params.ids().zip(infos.iter()) {
             let tensor = params.tensor(id);
             vars.push(Some(match info.home {
-                Home::Trained { .. } => tape.leaf(tensor),
+                Home::Trained { .. } => match params.narrow(id) {
+                    Some(narrow) => tape.leaf(tensor).with_narrow(narrow),
+                    None => tape.leaf(tensor),
+                },
                 Home::Frozen { .. } => Var::constant(tensor),
             }));
         }

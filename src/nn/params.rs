@@ -6,6 +6,7 @@
 
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::ops::matmul;
 use crate::rng::Rng;
 use crate::tensor::{Shape, Tensor};
 use crate::weights::{Entry, Tensors};
@@ -129,7 +130,7 @@ impl Builder {
                 Init::Constant(value) => values.fill(value),
             }
         }
-        Params { infos: self.infos.into(), trained, frozen: vec![None; self.frozen_count] }
+        Params { infos: self.infos.into(), trained, narrow: None, frozen: vec![None; self.frozen_count] }
     }
 }
 
@@ -138,6 +139,8 @@ pub struct Params {
     infos: Arc<[ParamInfo]>,
     /// The flat buffer; each parameter starts at a multiple of 16 floats.
     trained: Tensor,
+    /// The flat buffer rounded to bf16, on devices whose products take it so ([`Params::keep_narrow`]).
+    narrow: Option<Tensor>,
     /// `None` until loaded or set.
     frozen: Vec<Option<Tensor>>,
 }
@@ -191,7 +194,27 @@ impl Params {
     /// The same parameters on another device, frozen ones in their own types.
     pub fn to(&self, device: Device) -> Params {
         let frozen = self.frozen.iter().map(|t| t.as_ref().map(|t| t.to(device))).collect();
-        Params { infos: self.infos.clone(), trained: self.trained.to(device), frozen }
+        Params { infos: self.infos.clone(), trained: self.trained.to(device), narrow: None, frozen }
+    }
+    /// Keeps a copy of the trained parameters rounded to bf16 on their device, which the optimizer renews with every
+    /// update: products next to bf16 activations need not round a weight each time they read it.
+    pub fn keep_narrow(&mut self) {
+        self.narrow = Some(matmul::narrowed(&self.trained));
+    }
+    /// The copy in bf16 of a trained parameter, where one is kept.
+    pub(super) fn narrow(&self, id: ParamId) -> Option<Tensor> {
+        let info = &self.infos[id.0];
+        match info.home {
+            Home::Trained { offset } => self.narrow.as_ref().map(|narrow| narrow.part(offset, info.shape)),
+            Home::Frozen { .. } => None,
+        }
+    }
+    /// The flat buffer and its copy in bf16, writable. Panics while a tape still holds views.
+    #[track_caller]
+    pub(crate) fn flat_and_narrow_mut(&mut self) -> (&mut Tensor, Option<&mut Tensor>) {
+        let is_free = self.trained.is_unshared() && self.narrow.as_ref().is_none_or(Tensor::is_unshared);
+        assert!(is_free, "no tape holds parameters during an update");
+        (&mut self.trained, self.narrow.as_mut())
     }
     /// The flat buffer of host parameters, padding included.
     #[track_caller]
@@ -257,6 +280,9 @@ impl Params {
             flat.data_mut()[offset..offset + values.len()].copy_from_slice(&values);
         }
         self.trained = flat.to(self.device());
+        if self.narrow.is_some() {
+            self.keep_narrow();
+        }
         Ok(())
     }
     /// Gives all frozen parameters whose names begin with `prefix` the tensors of `source`, whose names lack the prefix:

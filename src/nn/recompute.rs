@@ -87,7 +87,11 @@ impl Part {
         let mut vars = vec![None; self.infos.len()];
         for (id, var) in self.ids.iter().zip(&self.params) {
             let tensor = var.tensor().clone();
-            vars[id.0] = Some(if var.id().is_some() { tape.leaf(tensor) } else { Var::constant(tensor) });
+            let bound = if var.id().is_some() { tape.leaf(tensor) } else { Var::constant(tensor) };
+            vars[id.0] = Some(match var.narrow() {
+                Some(narrow) => bound.with_narrow(narrow.clone()),
+                None => bound,
+            });
         }
         Forward { tape, infos: self.infos.clone(), vars }
     }

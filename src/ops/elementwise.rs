@@ -85,8 +85,9 @@ pub fn cast(tape: &mut Tape, x: &Var, dtype: DType) -> Var {
     tape.record("cast", &[x], y, move |dy, grads| grads.add(id, stored_as(dy, before)))
 }
 
+/// x stored as another type, f32 or bf16.
 #[track_caller]
-fn stored_as(x: &Tensor, dtype: DType) -> Tensor {
+pub(crate) fn stored_as(x: &Tensor, dtype: DType) -> Tensor {
     if x.dtype() == dtype {
         return x.clone();
     }

@@ -19,8 +19,8 @@ pub type Parameters = [Var; 5];
 #[track_caller]
 pub fn freq_conv(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usize) -> Var {
     let sizes = Sizes::of(x.tensor(), parameters, groups);
-    let is_trained = parameters.iter().all(|p| p.id().is_some()) || !tape.is_recording();
-    if x.tensor().device() == Device::Host || Cut::fitting(sizes, x.tensor().dtype()).is_none() || !is_trained {
+    let has_no_kernel = x.tensor().device() == Device::Host || Cut::fitting(sizes, x.tensor().dtype()).is_none();
+    if has_no_kernel || is_partly_frozen(tape, x, parameters) {
         return composed(tape, x, parameters, groups);
     }
     let fixed = parameters.each_ref().map(|p| Var::constant(p.tensor().clone()));
@@ -33,6 +33,12 @@ pub fn freq_conv(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usiz
             grads.add(var.id(), gradient);
         }
     })
+}
+
+/// Whether a gradient will flow to some of x and the parameters, but not to all parameters.
+pub(super) fn is_partly_frozen(tape: &Tape, x: &Var, parameters: &[Var]) -> bool {
+    let is_any_tracked = x.id().is_some() || parameters.iter().any(|p| p.id().is_some());
+    tape.is_recording() && is_any_tracked && parameters.iter().any(|p| p.id().is_none())
 }
 
 /// The ops it consists of.

@@ -101,7 +101,7 @@ pub fn image_source(device: Device, paths: &[Path], taps: &Taps, channels: usize
     let limits = Tensor::from_slice(&[paths.len(), 2], &limits).to(device);
     let losses = Tensor::from_slice(&[paths.len(), 3, width], &losses).to(device);
     let mut y = parameters.like(&[paths.len(), channels, samples]);
-    let launch = Launch::new([samples.div_ceil(WINDOW), paths.len(), 1], 256);
+    let launch = Launch::rows(samples.div_ceil(WINDOW) * paths.len(), 256);
     match taps {
         Taps::Moving => {
             kernels::image_source_moving_f32(launch, &mut y, &parameters, &limits, &losses, channels, samples, reach)

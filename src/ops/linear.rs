@@ -47,12 +47,12 @@ fn layer(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>, residual: O
     }
     let sizes = Sizes { rows, m, k };
     let plus = Plus { bias: bias.map(Var::tensor), addend: residual.map(Var::tensor) };
-    let y = sizes.forward(&shape, x.tensor(), weight.tensor(), plus);
+    let y = sizes.forward(&shape, x.tensor(), weight, plus);
     let inputs: Vec<&Var> = [x, weight].into_iter().chain(bias).chain(residual).collect();
     let (xv, wv, bid, rid) = (x.clone(), weight.clone(), bias.map(Var::id), residual.and_then(Var::id));
     tape.record("linear", &inputs, y, move |dy, grads| {
         if xv.id().is_some() {
-            grads.add(xv.id(), sizes.backward_x(xv.tensor(), wv.tensor(), dy));
+            grads.add(xv.id(), sizes.backward_x(xv.tensor(), &wv, dy));
         }
         if wv.id().is_some() {
             grads.add(wv.id(), sizes.backward_weight(xv.tensor(), wv.shape(), dy));
@@ -76,7 +76,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn forward(self, shape: &[usize], x: &Tensor, w: &Tensor, plus: Plus) -> Tensor {
+    fn forward(self, shape: &[usize], x: &Tensor, w: &Var, plus: Plus) -> Tensor {
         let Sizes { rows, m, k } = self;
         let mut y = x.like(shape);
         if x.device() != Device::Host {
@@ -96,7 +96,7 @@ impl Sizes {
         y
     }
 
-    fn backward_x(self, x: &Tensor, w: &Tensor, dy: &Tensor) -> Tensor {
+    fn backward_x(self, x: &Tensor, w: &Var, dy: &Tensor) -> Tensor {
         let (Sizes { rows, m, k }, mut dx) = (self, x.like(x.shape()));
         if x.device() != Device::Host {
             let w = fitting(w, x);
@@ -120,9 +120,14 @@ impl Sizes {
     }
 }
 
-/// The weight as the products next to x take it.
-fn fitting(w: &Tensor, x: &Tensor) -> Tensor {
-    if x.dtype() == DType::Bf16 { matmul::narrowed(w) } else { w.clone() }
+/// The weight as the products of a device next to x take it: the copy in bf16 that the optimizer keeps, or a rounded one;
+/// a frozen weight in bf16 becomes f32 next to f32 activations.
+fn fitting(w: &Var, x: &Tensor) -> Tensor {
+    match (x.dtype(), w.narrow()) {
+        (DType::Bf16, Some(narrow)) => narrow.clone(),
+        (DType::Bf16, None) => matmul::narrowed(w.tensor()),
+        _ => elementwise::stored_as(w.tensor(), DType::F32),
+    }
 }
 
 /// Column sums of a [rows, m] matrix on a device.

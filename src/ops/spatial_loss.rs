@@ -36,22 +36,18 @@ impl Default for Weights {
     }
 }
 
-/// The truth about one clip.
+/// What the predictions for one clip are compared with: numbers alone, made from a `scene::ClipTruth`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Label {
-    /// One entry per source, at most three: unit direction, metres, class.
-    pub sources: Vec<SourceLabel>,
-    /// Natural logarithm of the room's surface in square metres.
-    pub log_surface: f64,
-    /// Mean absorption of the room.
-    pub absorption: f64,
-    /// Whether the room terms count.
-    pub has_room: bool,
+pub struct Target {
+    /// One entry per source, at most [`SOURCES_MAX`].
+    pub sources: Vec<TargetSource>,
+    /// Natural logarithm of the room's surface in square metres, and its mean absorption; `None` masks the room terms.
+    pub room: Option<[f64; 2]>,
 }
 
-/// The truth about one source.
+/// What the slot matched to one source is compared with.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SourceLabel {
+pub struct TargetSource {
     /// Unit vector towards the source (x front, y left, z up).
     pub direction: [f64; 3],
     /// Metres.
@@ -78,16 +74,16 @@ pub struct Predictions<'a> {
 
 /// Mean loss over the clips, a scalar.
 #[track_caller]
-pub fn spatial_loss(tape: &mut Tape, out: &Predictions, labels: &[Label], weights: Weights) -> Var {
+pub fn spatial_loss(tape: &mut Tape, out: &Predictions, targets: &[Target], weights: Weights) -> Var {
     let [b, k] = out.exist_logit.tensor().dims("spatial_loss exist_logit");
     let [_, _, c] = out.class_logits.tensor().dims("spatial_loss class_logits");
-    assert_eq!(b, labels.len(), "spatial_loss: one label per clip");
+    assert_eq!(b, targets.len(), "spatial_loss: one target per clip");
     out.direction.tensor().expect_shape("spatial_loss direction", &[b, k, 3]);
     out.distance_m.tensor().expect_shape("spatial_loss distance_m", &[b, k]);
     out.log_surface.tensor().expect_shape("spatial_loss log_surface", &[b]);
     out.absorption.tensor().expect_shape("spatial_loss absorption", &[b]);
     let vars = [out.exist_logit, out.direction, out.distance_m, out.class_logits, out.log_surface, out.absorption];
-    let plain = Plain { k, c, labels: labels.to_vec(), weights };
+    let plain = Plain { k, c, targets: targets.to_vec(), weights };
     let (loss, saved) = plain.evaluate_on_device(vars.map(Var::tensor));
     let ids = vars.map(Var::id);
     tape.record("spatial_loss", &vars, loss, move |dy, grads| {
@@ -112,7 +108,7 @@ fn times(mut saved: Tensor, dy: &Tensor) -> Tensor {
 struct Plain {
     k: usize,
     c: usize,
-    labels: Vec<Label>,
+    targets: Vec<Target>,
     weights: Weights,
 }
 
@@ -158,21 +154,21 @@ impl Plain {
             d.iter_mut().zip(gradients).for_each(|(d, gradient)| d.data_mut().copy_from_slice(&gradient));
             return (Tensor::scalar(loss), d);
         }
-        let b = self.labels.len();
+        let b = self.targets.len();
         let (truth, known) = self.truth();
         let truth = Tensor::from_slice(&[b, TRUTH], &truth).to(x[0].device());
         let known = Tensor::from_slice(&[b, KNOWN], &known).to(x[0].device());
         let (mut loss, mut losses) = (x[0].like_f32(&[]), x[0].like_f32(&[b]));
-        let [exist, direction, distance, classes, surface, absorption] = x;
+        let [exist, direction, distance, class_logits, surface, absorption] = x;
         let [d0, d1, d2, d3, d4, d5] = &mut d;
         let w = &self.weights;
         let [w0, w1, w2, w3, w4] = [w.exist, w.direction, w.distance, w.class, w.room].map(|w| w as f32);
-        let [clips, steps, labels] = [b, self.k, self.c];
+        let [clips, steps, classes] = [b, self.k, self.c];
         #[rustfmt::skip]
         kernels::spatial_loss_fwd_f32(
             Launch::rows(b, 32), &mut losses, d0, d1, d2, d3, d4, d5,
-            exist, direction, distance, classes, surface, absorption, &truth, &known,
-            clips, steps, labels, w0, w1, w2, w3, w4,
+            exist, direction, distance, class_logits, surface, absorption, &truth, &known,
+            clips, steps, classes, w0, w1, w2, w3, w4,
         );
         kernels::spatial_loss_fwd_reduce_f32(Launch::rows(1, 256), &mut loss, &losses, clips);
         (loss, d)
@@ -180,15 +176,16 @@ impl Plain {
 
     /// What the kernel is told, [B, TRUTH] and [B, KNOWN]; zeros and no class beyond the sources of a clip.
     fn truth(&self) -> (Vec<f32>, Vec<i32>) {
-        let mut truth = vec![0.0f32; self.labels.len() * TRUTH];
-        let mut known = vec![-1; self.labels.len() * KNOWN];
+        let mut truth = vec![0.0f32; self.targets.len() * TRUTH];
+        let mut known = vec![-1; self.targets.len() * KNOWN];
         let rows = truth.chunks_exact_mut(TRUTH).zip(known.chunks_exact_mut(KNOWN));
-        for ((truth, known), label) in rows.zip(&self.labels) {
-            let count = label.sources.len();
+        for ((truth, known), target) in rows.zip(&self.targets) {
+            let count = target.sources.len();
             assert!(count <= SOURCES_MAX && count <= self.k, "a clip has at most {SOURCES_MAX} sources");
-            (known[0], known[1]) = (count as i32, label.has_room.into());
-            (truth[0], truth[1]) = (label.log_surface as f32, label.absorption as f32);
-            for ((to, class), source) in truth[2..].chunks_exact_mut(4).zip(&mut known[2..]).zip(&label.sources) {
+            (known[0], known[1]) = (count as i32, target.room.is_some().into());
+            let [log_surface, absorption] = target.room.unwrap_or_default();
+            (truth[0], truth[1]) = (log_surface as f32, absorption as f32);
+            for ((to, class), source) in truth[2..].chunks_exact_mut(4).zip(&mut known[2..]).zip(&target.sources) {
                 let [x, y, z] = source.direction;
                 let values = [x, y, z, source.distance_m.ln_1p()];
                 to.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
@@ -199,7 +196,7 @@ impl Plain {
     }
 
     /// Weighted terms of one slot against one source.
-    fn pair_cost<R: Real>(&self, x: &[&[R]], at: usize, source: &SourceLabel) -> R {
+    fn pair_cost<R: Real>(&self, x: &[&[R]], at: usize, source: &TargetSource) -> R {
         let w = &self.weights;
         let cosine: R = (0..3).map(|j| x[1][at * 3 + j] * R::of(source.direction[j])).sum();
         let (distance, _) = smooth_l1(x[2][at].ln_1p(), R::of(source.distance_m).ln_1p());
@@ -211,7 +208,7 @@ impl Plain {
         cost
     }
 
-    fn add_pair_gradient<R: Real>(&self, x: &[&[R]], at: usize, source: &SourceLabel, scale: R, g: &mut [Vec<R>]) {
+    fn add_pair_gradient<R: Real>(&self, x: &[&[R]], at: usize, source: &TargetSource, scale: R, g: &mut [Vec<R>]) {
         let w = &self.weights;
         for j in 0..3 {
             g[1][at * 3 + j] -= scale * R::of(w.direction * source.direction[j]);
@@ -232,10 +229,10 @@ impl Plain {
     fn evaluate<R: Real>(&self, x: &[&[R]]) -> (R, Vec<Vec<R>>) {
         let zero = R::of(0.0);
         let mut g: Vec<Vec<R>> = x.iter().map(|x| vec![zero; x.len()]).collect();
-        let clip_share = R::of(1.0 / self.labels.len() as f64);
+        let clip_share = R::of(1.0 / self.targets.len() as f64);
         let mut loss = zero;
-        for (i, label) in self.labels.iter().enumerate() {
-            let (s, w) = (label.sources.len(), &self.weights);
+        for (i, target) in self.targets.iter().enumerate() {
+            let (s, w) = (target.sources.len(), &self.weights);
             assert!(s <= SOURCES_MAX && s <= self.k, "a clip has at most {SOURCES_MAX} sources");
             let steps = (s + 1).min(self.k);
             let exist = clip_share * R::of(w.exist / steps as f64);
@@ -249,19 +246,19 @@ impl Plain {
             if s > 0 {
                 let share = R::of(1.0 / s as f64);
                 let cost = |order: &Vec<usize>| -> R {
-                    let pairs = order.iter().zip(&label.sources);
+                    let pairs = order.iter().zip(&target.sources);
                     pairs.map(|(&slot, source)| self.pair_cost(x, i * self.k + slot, source)).sum::<R>() * share
                 };
                 let costs: Vec<(R, Vec<usize>)> = permutations(s).into_iter().map(|p| (cost(&p), p)).collect();
                 let best = costs.iter().fold(&costs[0], |a, b| if b.0 < a.0 { b } else { a });
                 loss += clip_share * best.0;
-                for (&slot, source) in best.1.iter().zip(&label.sources) {
+                for (&slot, source) in best.1.iter().zip(&target.sources) {
                     self.add_pair_gradient(x, i * self.k + slot, source, clip_share * share, &mut g);
                 }
             }
-            if label.has_room {
+            if let Some([log_surface, absorption]) = target.room {
                 let room = clip_share * R::of(w.room);
-                for (part, truth) in [(4, label.log_surface), (5, label.absorption)] {
+                for (part, truth) in [(4, log_surface), (5, absorption)] {
                     let (value, slope) = smooth_l1(x[part][i], R::of(truth));
                     loss += room * value;
                     g[part][i] += room * slope;
@@ -284,20 +281,18 @@ impl Reference for Plain {
 
 /// The cases of this op: clips with 0 to 3 sources, masked classes and rooms.
 pub fn cases() -> Vec<Case> {
-    let label = |s: usize, has_room: bool| Label {
+    let target = |s: usize, has_room: bool| Target {
         sources: (0..s)
-            .map(|j| SourceLabel {
+            .map(|j| TargetSource {
                 direction: [[1.0, 0.0, 0.0], [0.0, 0.6, 0.8], [-0.48, 0.64, -0.6]][j],
                 distance_m: 0.7 + 1.3 * j as f64,
                 class: (j != 1).then_some(j),
             })
             .collect(),
-        log_surface: 4.5,
-        absorption: 0.3,
-        has_room,
+        room: has_room.then_some([4.5, 0.3]),
     };
-    let case = |name: &str, labels: Vec<Label>, k: usize, c: usize| {
-        let b = labels.len();
+    let case = |name: &str, targets: Vec<Target>, k: usize, c: usize| {
+        let b = targets.len();
         // Directions need not be unit vectors for the check of the gradient; distances are positive.
         let inputs = vec![
             input(&[b, k]),
@@ -307,7 +302,7 @@ pub fn cases() -> Vec<Case> {
             input(&[b]).shifted(4.0),
             input(&[b]).scaled(0.1).shifted(0.4),
         ];
-        let plain = Plain { k, c, labels: labels.clone(), weights: Weights::default() };
+        let plain = Plain { k, c, targets: targets.clone(), weights: Weights::default() };
         Case::new("spatial_loss", name, plain, inputs, move |tape, v| {
             let out = Predictions {
                 exist_logit: &v[0],
@@ -317,15 +312,15 @@ pub fn cases() -> Vec<Case> {
                 log_surface: &v[4],
                 absorption: &v[5],
             };
-            spatial_loss(tape, &out, &labels, Weights::default())
+            spatial_loss(tape, &out, &targets, Weights::default())
         })
     };
     let steps = SOURCES_MAX + 1;
-    let mixed = vec![label(0, true), label(1, true), label(2, false), label(3, true)];
+    let mixed = vec![target(0, true), target(1, true), target(2, false), target(3, true)];
     vec![
-        case("one clip, one source", vec![label(1, true)], steps, 3),
+        case("one clip, one source", vec![target(1, true)], steps, 3),
         case("0 to 3 sources", mixed.clone(), steps, 7),
-        case("as many steps as sources", vec![label(3, false); 3], SOURCES_MAX, 33),
+        case("as many steps as sources", vec![target(3, false); 3], SOURCES_MAX, 33),
         case("more steps than lanes", mixed, 35, 31),
     ]
 }

@@ -62,9 +62,9 @@ impl Optimizer {
     #[track_caller]
     pub fn step(&mut self, params: &mut Params, gradient: &Tensor, rate: f64) -> f64 {
         if let Some(decays) = &self.decays {
-            let (p, step) = (params.flat_tensor_mut(), self.updates + 1);
+            let ((p, narrow), step) = (params.flat_and_narrow_mut(), self.updates + 1);
             let (m, v) = (&mut self.m, &mut self.v);
-            let flat = Flat { p, g: gradient, m, v, decays, narrow: None };
+            let flat = Flat { p, g: gradient, m, v, decays, narrow };
             let norm = self.adamw.update_flat(flat, step, rate, self.weight_decay, self.clip_norm);
             let norm = f64::from(norm.item());
             self.updates += u64::from(norm.is_finite());

@@ -1,7 +1,9 @@
 //! `manifest.json`: what a set was made from and what its files must be.
 
-use super::{CHANNELS, MANIFEST_FILE, SAMPLE_RATE, SCENES_FILE, shard_file};
+use super::{CHANNELS, MANIFEST_FILE, SCENES_FILE, shard_file};
+use crate::audio::SAMPLE_RATE;
 use crate::error::{Error, Result};
+use crate::weights::hash_file;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::Path;
@@ -139,7 +141,7 @@ impl Manifest {
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST_FILE);
         if !path.exists() {
-            let unfinished = folder.join(super::writer::PARTS_FOLDER).exists();
+            let unfinished = folder.join(super::PARTS_FOLDER).exists();
             let error = Error::missing(format!("{}: no {MANIFEST_FILE}: not a set of shards", folder.display()));
             return Err(error.hint(match unfinished {
                 true => "its simulation was interrupted: run the same command again to finish it",
@@ -183,4 +185,20 @@ impl Manifest {
         bytes.push(b'\n');
         crate::files::write_bytes_atomic(&folder.join(MANIFEST_FILE), &bytes)
     }
+}
+
+/// Checks the size (before a file is mapped, so that a cut-off one never raises SIGBUS) and the hash.
+pub(super) fn check_file(folder: &Path, record: &FileRecord) -> Result<()> {
+    let path = folder.join(&record.file);
+    let stored = std::fs::metadata(&path).map_err(|e| Error::io("open", &path, &e))?.len();
+    let hint = "the file was damaged or changed: copy the set again, or remove its folder and simulate it again";
+    if stored != record.bytes {
+        let message = format!("{}: has {stored} bytes, the manifest says {}", path.display(), record.bytes);
+        return Err(Error::integrity(message).hint(hint));
+    }
+    if hash_file(&path)?.blake3 != record.blake3 {
+        let message = format!("{}: its content does not match the BLAKE3 in the manifest", path.display());
+        return Err(Error::integrity(message).hint(hint));
+    }
+    Ok(())
 }

@@ -16,20 +16,22 @@ pub mod sampler;
 pub mod simulate;
 pub mod writer;
 
-pub use labels::{ACTIVITY_STEP_S, Labels, MAX_SOURCES};
+pub use labels::Labels;
 pub use manifest::{Manifest, ShardSpec};
 pub use reader::ShardSet;
-pub use sampler::{Mixture, Order};
+pub use sampler::Order;
 pub use writer::{Sample, ShardWriter};
 
-/// Sampling rate of the audio in shards.
-pub const SAMPLE_RATE: u32 = 16_000;
 /// Channels of the audio in shards: AmbiX W, Y, Z, X.
 pub const CHANNELS: usize = 4;
 /// Name of the ground truth file in a set.
 pub const SCENES_FILE: &str = "scenes.jsonl";
 /// Name of the manifest in a set.
 pub const MANIFEST_FILE: &str = "manifest.json";
+/// Folder of an unfinished set for its bookkeeping.
+const PARTS_FOLDER: &str = ".parts";
+/// Longest line of ground truth.
+const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// File name of shard `index`.
 pub fn shard_file(index: usize) -> String {

@@ -1,12 +1,11 @@
 //! Reading sets: shards are mapped, clips are handed out without copying.
 
 use super::labels::Columns;
-use super::manifest::FileRecord;
-use super::writer::MAX_LINE_BYTES;
-use super::{CHANNELS, Labels, Manifest, SCENES_FILE};
+use super::manifest::{FileRecord, check_file};
+use super::{CHANNELS, Labels, MAX_LINE_BYTES, Manifest, SCENES_FILE};
 use crate::error::{Context, Error, Result};
-use crate::sim::rtsd::Rtsd;
-use crate::weights::{Dtype, Tensors, hash_file};
+use crate::scene::Truth;
+use crate::weights::{Dtype, Tensors};
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -19,8 +18,8 @@ pub struct ShardSet {
     manifests: Vec<Manifest>,
     /// First scene of each shard, and the number of scenes at the end.
     starts: Vec<usize>,
-    /// Ground truth lines of all scenes.
-    truth: Vec<Box<str>>,
+    /// Ground truth of all scenes, a line each.
+    lines: Vec<Box<str>>,
 }
 
 struct Shard {
@@ -40,16 +39,7 @@ impl ShardSet {
 
     /// [`ShardSet::open`] for several folders, whose class lists must be equal.
     pub fn open_all(folders: &[&Path]) -> Result<Self> {
-        Self::open_with(folders, true)
-    }
-
-    /// Opens without reading all audio for its hash: sizes, headers and labels are still checked.
-    pub fn open_unverified(folders: &[&Path]) -> Result<Self> {
-        Self::open_with(folders, false)
-    }
-
-    fn open_with(folders: &[&Path], verify: bool) -> Result<Self> {
-        let mut set = ShardSet { shards: vec![], manifests: vec![], starts: vec![0], truth: vec![] };
+        let mut set = ShardSet { shards: vec![], manifests: vec![], starts: vec![0], lines: vec![] };
         for folder in folders {
             let manifest = Manifest::read(folder)?;
             if let Some(first) = set.manifests.first().filter(|m| m.spec.classes != manifest.spec.classes) {
@@ -59,16 +49,16 @@ impl ShardSet {
                 return Err(Error::usage(message).hint("simulate both with the same class list"));
             }
             // The hash comes before the content is interpreted: damage is reported as damage.
-            check_file(folder, &manifest.scenes_jsonl, verify)?;
+            check_file(folder, &manifest.scenes_jsonl)?;
             let open = |record: &FileRecord| {
-                check_file(folder, record, verify)?;
+                check_file(folder, record)?;
                 open_shard(folder, record, &manifest)
             };
             for shard in manifest.shards.par_iter().map(open).collect::<Result<Vec<Shard>>>()? {
                 set.starts.push(set.starts[set.shards.len()] + shard.scale.len());
                 set.shards.push(shard);
             }
-            set.truth.extend(read_truth(folder, &manifest)?);
+            set.lines.extend(read_lines(folder, &manifest)?);
             set.manifests.push(manifest);
         }
         Ok(set)
@@ -76,15 +66,15 @@ impl ShardSet {
 
     /// Number of scenes.
     pub fn len(&self) -> usize {
-        self.truth.len()
+        self.lines.len()
     }
 
     /// Whether there is no scene.
     pub fn is_empty(&self) -> bool {
-        self.truth.is_empty()
+        self.lines.is_empty()
     }
 
-    /// Class names; [`Labels::klass`] indexes into them.
+    /// Class names; [`Labels::class`] indexes into them.
     pub fn classes(&self) -> &[String] {
         &self.manifests[0].spec.classes
     }
@@ -143,13 +133,13 @@ impl ShardSet {
     }
 
     /// The line of ground truth of scene `i` as it stands in `scenes.jsonl`.
-    pub fn truth(&self, i: usize) -> &str {
-        &self.truth[i]
+    pub fn line(&self, i: usize) -> &str {
+        &self.lines[i]
     }
 
     /// The ground truth of scene `i`. Errors: [`crate::error::Kind::Data`] naming the line.
-    pub fn rtsd(&self, i: usize) -> Result<Rtsd> {
-        serde_json::from_str(&self.truth[i]).map_err(|e| Error::data(format!("{SCENES_FILE}: scene {i}: {e}")))
+    pub fn truth(&self, i: usize) -> Result<Truth> {
+        serde_json::from_str(&self.lines[i]).map_err(|e| Error::data(format!("{SCENES_FILE}: scene {i}: {e}")))
     }
 
     /// Asks the system to read the audio of scene `i` ahead of its use.
@@ -188,23 +178,7 @@ fn open_shard(folder: &Path, record: &FileRecord, manifest: &Manifest) -> Result
     Ok(Shard { tensors, frames, labels, scale })
 }
 
-/// Checks the size (before a file is mapped, so that a cut-off one never raises SIGBUS) and the hash.
-pub(super) fn check_file(folder: &Path, record: &FileRecord, verify: bool) -> Result<()> {
-    let path = folder.join(&record.file);
-    let stored = std::fs::metadata(&path).map_err(|e| Error::io("open", &path, &e))?.len();
-    let hint = "the file was damaged or changed: copy the set again, or remove its folder and simulate it again";
-    if stored != record.bytes {
-        let message = format!("{}: has {stored} bytes, the manifest says {}", path.display(), record.bytes);
-        return Err(Error::integrity(message).hint(hint));
-    }
-    if verify && hash_file(&path)?.blake3 != record.blake3 {
-        let message = format!("{}: its content does not match the BLAKE3 in the manifest", path.display());
-        return Err(Error::integrity(message).hint(hint));
-    }
-    Ok(())
-}
-
-fn read_truth(folder: &Path, manifest: &Manifest) -> Result<Vec<Box<str>>> {
+fn read_lines(folder: &Path, manifest: &Manifest) -> Result<Vec<Box<str>>> {
     let path = folder.join(SCENES_FILE);
     let bytes = crate::files::read_limited(&path, MAX_SCENES_BYTES)?;
     let text = String::from_utf8(bytes).map_err(|e| Error::data(format!("{e}"))).context_with(|| path.display())?;

@@ -38,49 +38,6 @@ fn permutation(len: usize, seed: u64, purpose: &str, epoch: u64) -> Vec<u32> {
     items
 }
 
-/// Draws from several sets in fixed proportions: in every block of 100 positions each set has its exact quota.
-pub struct Mixture {
-    quotas: Vec<usize>,
-    orders: Vec<Order>,
-    seed: u64,
-}
-
-/// Positions in one block of a [`Mixture`].
-const BLOCK: u64 = 100;
-
-impl Mixture {
-    /// `sets` are (number of items, weight) pairs; weights are rounded to hundredths of their sum. A set
-    /// without items or weight is never drawn. Panics when nothing can be drawn.
-    #[track_caller]
-    pub fn new(sets: &[(usize, f64)], seed: u64) -> Self {
-        let weight = |&(len, w): &(usize, f64)| if len > 0 && w > 0.0 { w } else { 0.0 };
-        let total: f64 = sets.iter().map(weight).sum();
-        assert!(total > 0.0 && total.is_finite(), "a mixture needs a set with items and weight");
-        let shares: Vec<f64> = sets.iter().map(|s| weight(s) / total * BLOCK as f64).collect();
-        let mut quotas: Vec<usize> = shares.iter().map(|s| s.floor() as usize).collect();
-        // Largest remainders first; a tie goes to the earlier set.
-        let mut by_remainder: Vec<usize> = (0..sets.len()).filter(|&i| shares[i] > 0.0).collect();
-        by_remainder.sort_by(|&a, &b| shares[b].fract().total_cmp(&shares[a].fract()).then(a.cmp(&b)));
-        let missing = BLOCK as usize - quotas.iter().sum::<usize>();
-        for i in 0..missing {
-            quotas[by_remainder[i % by_remainder.len()]] += 1;
-        }
-        let order = |(i, &(len, _)): (usize, &(usize, f64))| Order::new(len.max(1), seed, &format!("mixture {i}"));
-        Mixture { quotas, orders: sets.iter().enumerate().map(order).collect(), seed }
-    }
-
-    /// (set, item in it) at `position`.
-    pub fn item(&self, position: u64) -> (usize, usize) {
-        let (block, at) = (position / BLOCK, (position % BLOCK) as usize);
-        let mut pattern: Vec<usize> =
-            self.quotas.iter().enumerate().flat_map(|(set, &n)| std::iter::repeat_n(set, n)).collect();
-        Rng::new(self.seed, "mixture", block).shuffle(&mut pattern);
-        let set = pattern[at];
-        let earlier = pattern[..at].iter().filter(|&&s| s == set).count();
-        (set, self.orders[set].item(block * self.quotas[set] as u64 + earlier as u64))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,21 +56,5 @@ mod tests {
         let resumed = Order::new(100, 7, "train");
         assert_eq!(resumed.item(137), second[37]);
         assert_eq!(Order::new(1, 7, "train").item(12), 0);
-    }
-
-    #[test]
-    fn a_mixture_keeps_its_proportions_and_visits_each_set_in_full() {
-        let mixture = Mixture::new(&[(70, 7.0), (10, 3.0), (5, 0.0)], 3);
-        let drawn: Vec<_> = (0..1000).map(|p| mixture.item(p)).collect();
-        assert_eq!(drawn.iter().filter(|d| d.0 == 0).count(), 700);
-        assert_eq!(drawn.iter().filter(|d| d.0 == 2).count(), 0);
-        for item in 0..70 {
-            assert_eq!(drawn.iter().filter(|&&d| d == (0, item)).count(), 10);
-        }
-        for item in 0..10 {
-            assert_eq!(drawn.iter().filter(|&&d| d == (1, item)).count(), 30);
-        }
-        let resumed = Mixture::new(&[(70, 7.0), (10, 3.0), (5, 0.0)], 3);
-        assert_eq!(resumed.item(777), drawn[777]);
     }
 }

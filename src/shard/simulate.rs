@@ -1,14 +1,12 @@
 //! A whole set of simulated scenes: rendered in parallel, written shard by shard, continued after a kill.
 
 use super::{Labels, Manifest, Sample, ShardSpec, ShardWriter};
-use crate::audio::foa::{angles_deg, unit_vector};
 use crate::audio::wav;
 use crate::device::Device;
 use crate::error::{Context, Error, Kind, Result};
-use crate::sim::acoustics::{mean_absorption, surface_m2};
 use crate::sim::config::SceneConfig;
 use crate::sim::render::{render_on, render_with_truth};
-use crate::sim::scene::{DRAWING, Scene, SceneSampler};
+use crate::sim::scene::{DRAWING, SceneSampler};
 use crate::sources::{Sources, Split};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
@@ -111,31 +109,8 @@ impl Simulation<'_> {
         if self.wav {
             wav::write(&self.wav_path(index), &rendered.audio.limited(), wav::Format::Pcm16)?;
         }
-        Sample::new(&rendered.audio.samples, labels(&scene, self.sources, &rendered.activity), &rendered.truth)
+        Sample::new(&rendered.audio.samples, Labels::of(&rendered.truth)?, &rendered.truth)
     }
-}
-
-/// The labels of a scene whose sources sound as `activity` says.
-pub fn labels(scene: &Scene, sources: &Sources, activity: &[Vec<u8>]) -> Labels {
-    let mut labels = Labels::empty(scene.frames);
-    labels.count = scene.sources.len();
-    for (slot, source) in scene.sources.iter().enumerate() {
-        let position = &scene.room.sources_m[slot];
-        let offset: [f64; 3] = std::array::from_fn(|a| position[a] - scene.room.receiver_m[a]);
-        let (azimuth_deg, elevation_deg) = angles_deg(offset);
-        labels.direction[slot] = unit_vector(azimuth_deg, elevation_deg).map(|x| x as f32);
-        labels.distance_m[slot] = offset.iter().map(|x| x * x).sum::<f64>().sqrt() as f32;
-        let class = sources.recordings()[source.recording].class;
-        labels.klass[slot] = class.map_or(-1, |c| c as i64);
-        labels.class_mask[slot] = if class.is_some() { 1.0 } else { 0.0 };
-        labels.activity[slot].copy_from_slice(&activity[slot]);
-    }
-    let size = scene.room.dimensions_m;
-    labels.log_surface = surface_m2(size).ln() as f32;
-    labels.absorption = mean_absorption(size, &scene.room.absorption[0]) as f32;
-    labels.rt60_s = scene.rt60_s as f32;
-    labels.room_mask = 1.0;
-    labels
 }
 
 /// Scene `index` rendered on `device` (audio [4, frames]) with its labels, for training without a set on a disk.
@@ -143,27 +118,36 @@ pub fn labels(scene: &Scene, sources: &Sources, activity: &[Vec<u8>]) -> Labels 
 pub fn scene_on(device: Device, sampler: &SceneSampler, sources: &Sources, index: u64) -> Result<(Tensor, Labels)> {
     let scene = sampler.scene(index)?;
     let rendered = render_on(device, &scene, sources).context_with(|| format!("scene {index}"))?;
-    let labels = labels(&scene, sources, &rendered.activity);
-    Ok((rendered.audio, labels))
+    Ok((rendered.audio, Labels::of(&rendered.truth)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scene::Truth;
     use crate::shard::ShardSet;
 
-    /// The labels are the ground truth's numbers.
-    fn assert_truth(labels: &Labels, truth: &crate::sim::rtsd::Rtsd) {
-        assert_eq!(labels.count, truth.sources.len());
-        for (slot, source) in truth.sources.iter().enumerate() {
-            let direction = unit_vector(source.azimuth_deg, source.elevation_deg);
-            assert_eq!(labels.direction[slot], direction.map(|x| x as f32));
-            assert_eq!(labels.distance_m[slot], source.distance_m as f32);
-            assert_eq!(labels.klass[slot], source.class_index.map_or(-1, |c| c as i64));
+    /// The labels are what the line of ground truth says: its angles, its metres, its stretches of activity.
+    fn assert_labels(labels: &Labels, line: &serde_json::Value) {
+        let number = |at: &str| line.pointer(at).and_then(|v| v.as_f64()).unwrap_or_else(|| panic!("{at}"));
+        assert_eq!(labels.count, line["sources"].as_array().unwrap().len());
+        for slot in 0..labels.count {
+            let of = |field: &str| number(&format!("/sources/{slot}/{field}"));
+            let (azimuth, elevation) = (of("azimuth_deg").to_radians(), of("elevation_deg").to_radians());
+            let expected = [azimuth.cos() * elevation.cos(), azimuth.sin() * elevation.cos(), elevation.sin()];
+            for (found, expected) in labels.direction[slot].into_iter().zip(expected) {
+                assert!((f64::from(found) - expected).abs() < 1e-7);
+            }
+            assert_eq!(labels.distance_m[slot], of("distance_m") as f32);
+            assert_eq!(labels.class[slot], line["sources"][slot]["class_index"].as_i64().unwrap_or(-1));
+            let sounds_s = labels.activity[slot].iter().map(|&a| f64::from(a) / 10.0).sum::<f64>();
+            let stretches = line["sources"][slot]["active_s"].as_array().unwrap();
+            let told_s: f64 = stretches.iter().map(|s| s[1].as_f64().unwrap() - s[0].as_f64().unwrap()).sum();
+            assert!((sounds_s - told_s).abs() < 1e-9, "{sounds_s} {told_s}");
         }
-        assert_eq!(labels.log_surface, truth.room.surface_m2.ln() as f32);
-        assert_eq!(labels.absorption, truth.room.absorption as f32);
-        assert_eq!(labels.rt60_s, truth.room.rt60_s as f32);
+        assert_eq!(labels.log_surface, number("/room/surface_m2").ln() as f32);
+        assert_eq!(labels.absorption, number("/room/absorption") as f32);
+        assert_eq!(labels.rt60_s, number("/room/rt60_s") as f32);
     }
 
     fn config() -> SceneConfig {
@@ -214,9 +198,12 @@ mod tests {
         for i in 0..5 {
             let scene = sampler.scene(i as u64).unwrap();
             let rendered = render_with_truth(&scene, &sources).unwrap();
-            assert_eq!(*set.labels(i), labels(&scene, &sources, &rendered.activity));
-            assert_truth(set.labels(i), &rendered.truth);
-            assert_eq!(set.rtsd(i).unwrap(), rendered.truth);
+            assert_eq!(*set.labels(i), Labels::of(&rendered.truth).unwrap());
+            assert_labels(set.labels(i), &serde_json::from_str(set.line(i)).unwrap());
+            // What was read is written again to the same bytes.
+            let line = |truth: &Truth| serde_json::to_string(truth).unwrap();
+            assert_eq!(line(&rendered.truth), set.line(i));
+            assert_eq!(line(&set.truth(i).unwrap()), set.line(i));
             let step = set.scale(i);
             for (stored, x) in set.audio(i).iter().zip(&rendered.audio.samples) {
                 assert!((*stored as f32 * step - x).abs() <= 0.51 * step);

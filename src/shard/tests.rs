@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::Kind;
+use crate::scene::{ClipTruth, Path as Way, Point, Track, Truth};
 use serde_json::json;
 use std::path::Path;
 
@@ -26,7 +27,7 @@ fn sample(i: usize) -> Sample {
         labels.direction[slot] = [0.0, 1.0, 0.0];
         labels.distance_m[slot] = 1.0 + i as f32;
         labels.activity[slot].fill(1);
-        labels.klass[slot] = (i % 2) as i64;
+        labels.class[slot] = (i % 2) as i64;
         labels.class_mask[slot] = 1.0;
     }
     (labels.log_surface, labels.absorption, labels.rt60_s, labels.room_mask) = (4.5, 0.25, 0.5, 1.0);
@@ -69,14 +70,14 @@ fn what_was_written_is_read_back() {
             assert!((stored as f32 * scale - value).abs() <= 0.51 * scale);
         }
         assert_eq!(*set.labels(i), sample(i).labels);
-        assert_eq!(set.truth(i), format!("{{\"id\":\"scene-{i}\"}}"));
+        assert_eq!(set.line(i), format!("{{\"id\":\"scene-{i}\"}}"));
         let mut part = vec![0.0; CHANNELS * 100];
         set.read_f32(i, 50, &mut part);
         assert_eq!(part[100], audio[FRAMES + 50] as f32 * scale);
         set.prefetch(i);
     }
     let twice = ShardSet::open_all(&[folder.path(), folder.path()]).unwrap();
-    assert_eq!((twice.len(), twice.truth(13)), (20, set.truth(3)));
+    assert_eq!((twice.len(), twice.line(13)), (20, set.line(3)));
     assert!(!contents(folder.path()).iter().any(|(name, _)| name.starts_with('.')), "bookkeeping is removed");
 }
 
@@ -178,4 +179,83 @@ fn audio_that_is_not_finite_is_refused_and_silence_is_kept() {
     audio[FRAMES + 7] = f32::NAN;
     let error = Sample::new(&audio, Labels::empty(FRAMES), &json!({})).err().unwrap();
     assert!(error.message().contains("channel 1, frame 7"), "{error}");
+}
+
+/// Half a second of a source that passes from left to right and sounds in two stretches, and one that stands.
+fn moving() -> Truth {
+    let point = |t: f64, x: f64, y: f64| Point::at_offset(t, [x, y, 0.0]);
+    let line = |path: Way, active: &str| {
+        let mut value = json!({"class": "dog", "class_index": 1, "domain": "environment", "transcript": null,
+            "caption": null, "licence": null, "azimuth_deg": 0.0, "elevation_deg": 0.0, "distance_m": 1.0, "active_s": []});
+        value["active_s"] = serde_json::from_str(active).unwrap();
+        Track { path, ..serde_json::from_value(value).unwrap() }
+    };
+    let passing = Way::through(vec![point(0.0, 2.0, 2.5), point(1.0, 2.0, -2.5)]).unwrap();
+    let standing = Way::still(point(0.0, 0.0, -3.0));
+    let whole = json!({"id": "m", "index": 0, "seconds": 1.0, "sample_rate": 16000, "sources": []});
+    let sources = vec![line(passing, "[[0.0, 0.2], [0.6, 1.0]]"), line(standing, "[[0.0, 1.0]]")];
+    Truth { sources, ..serde_json::from_value(whole).unwrap() }
+}
+
+#[test]
+fn a_source_that_moves_is_labelled_where_it_is_at_the_middle_of_its_activity() {
+    let labels = Labels::of(&moving()).unwrap();
+    assert_eq!((labels.count, labels.activity[0].iter().map(|&a| a as usize).sum::<usize>()), (2, 6));
+    assert_eq!(labels.check(16_000, 2), Ok(()));
+    // Of 0.1 s each, steps 0, 1, 6, 7, 8, 9: their middle is step 5, from 0.5 to 0.6 s, and at 0.55 s the source is at y = -0.25.
+    let at = |y: f64| [2.0 / (4.0 + y * y).sqrt(), y / (4.0 + y * y).sqrt(), 0.0];
+    let check = |truth: &ClipTruth, y: f64| {
+        let source = &truth.sources[0];
+        let off = (0..3).map(|i| (source.direction[i] - at(y)[i]).abs()).fold(0.0, f64::max);
+        assert!(off < 1e-6 && (source.distance_m - (4.0 + y * y).sqrt()).abs() < 1e-6, "{source:?}");
+        assert_eq!(source.class, Some(1));
+    };
+    check(&labels.whole(), -0.25);
+    check(&labels.crop(0, 4800), 2.25);
+    check(&labels.crop(8000, 8000), -1.25);
+    // From 0.25 to 0.55 s it is silent.
+    let silent = labels.crop(4000, 4800);
+    assert_eq!(silent.sources.len(), 1);
+    assert!((silent.sources[0].direction[1] + 1.0).abs() < 1e-6 && silent.room.is_none());
+    let mut crowd = moving();
+    crowd.sources.resize(5, crowd.sources[0].clone());
+    let error = Labels::of(&crowd).unwrap_err();
+    assert!(error.kind() == Kind::Data && error.message().contains("m: 5 sources"), "{error}");
+}
+
+#[test]
+fn paths_are_stored_where_something_moves_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec = ShardSpec::new(4, 16_000, 5, &["bell".into(), "dog".into()], &json!({})).unwrap();
+    spec.scenes_per_shard = 2;
+    let writer = ShardWriter::open(folder.path(), spec).unwrap();
+    let truth = |i: usize| {
+        let mut truth = moving();
+        if i != 1 {
+            truth.sources.remove(0);
+        }
+        truth
+    };
+    for shard in [0, 1] {
+        let sample = |i: usize| {
+            let audio: Vec<f32> = clip(i).into_iter().cycle().take(CHANNELS * 16_000).collect();
+            Sample::new(&audio, Labels::of(&truth(i)).unwrap(), &truth(i)).unwrap()
+        };
+        writer.write(shard, &writer.spec().range(shard).map(sample).collect::<Vec<_>>()).unwrap();
+    }
+    writer.finish().unwrap();
+    let set = ShardSet::open(folder.path()).unwrap();
+    for i in 0..4 {
+        assert_eq!(*set.labels(i), Labels::of(&truth(i)).unwrap(), "scene {i}");
+        assert_eq!(set.labels(i).path.is_some(), i == 1);
+        assert_eq!(serde_json::to_string(&set.truth(i).unwrap()).unwrap(), set.line(i));
+    }
+    let has_path = |shard: usize| {
+        let tensors = crate::weights::Tensors::open(&folder.path().join(shard_file(shard))).unwrap();
+        tensors.contains("path")
+    };
+    assert!(has_path(0) && !has_path(1));
+    let mut wrong = Labels::of(&moving()).unwrap();
+    wrong.path.as_mut().unwrap()[0][3] = [0.0; 4];
+    assert!(wrong.check(16_000, 2).unwrap_err().contains("path of slot 0 has length 0"));
 }

@@ -5,8 +5,8 @@
 //! counts as done only when the record is there and the files match it. The manifest ends the set.
 
 use super::labels::Columns;
-use super::manifest::FileRecord;
-use super::{CHANNELS, Labels, Manifest, SCENES_FILE, ShardSpec, shard_file};
+use super::manifest::{FileRecord, check_file};
+use super::{CHANNELS, Labels, MAX_LINE_BYTES, Manifest, PARTS_FOLDER, SCENES_FILE, ShardSpec, shard_file};
 use crate::error::{Error, Kind, Result};
 use crate::files::{FolderLock, read_limited, remove_temporaries, write_atomic, write_bytes_atomic};
 use crate::weights::{Entry, Written, hash_file};
@@ -15,12 +15,8 @@ use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Folder of an unfinished set for its bookkeeping.
-pub(super) const PARTS_FOLDER: &str = ".parts";
 /// Largest plan or record that is read back.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
-/// Longest line of ground truth.
-pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// One scene ready to be stored: audio as 16-bit numbers with a scale, labels, and its line of ground truth.
 pub struct Sample {
@@ -72,7 +68,7 @@ impl ShardWriter {
             let manifest = Manifest::read(folder)?;
             refuse_difference(folder, &manifest.spec, &spec)?;
             let files: Vec<_> = manifest.shards.iter().chain([&manifest.scenes_jsonl]).collect();
-            files.par_iter().try_for_each(|record| super::reader::check_file(folder, record, true))?;
+            files.par_iter().try_for_each(|record| check_file(folder, record))?;
             remove_parts(&parts)?;
             return Ok(ShardWriter {
                 folder: folder.into(),

@@ -7,5 +7,4 @@ pub mod image_source;
 pub mod render;
 pub mod room;
 mod room_json;
-pub mod rtsd;
 pub mod scene;

@@ -2,23 +2,20 @@
 
 mod device;
 mod dry;
+mod truth;
 
-use crate::audio::foa::angles_deg;
 use crate::audio::{Audio, SAMPLE_RATE};
 use crate::error::Result;
 use crate::rng::Rng;
-use crate::sim::acoustics::{decay_time_s, mean_absorption, surface_m2};
+use crate::scene::{STEP_SAMPLES, Truth};
 use crate::sim::convolve::{Spectra, Voice};
-use crate::sim::image_source::{Rir, impulse_responses};
-use crate::sim::room::Extent;
-use crate::sim::rtsd::{Rtsd, RtsdRoom, RtsdSource};
-use crate::sim::scene::{Scene, SceneSource};
+use crate::sim::image_source::impulse_responses;
+use crate::sim::scene::Scene;
 use crate::sources::Sources;
 pub use device::{RenderedOn, render_on};
 use dry::dry;
+pub use truth::{direct_to_reverberant_db, drawn_truth};
 
-/// Steps per second in which activity is told.
-const STEPS_PER_SECOND: usize = 10;
 /// A step is active when it is at most this far below the loudest one.
 const ACTIVE_DB: f64 = 40.0;
 
@@ -26,10 +23,8 @@ const ACTIVE_DB: f64 = 40.0;
 pub struct Rendered {
     /// [4, frames] at 16 kHz, AmbiX. The peak may exceed 1: formats without a scale need [`Audio::limited`].
     pub audio: Audio,
-    /// Ground truth.
-    pub truth: Rtsd,
-    /// Per source, 1 for each tenth of a second in which it sounds.
-    pub activity: Vec<Vec<u8>>,
+    /// Ground truth, with what was measured on the responses.
+    pub truth: Truth,
 }
 
 /// The audio of a scene, [4, frames] at 16 kHz, AmbiX. Errors: recordings that cannot be decoded.
@@ -56,8 +51,9 @@ pub fn render_with_truth(scene: &Scene, sources: &Sources) -> Result<Rendered> {
     let heard: Vec<f64> = powers.iter().zip(&gains).map(|(p, g)| p * g * g).collect();
     add_noise(scene, heard.iter().sum(), &mut samples);
     let activity: Vec<Vec<u8>> = sounds.iter().map(|sound| active_steps(sound)).collect();
-    let truth = truth(scene, sources, &rir, &heard, &activity)?;
-    Ok(Rendered { audio: Audio { sample_rate: SAMPLE_RATE, channels: 4, samples }, truth, activity })
+    let mut truth = drawn_truth(scene, sources, &activity);
+    truth::measure(&mut truth, scene, sources, &rir, &heard)?;
+    Ok(Rendered { audio: Audio { sample_rate: SAMPLE_RATE, channels: 4, samples }, truth })
 }
 
 /// Root-mean-square level on W of a source at 0 dB.
@@ -79,13 +75,13 @@ fn add_noise(scene: &Scene, mixture_power: f64, samples: &mut [f32]) {
     for (c, channel) in samples.chunks_mut(scene.frames).enumerate() {
         let size = if c == 0 { w } else { w / 3f32.sqrt() };
         for x in channel {
-            *x += size * bell(&mut rng);
+            *x += size * approx_normal(&mut rng);
         }
     }
 }
 
 /// Nearly normal, variance 1: the sum of the eight nibbles of one draw, each uniform over 16 values.
-fn bell(rng: &mut Rng) -> f32 {
+fn approx_normal(rng: &mut Rng) -> f32 {
     let bits = rng.next_u32();
     let pairs = (bits & 0x0f0f_0f0f) + ((bits >> 4) & 0x0f0f_0f0f);
     let sum = pairs.wrapping_mul(0x0101_0101) >> 24;
@@ -95,99 +91,10 @@ fn bell(rng: &mut Rng) -> f32 {
 
 /// 1 for each tenth of a second whose level is within [`ACTIVE_DB`] of the loudest.
 fn active_steps(dry: &[f32]) -> Vec<u8> {
-    let powers: Vec<f64> = dry.chunks(SAMPLE_RATE as usize / STEPS_PER_SECOND).map(power_of).collect();
+    let powers: Vec<f64> = dry.chunks(STEP_SAMPLES).map(power_of).collect();
     let loudest = powers.iter().copied().fold(0.0, f64::max);
     let least = loudest * 10f64.powf(-ACTIVE_DB / 10.0);
     powers.iter().map(|&p| (loudest > 0.0 && p >= least) as u8).collect()
-}
-
-/// Stretches of ones as [start, end] in seconds.
-fn stretches(steps: &[u8], seconds: f64) -> Vec<[f64; 2]> {
-    let mut out: Vec<[f64; 2]> = Vec::new();
-    for (k, _) in steps.iter().enumerate().filter(|(_, s)| **s == 1) {
-        let start = k as f64 / STEPS_PER_SECOND as f64;
-        let end = ((k + 1) as f64 / STEPS_PER_SECOND as f64).min(seconds);
-        match out.last_mut() {
-            Some(last) if last[1] == start => last[1] = end,
-            _ => out.push([start, end]),
-        }
-    }
-    out
-}
-
-/// Energy within 2.5 ms of the direct sound's peak over the energy of the rest, in dB.
-pub fn direct_to_reverberant_db(w: &[f32], direct_sample: f64, sample_rate: u32) -> f64 {
-    let half = 0.0025 * sample_rate as f64;
-    let near = |i: usize| (i as f64 - direct_sample).abs() <= half;
-    let (mut direct, mut rest) = (0.0f64, 0.0f64);
-    for (i, x) in w.iter().enumerate() {
-        *(if near(i) { &mut direct } else { &mut rest }) += (*x as f64).powi(2);
-    }
-    10.0 * (direct.max(1e-30) / rest.max(1e-30)).log10()
-}
-
-fn truth(scene: &Scene, sources: &Sources, rir: &Rir, heard: &[f64], activity: &[Vec<u8>]) -> Result<Rtsd> {
-    let seconds = scene.frames as f64 / SAMPLE_RATE as f64;
-    let total: f64 = heard.iter().sum();
-    let describe = |(slot, source): (usize, &SceneSource)| {
-        let recording = &sources.recordings()[source.recording];
-        let position_m = scene.room.sources_m[slot];
-        let offset: [f64; 3] = std::array::from_fn(|a| position_m[a] - scene.room.receiver_m[a]);
-        let distance_m = offset.iter().map(|x| x * x).sum::<f64>().sqrt();
-        let (azimuth_deg, elevation_deg) = angles_deg(offset);
-        let alone = source.layer.is_none() && source.following.is_empty();
-        let id = |i: usize| sources.recordings()[i].id.clone();
-        let direct = distance_m / scene.room.speed_of_sound * rir.sample_rate as f64;
-        RtsdSource {
-            recording: recording.id.clone(),
-            class: recording.class_name.clone(),
-            class_index: recording.class,
-            domain: recording.domain,
-            transcript: alone.then(|| recording.transcript.clone()).flatten(),
-            caption: alone.then(|| recording.caption.clone()).flatten(),
-            licence: recording.licence.clone(),
-            speed: source.speed,
-            followed_by: source.following.iter().map(|&i| id(i)).collect(),
-            layered_with: source.layer.as_ref().map(|l| id(l.recording)),
-            azimuth_deg,
-            elevation_deg,
-            distance_m,
-            position_m,
-            gain_db: source.gain_db,
-            level_db: 10.0 * (heard[slot].max(1e-30) / total.max(1e-30)).log10(),
-            drr_db: direct_to_reverberant_db(rir.channel(slot, 0), direct, rir.sample_rate),
-            active_s: stretches(&activity[slot], seconds),
-        }
-    };
-    let (dimensions_m, walls) = (scene.room.dimensions_m, scene.room.absorption[0]);
-    let rir_s = match scene.room.extent {
-        Extent::DurationS(t) => t,
-        Extent::MaxOrder(_) => rir.samples(0) as f64 / rir.sample_rate as f64,
-    };
-    let used = scene.sources.iter().flat_map(SceneSource::recordings);
-    let known = |i: usize| Ok((sources.recordings()[i].id.clone(), sources.audio_hash(i)?));
-    Ok(Rtsd {
-        id: format!("scene-{:08}", scene.index),
-        index: scene.index,
-        seed: scene.seed,
-        seconds,
-        sample_rate: SAMPLE_RATE,
-        sources: scene.sources.iter().enumerate().map(describe).collect(),
-        recordings: used.map(known).collect::<Result<_>>()?,
-        room: RtsdRoom {
-            size: scene.size.into(),
-            finish: scene.finish.into(),
-            dimensions_m,
-            surface_m2: surface_m2(dimensions_m),
-            absorption: mean_absorption(dimensions_m, &walls),
-            wall_absorption: walls,
-            rt60_s: scene.rt60_s,
-            t20_s: decay_time_s(rir.channel(0, 0), rir.sample_rate, 20.0),
-            rir_s,
-        },
-        receiver_m: scene.room.receiver_m,
-        snr_db: scene.snr_db,
-    })
 }
 
 #[cfg(test)]
@@ -209,14 +116,15 @@ mod tests {
             assert_eq!(rendered.audio.samples, render(&scene, &sources).unwrap().samples);
             for source in &rendered.truth.sources {
                 let equal = -10.0 * (scene.sources.len() as f64).log10();
-                assert!((source.level_db - equal).abs() < 1e-3, "{}", source.level_db);
+                let level_db = source.level_db.unwrap();
+                assert!((level_db - equal).abs() < 1e-3, "{level_db}");
             }
             if let [only] = &rendered.truth.sources[..] {
                 let power = power_of(rendered.audio.channel(0));
                 assert!((10.0 * (power / LEVEL.powi(2)).log10() + 3.0).abs() < 0.01);
-                assert!((only.distance_m - 2.75).abs() <= 2.25);
+                assert!((only.path.points()[0].distance_m() - 2.75).abs() <= 2.25);
             }
-            assert!(rendered.activity.iter().all(|a| a.len() == 50 && a.contains(&1)));
+            assert!(rendered.truth.sources.iter().all(|s| !s.active_s.is_empty()));
         }
     }
 
@@ -231,10 +139,5 @@ mod tests {
             let power = power_of(&samples[c * scene.frames..][..scene.frames]);
             assert!((power / expected - 1.0).abs() < 0.03, "channel {c}: {power}");
         }
-    }
-
-    #[test]
-    fn activity_is_told_in_stretches() {
-        assert_eq!(stretches(&[1, 1, 0, 1], 0.35), vec![[0.0, 0.2], [0.3, 0.35]]);
     }
 }

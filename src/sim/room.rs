@@ -4,9 +4,7 @@
 //! to east, y from south to north, z from floor to ceiling, metres; the receiver looks along +x.
 
 use crate::error::{Error, Result};
-use crate::sim::room_json;
 use serde::Serialize;
-use std::path::Path;
 
 /// What stands at the receiver position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -57,7 +55,7 @@ pub struct Room {
     pub dimensions_m: [f64; 3],
     /// Energy absorption of west (x=0), east, south (y=0), north, floor, ceiling, per band (one entry
     /// when the walls are the same at every frequency).
-    #[serde(serialize_with = "room_json::serialize_absorption")]
+    #[serde(serialize_with = "serialize_absorption")]
     pub absorption: Vec<[f64; 6]>,
     /// Centres of the octave bands that `absorption` and `air_absorption_per_m` are given for; may be empty.
     pub bands_hz: Vec<f64>,
@@ -109,21 +107,6 @@ impl Room {
         }
     }
 
-    /// Reads and checks a `room.json`. Errors name the file, the field and the fix ([`crate::error::Kind::Data`]).
-    pub fn read(path: &Path) -> Result<Room> {
-        let bytes = crate::files::read_limited(path, 16 << 20)?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|e| Error::data(format!("{}: not UTF-8 text at byte {}", path.display(), e.valid_up_to())))?;
-        Room::from_json(text).map_err(|e| e.context(path.display()))
-    }
-
-    /// Parses and checks the text of a `room.json`.
-    pub fn from_json(text: &str) -> Result<Room> {
-        let room = room_json::parse(text)?;
-        room.check()?;
-        Ok(room)
-    }
-
     /// Number of frequency bands the room is described in (1: the same at every frequency).
     pub fn bands(&self) -> usize {
         self.absorption.len().max(self.air_absorption_per_m.len())
@@ -167,7 +150,7 @@ impl Room {
             self.check_positions(&mut errors);
             self.check_cost(&mut errors);
         }
-        room_json::all_at_once(errors)
+        all_at_once(errors)
     }
 
     fn check_values(&self, errors: &mut Vec<String>) {
@@ -221,7 +204,7 @@ impl Room {
             let n = self.absorption.len();
             errors.push(format!("absorption has {n} bands and bands_hz {}; give one value per band", centres.len()));
         }
-        let standard = crate::sim::image_source::bands::standard_bands(self.sample_rate);
+        let standard = standard_bands(self.sample_rate);
         let air = self.air_absorption_per_m.len();
         if air > 1 && air != centres.len() && !(centres.is_empty() && air == standard.len()) {
             errors.push(format!(
@@ -272,6 +255,37 @@ impl Room {
                 "responses of up to {samples:.3e} samples, at most {MAX_SAMPLES:.0e}; lower max_order, duration_s, \
                  delay_samples or the number of sources"
             ));
+        }
+    }
+}
+
+/// Centres in Hz of the octave bands at a sample rate: 125 Hz and its octaves, floor(log2(rate / 125)) of them.
+pub fn standard_bands(sample_rate: u32) -> Vec<f64> {
+    let count = (sample_rate as f64 / 125.0).log2().floor().max(1.0) as i32;
+    (0..count).map(|k| 125.0 * 2f64.powi(k)).collect()
+}
+
+/// One error for a list of messages; `Ok` when there is none.
+pub(crate) fn all_at_once(mut errors: Vec<String>) -> Result<()> {
+    const SHOWN: usize = 20;
+    if errors.is_empty() {
+        return Ok(());
+    }
+    if errors.len() > SHOWN {
+        let more = errors.len() - SHOWN;
+        errors.truncate(SHOWN);
+        errors.push(format!("and {more} more"));
+    }
+    Err(Error::data(errors.join("\n  ")))
+}
+
+/// Writes absorption as it is read: six numbers, or six lists over the bands.
+fn serialize_absorption<S: serde::Serializer>(bands: &[[f64; 6]], to: S) -> Result<S::Ok, S::Error> {
+    match bands {
+        [walls] => walls.serialize(to),
+        _ => {
+            let walls: [Vec<f64>; 6] = std::array::from_fn(|w| bands.iter().map(|b| b[w]).collect());
+            walls.serialize(to)
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The strict reader behind [`crate::sim::room::Room::from_json`]: unknown, doubled and mistyped keys are
 //! collected and reported together.
 
-use crate::error::Error;
-use crate::sim::room::{Extent, Filter, Microphone, Room};
-use serde::Serialize;
+use crate::error::{Error, Result};
+use crate::sim::room::{Extent, Filter, Microphone, Room, all_at_once};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
+use std::path::Path;
 
 const KEYS: [&str; 14] = [
     "dimensions_m",
@@ -24,33 +24,25 @@ const KEYS: [&str; 14] = [
     "high_pass_hz",
 ];
 
-/// One error for a list of messages; `Ok` when there is none.
-pub(crate) fn all_at_once(mut errors: Vec<String>) -> crate::error::Result<()> {
-    const SHOWN: usize = 20;
-    if errors.is_empty() {
-        return Ok(());
+impl Room {
+    /// Reads and checks a `room.json`. Errors name the file, the field and the fix ([`crate::error::Kind::Data`]).
+    pub fn read(path: &Path) -> Result<Room> {
+        let bytes = crate::files::read_limited(path, 16 << 20)?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|e| Error::data(format!("{}: not UTF-8 text at byte {}", path.display(), e.valid_up_to())))?;
+        Room::from_json(text).map_err(|e| e.context(path.display()))
     }
-    if errors.len() > SHOWN {
-        let more = errors.len() - SHOWN;
-        errors.truncate(SHOWN);
-        errors.push(format!("and {more} more"));
-    }
-    Err(Error::data(errors.join("\n  ")))
-}
 
-/// Writes absorption as it is read: six numbers, or six lists over the bands.
-pub(crate) fn serialize_absorption<S: serde::Serializer>(bands: &[[f64; 6]], to: S) -> Result<S::Ok, S::Error> {
-    match bands {
-        [walls] => walls.serialize(to),
-        _ => {
-            let walls: [Vec<f64>; 6] = std::array::from_fn(|w| bands.iter().map(|b| b[w]).collect());
-            walls.serialize(to)
-        }
+    /// Parses and checks the text of a `room.json`.
+    pub fn from_json(text: &str) -> Result<Room> {
+        let room = parse(text)?;
+        room.check()?;
+        Ok(room)
     }
 }
 
 /// Types and keys only; values are checked by [`Room::check`].
-pub(crate) fn parse(text: &str) -> crate::error::Result<Room> {
+fn parse(text: &str) -> Result<Room> {
     let pairs: Pairs = serde_json::from_str(text)
         .map_err(|e| Error::data(format!("not a JSON object: {e}")).hint("see README.md for an example room.json"))?;
     let mut fields = Fields { errors: Vec::new(), pairs: pairs.0 };

@@ -6,6 +6,7 @@
 
 mod bank;
 mod classes;
+mod file_names;
 mod folders;
 mod notes;
 mod splits;

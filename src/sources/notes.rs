@@ -5,14 +5,14 @@
 //! licence text, never a transcript. Captions come from tables (Clotho, Song Describer). These files are
 //! helpful, not vital: one that cannot be understood is passed by with a warning.
 
-use super::{Domain, folders};
+use super::{Domain, file_names};
 use crate::error::Result;
 use crate::files;
+use crate::text::numbers::BELOW_TWENTY;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-const DIGITS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 /// Largest text beside one recording, and largest table, that is read.
 const MAX_NOTE_BYTES: u64 = 64 << 10;
 const MAX_TABLE_BYTES: u64 = 64 << 20;
@@ -81,7 +81,7 @@ impl Notes {
         about.licence = read_text(&folder.join(format!("{stem}.txt")), MAX_NOTE_BYTES).and_then(|t| licence(&t));
         about.fill(self.row(path, &stem));
         if domain == Domain::Speech {
-            let digit = || folders::spoken_digit(&stem).map(|(digit, _)| DIGITS[digit].to_string());
+            let digit = || file_names::spoken_digit(&stem).map(|(digit, _)| BELOW_TWENTY[digit].to_string());
             about.transcript = about.transcript.or_else(digit);
         } else {
             about.transcript = None;

@@ -133,7 +133,7 @@ fn missing_and_empty_folders_and_unknown_prefixes_are_said() {
 
 #[test]
 fn groups_follow_the_naming_rules() {
-    let of = |domain, stem| folders::group(domain, stem);
+    let of = |domain, stem| file_names::group(domain, stem);
     assert_eq!(of(Domain::Environment, "1-30226-A"), "1-30226");
     assert_eq!(of(Domain::Environment, "1-30226-a"), "1-30226-a");
     assert_eq!(of(Domain::Environment, "door-2"), "door-2");

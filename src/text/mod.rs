@@ -1,5 +1,5 @@
 //! Text around the model: multiple-choice questions, answers to them, and answers to single statements.
 
+pub mod judgements;
 pub mod numbers;
 pub mod questions;
-pub mod statements;

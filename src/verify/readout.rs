@@ -5,7 +5,7 @@ use crate::encoder::readout::Readout;
 use crate::encoder::{EncoderConfig, Output};
 use crate::error::{Error, Result};
 use crate::nn::{Builder, Forward};
-use crate::ops::spatial_loss::{Label, SOURCES_MAX, SourceLabel, Weights, spatial_loss};
+use crate::ops::spatial_loss::{SOURCES_MAX, Target, TargetSource, Weights, spatial_loss};
 use crate::tape::{Tape, Var};
 use serde_json::Value;
 use std::path::Path;
@@ -70,7 +70,7 @@ fn outputs(out: &Output) -> [(&'static str, &Var); 8] {
 }
 
 /// The labels of the file: masks are 0 or 1.
-fn labels(clips: usize, config: &EncoderConfig, classes: usize, check: &mut Checker) -> Result<Vec<Label>> {
+fn labels(clips: usize, config: &EncoderConfig, classes: usize, check: &mut Checker) -> Result<Vec<Target>> {
     const S: usize = SOURCES_MAX;
     let count = check.input_whole("label.count", &[clips])?;
     let class = check.input_whole("label.klass", &[clips, S])?;
@@ -91,18 +91,14 @@ fn labels(clips: usize, config: &EncoderConfig, classes: usize, check: &mut Chec
             let index = index.ok_or_else(|| {
                 Error::data(format!("label.klass of clip {clip}, source {j} is {}: 0..{classes}", class[at]))
             })?;
-            Ok(SourceLabel {
+            Ok(TargetSource {
                 direction: [0, 1, 2].map(|i| direction.data()[at * 3 + i] as f64),
                 distance_m: distance_m.data()[at] as f64,
                 class: class_mask[clip].then_some(index),
             })
         };
-        Ok(Label {
-            sources: (0..sources).map(source).collect::<Result<_>>()?,
-            log_surface: log_surface.data()[clip] as f64,
-            absorption: absorption.data()[clip] as f64,
-            has_room: room_mask[clip],
-        })
+        let room = [&log_surface, &absorption].map(|part| part.data()[clip] as f64);
+        Ok(Target { sources: (0..sources).map(source).collect::<Result<_>>()?, room: room_mask[clip].then_some(room) })
     };
     (0..clips).map(label).collect()
 }

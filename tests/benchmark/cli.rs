@@ -62,7 +62,7 @@ const SHORT: &str = "--set seconds=0.5 --set rir_max_s=0.3 --sources dry";
 /// Audio of every scene as it stands in the shards.
 fn shard_audio(folder: &Path) -> BTreeMap<String, Vec<i16>> {
     let set = twnm::shard::ShardSet::open(folder).unwrap();
-    (0..set.len()).map(|i| (set.rtsd(i).unwrap().id, set.audio(i).to_vec())).collect()
+    (0..set.len()).map(|i| (set.truth(i).unwrap().id, set.audio(i).to_vec())).collect()
 }
 
 /// Every recording that is asked about has four channels at 16 kHz, and the samples of its scene: the gains of the four

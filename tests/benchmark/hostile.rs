@@ -1,6 +1,6 @@
 //! Class names and transcripts as an enemy would choose them: rows stay well-formed, or the scene is left out.
 
-use super::made::{Named, scenes};
+use super::synthetic_scenes::{Named, scenes};
 use super::text;
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 // A stand-in for cuBLASLt: products of columns-first matrices in plain loops, as the library documents them.
 #include "record.h"
 
-typedef struct { int transposes[2]; } Work;
+typedef struct { int transposes[2], epilogue; const float *bias; } Work;
 typedef struct { int kind; uint64_t rows, columns; int64_t step; int count; int64_t stride; } Layout;
 typedef struct { uint64_t algorithm[8]; size_t workspace; int state; float waves; int reserved[4]; } Answer;
 static int objects;
@@ -21,9 +21,12 @@ int cublasLtMatmulDescCreate(Work **work, int sums, int scale) {
 }
 int cublasLtMatmulDescDestroy(Work *work) { BEGIN("cublasLtMatmulDescDestroy"); return give_back(work); }
 int cublasLtMatmulDescSetAttribute(Work *work, int which, const int *value, size_t bytes) {
-    BEGIN("cublasLtMatmulDescSetAttribute", " %d %d %zu", which, *value, bytes);
-    if ((which != 3 && which != 4) || bytes != 4) return 7;
-    work->transposes[which - 3] = *value;
+    BEGIN("cublasLtMatmulDescSetAttribute", " %d %zu", which, bytes);
+    if (which == 8 && bytes == 8) work->bias = *(const float *const *)value;
+    else if (which == 7 && bytes == 4) work->epilogue = *value;
+    else if ((which == 3 || which == 4) && bytes == 4) work->transposes[which - 3] = *value;
+    // The bias is f32.
+    else if (which != 26 || bytes != 4 || *value != 0) return 7;
     return 0;
 }
 int cublasLtMatrixLayoutCreate(Layout **layout, int kind, uint64_t rows, uint64_t columns, int64_t step) {
@@ -56,6 +59,10 @@ int cublasLtMatmulPreferenceSetAttribute(void *preference, int which, const void
 int cublasLtMatmulAlgoGetHeuristic(void *handle, Work *work, Layout *a, Layout *b, Layout *c, Layout *d,
                                    void *preference, int wanted, Answer *answers, int *count) {
     BEGIN("cublasLtMatmulAlgoGetHeuristic", " %d", wanted);
+    // It knows no algorithm and says so in one of its two ways.
+    const char *none = getenv("TWNM_STANDIN_NO_ALGORITHM");
+    *count = 0;
+    if (none) return strcmp(none, "status") == 0 ? 15 : 0;
     *answers = (Answer){.algorithm = {42}};
     *count = 1;
     return 0;
@@ -78,8 +85,10 @@ int cublasLtMatmul(void *handle, Work *work, const float *alpha, const void *a, 
                    const float *beta, const void *c, Layout *lc, void *d, Layout *ld, const uint64_t *algorithm,
                    void *workspace, size_t bytes, void *stream) {
     BEGIN("cublasLtMatmul", " %zu", bytes);
+    if (getenv("TWNM_STANDIN_NO_PRODUCTS")) return 0;
     int ta = work->transposes[0], tb = work->transposes[1];
     uint64_t m = ta ? la->columns : la->rows, k = ta ? la->rows : la->columns, n = tb ? lb->rows : lb->columns;
+    if ((work->epilogue != 0 && work->epilogue != 4) || (work->epilogue == 4 && !work->bias)) return 7;
     if (k != (tb ? lb->columns : lb->rows) || m != ld->rows || n != ld->columns || *algorithm != 42) return 7;
     for (int64_t i = 0; i < ld->count; i++)
         for (uint64_t row = 0; row < m; row++)
@@ -92,7 +101,8 @@ int cublasLtMatmul(void *handle, Work *work, const float *alpha, const void *a, 
                 }
                 int64_t at = row + column * ld->step + i * ld->stride;
                 float old = *beta == 0 ? 0 : *beta * get(c, lc->kind, at);
-                set(d, ld->kind, at, *alpha * sum + old);
+                float bias = work->epilogue == 4 ? work->bias[row] : 0;
+                set(d, ld->kind, at, *alpha * sum + old + bias);
             }
     return 0;
 }

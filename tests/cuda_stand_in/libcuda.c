@@ -49,7 +49,16 @@ __attribute__((destructor)) static void end(void) {
 #define BEGIN(name, ...) CALL(UNKNOWN, name, __VA_ARGS__)
 #define NEW(kind, bytes) keep(kind, calloc(1, bytes), bytes)
 
-int cuDriverGetVersion(int *version) { BEGIN("cuDriverGetVersion"); *version = 12080; return OK; }
+// Before CUDA 12.8 a function had its first form only.
+#ifdef CUDA_12_4
+#define DRIVER_VERSION 12040
+#define ELAPSED_TIME cuEventElapsedTime
+#else
+#define DRIVER_VERSION 12080
+#define ELAPSED_TIME cuEventElapsedTime_v2
+#endif
+
+int cuDriverGetVersion(int *version) { BEGIN("cuDriverGetVersion"); *version = DRIVER_VERSION; return OK; }
 int cuGetErrorName(unsigned error, const char **name) {
     *name = error == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_UNKNOWN";
     return OK;
@@ -80,8 +89,9 @@ int cuDeviceTotalMem_v2(size_t *bytes, int device) {
 }
 int cuDeviceGetAttribute(int *value, int which, int device) {
     BEGIN("cuDeviceGetAttribute", " %d", which);
-    const char *old = getenv("TWNM_STANDIN_OLD_GPU");
-    *value = which == 75 ? (old ? 7 : 9) : which == 76 ? 0 : which == 16 ? 132 : 1;
+    const char *wanted = getenv("TWNM_STANDIN_ARCH");
+    int arch = wanted ? atoi(wanted) : 90;
+    *value = which == 75 ? arch / 10 : which == 76 ? arch % 10 : which == 16 ? 132 : 1;
     return OK;
 }
 int cuDevicePrimaryCtxRetain(void **context, int device) {
@@ -147,8 +157,8 @@ int cuEventRecord(void *event, void *stream) {
     return find("stream", stream) && find("event", event) ? OK : INVALID_VALUE;
 }
 int cuEventSynchronize(void *event) { BEGIN("cuEventSynchronize"); return find("event", event) ? OK : INVALID_VALUE; }
-int cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) {
-    BEGIN("cuEventElapsedTime_v2");
+int ELAPSED_TIME(float *milliseconds, void *start, void *end) {
+    BEGIN("cuEventElapsedTime");
     *milliseconds = 1.5f;
     return find("event", start) && find("event", end) ? OK : INVALID_VALUE;
 }
@@ -164,22 +174,21 @@ int cuMemPoolSetAttribute(void *pool, int which, uint64_t *value) {
     BEGIN("cuMemPoolSetAttribute", " %d %llx", which, (unsigned long long)*value);
     return find("pool", pool) ? OK : INVALID_VALUE;
 }
-static uint64_t used, peak;
-int cuMemPoolGetAttribute(void *pool, int which, uint64_t *value) {
-    BEGIN("cuMemPoolGetAttribute", " %d", which);
-    *value = which == 8 ? peak : used;
+int cuMemPoolTrimTo(void *pool, size_t bytes) {
+    BEGIN("cuMemPoolTrimTo", " %zu", bytes);
     return find("pool", pool) ? OK : INVALID_VALUE;
 }
+static uint64_t used;
 int cuMemAllocFromPoolAsync(uint64_t *address, size_t bytes, void *pool, Stream *stream) {
     BEGIN("cuMemAllocFromPoolAsync", " %zu", bytes);
-    if (bytes >= (size_t)1 << 40) return OUT_OF_MEMORY;
+    const char *limit = getenv("TWNM_STANDIN_MEMORY");
+    if (bytes >= (size_t)1 << 40 || (limit && used + bytes > (uint64_t)atoll(limit))) return OUT_OF_MEMORY;
     if (bytes == 0 || !find("pool", pool) || !find("stream", stream) || stream->recording) return INVALID_VALUE;
     void *memory;
     if (posix_memalign(&memory, 256, bytes)) return OUT_OF_MEMORY;
-    memset(memory, 0xff, bytes);
+    memset(memory, getenv("TWNM_STANDIN_ZERO_MEMORY") ? 0 : 0xff, bytes);
     *address = (uint64_t)keep("block", memory, bytes);
     used += bytes;
-    peak = used > peak ? used : peak;
     return OK;
 }
 int cuMemFreeAsync(uint64_t address, Stream *stream) {

@@ -18,6 +18,18 @@ int nvrtcVersion(int *major, int *minor) {
     *minor = 8;
     return 0;
 }
+// With TWNM_STANDIN_OLD_NVRTC it is older than sm_120.
+static const int ARCHS[] = {75, 80, 86, 89, 90, 120};
+int nvrtcGetNumSupportedArchs(int *count) {
+    BEGIN("nvrtcGetNumSupportedArchs");
+    *count = getenv("TWNM_STANDIN_OLD_NVRTC") ? 5 : 6;
+    return 0;
+}
+int nvrtcGetSupportedArchs(int *archs) {
+    BEGIN("nvrtcGetSupportedArchs");
+    memcpy(archs, ARCHS, (getenv("TWNM_STANDIN_OLD_NVRTC") ? 5 : 6) * sizeof *archs);
+    return 0;
+}
 int nvrtcCreateProgram(Program **program, const char *source, const char *name, int count, const char **texts,
                        const char **names) {
     BEGIN("nvrtcCreateProgram", " %s %zu", name, strlen(source));

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use twnm::error::{Error, Result};
 use twnm::rng::Rng;
-use twnm::shard::simulate::labels;
-use twnm::shard::{Sample, ShardSpec, ShardWriter};
+use twnm::shard::{Labels, Sample, ShardSpec, ShardWriter};
 use twnm::sim::render::render_with_truth;
 use twnm::sim::room::{Extent, Room};
 use twnm::sim::scene::{Scene, SceneSource};
@@ -59,7 +58,7 @@ pub fn run(args: Args) -> Result<()> {
                     let index = (job << 32) + shard as u64 * SCENES_PER_SHARD as u64 + k;
                     let scene = scene(&args, frames, &recordings, index);
                     let rendered = render_with_truth(&scene, &sources)?;
-                    let labels = labels(&scene, &sources, &rendered.activity);
+                    let labels = Labels::of(&rendered.truth)?;
                     samples.push(Sample::new(&rendered.audio.samples, labels, &rendered.truth)?);
                 }
                 own.write(shard % 4, &samples)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use twnm::error::Result;
 use twnm::eval::answers::BooleanScore;
 use twnm::eval::results::{Named, Results};
-use twnm::text::statements::read_statements;
+use twnm::text::judgements::read_statements;
 
 /// Flags of `twnm-eval boolean`.
 #[derive(ClapArgs)]

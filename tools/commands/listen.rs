@@ -6,7 +6,7 @@ use twnm::audio::foa::Convention;
 use twnm::audio::{Audio, SAMPLE_RATE, read_foa};
 use twnm::error::{Context, Error, Result};
 use twnm::eval::encoder::predict_clip;
-use twnm::eval::heard::{Heard, check_recording};
+use twnm::eval::listen::{Detections, check_recording};
 use twnm::eval::picture::{Marker, Picture};
 use twnm::models::{Places, load_encoder};
 
@@ -52,7 +52,7 @@ pub fn run(args: Args) -> Result<()> {
     if !prediction.is_finite() {
         return Err(Error::data(format!("{}: the encoder's answer is not finite", place())));
     }
-    let heard = Heard::new(&prediction, &encoder.classes);
+    let heard = Detections::new(&prediction, &encoder.classes);
     if let Some(path) = &args.plot {
         let svg = picture(&args.file, &heard, audio.seconds()).to_svg()?;
         twnm::files::write_bytes_atomic(path, svg.as_bytes()).context_with(|| "--plot")?;
@@ -97,11 +97,11 @@ fn stretch(audio: &Audio, start: f64, seconds: Option<f64>) -> Result<Audio> {
     Ok(Audio { sample_rate: audio.sample_rate, channels: audio.channels, samples })
 }
 
-fn picture(file: &Path, heard: &Heard, seconds: f64) -> Picture {
+fn picture(file: &Path, heard: &Detections, seconds: f64) -> Picture {
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
     let plural = if heard.count == 1 { "" } else { "s" };
     let (surface, absorption) = (heard.room.surface_m2, heard.room.absorption);
-    let marker = |s: &twnm::eval::heard::HeardSource| Marker {
+    let marker = |s: &twnm::eval::listen::Detection| Marker {
         azimuth_deg: s.azimuth_deg,
         elevation_deg: s.elevation_deg,
         distance_m: s.distance_m,

@@ -1,7 +1,7 @@
 //! Reading questions of level 2.
 
 use super::super::claims::Claim;
-use super::pattern::Value;
+use super::tables::Value;
 use super::tokens::Token;
 use super::{Asked, Unreadable, octant_claim};
 

@@ -113,7 +113,7 @@ impl Asked<'_> {
 
     /// The only source for which `claim` clearly holds while it clearly fails for all others.
     fn only_where(&self, claim: impl Fn(usize) -> Claim) -> Option<usize> {
-        use super::claims::Verdict::{False, True};
+        use super::verdict::Verdict::{False, True};
         let verdicts: Vec<_> = (0..self.facts.count()).map(|i| claim(i).verdict(self.facts)).collect();
         let at = verdicts.iter().position(|v| *v == True)?;
         (verdicts.iter().enumerate().all(|(i, v)| i == at || *v == False)).then_some(at)

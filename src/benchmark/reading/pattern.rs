@@ -8,30 +8,10 @@
 //! ```
 //! A form fits a text only as a whole, and a text is read only when all fits agree.
 
-use super::super::claims::{Extreme, Region};
 use super::super::facts::around;
 use super::super::knowledge::TABLE;
-use super::tables::{phrases, values};
+use super::tables::{Value, phrases, values};
 use super::tokens::{Token, tokens};
-
-/// What stands in a place.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
-    /// A label of the set.
-    Label(String),
-    /// A number in the unit of its place.
-    Number(f64),
-    /// One of [`super::super::facts::OCTANTS`].
-    Octant(usize),
-    /// One of two.
-    Flag(bool),
-    /// A region.
-    Region(Region),
-    /// An extreme.
-    Extreme(Extreme),
-    /// A word of a closed list.
-    Name(&'static str),
-}
 
 /// Labels in tokens, with what they are called in the set.
 pub(super) struct Forms {
@@ -292,6 +272,7 @@ fn turns(text: &[Token]) -> Vec<(Value, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::claims::Region;
     use super::*;
 
     fn read(pattern: &str, text: &str) -> Option<Vec<Value>> {

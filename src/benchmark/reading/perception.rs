@@ -1,7 +1,7 @@
 //! Reading questions of level 1.
 
 use super::super::claims::{Claim, Region, plain};
-use super::pattern::Value;
+use super::tables::Value;
 use super::tokens::Token;
 use super::{Asked, Unreadable};
 use crate::sources::Domain;

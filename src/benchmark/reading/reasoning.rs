@@ -1,7 +1,7 @@
 //! Reading questions of level 3.
 
 use super::super::claims::{Claim, Extreme};
-use super::pattern::Value;
+use super::tables::Value;
 use super::tokens::{Token, tokens};
 use super::{Asked, Unreadable, octant_claim};
 

@@ -1,7 +1,25 @@
 //! Words with what they mean, and phrases that mean nothing.
 
 use super::super::claims::{Extreme, Region};
-use super::pattern::Value;
+
+/// What stands in a place.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    /// A label of the set.
+    Label(String),
+    /// A number in the unit of its place.
+    Number(f64),
+    /// One of [`super::super::facts::OCTANTS`].
+    Octant(usize),
+    /// One of two.
+    Flag(bool),
+    /// A region.
+    Region(Region),
+    /// An extreme.
+    Extreme(Extreme),
+    /// A word of a closed list.
+    Name(&'static str),
+}
 
 /// The eight directions.
 static OCT: &[(&str, Value)] = &[

@@ -1,12 +1,13 @@
 //! Our own drafts read back, the words of another author, and what must not be read.
 
-use super::super::claims::{Claim, Extreme, Region, Verdict};
+use super::super::claims::{Claim, Extreme, Region};
 use super::super::draft::{Context, Pool};
 use super::super::facts::Facts;
 use super::super::facts::tests::{facts, source};
 use super::super::generate::draft;
 use super::super::generate::tests::scenes;
 use super::super::task::Task;
+use super::super::verdict::Verdict;
 use super::{Unreadable, read};
 use crate::rng::Rng;
 use crate::sources::Domain;

@@ -1,10 +1,11 @@
 //! From a row that somebody wrote to a draft that holds: the same check as for our own.
 
-use super::super::claims::{Claim, Extreme, Verdict};
+use super::super::claims::{Claim, Extreme};
 use super::super::draft::{Choice, Context, Draft, Pool};
 use super::super::facts::Facts;
 use super::super::reading::{decimals, read};
 use super::super::task::Task;
+use super::super::verdict::Verdict;
 use super::super::wording::{hear, number};
 use super::outcome::Outcome;
 use super::reply::TaughtRow;
@@ -115,7 +116,7 @@ fn reasoning(context: &Context, right: &Claim) -> String {
 
 fn conclude(context: &Context, claim: &Claim, sentences: &mut Vec<String>) {
     let (facts, label) = (context.facts, |i: usize| context.label(i));
-    let room = &facts.rtsd.room;
+    let room = facts.room();
     let sentence = match claim {
         Claim::All { of } => return of.iter().for_each(|part| conclude(context, part, sentences)),
         Claim::Count { n, .. } => format!("Counting gives {}.", number(*n)),

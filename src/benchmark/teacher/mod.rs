@@ -203,9 +203,9 @@ impl<'a> Session<'a> {
     /// One request, from the ledger or over the wire.
     fn attempt(&mut self, ask: &Ask, attempt: usize) -> Result<Attempt> {
         while let Some(line) = self.past.pop_front() {
-            if line.ask != ask.number || line.task != ask.task || line.scene != ask.facts.rtsd.id {
+            if line.ask != ask.number || line.task != ask.task || line.scene != ask.facts.truth.id {
                 let asked =
-                    format!("request {} of {} about {} comes here", ask.number, ask.task.id(), ask.facts.rtsd.id);
+                    format!("request {} of {} about {} comes here", ask.number, ask.task.id(), ask.facts.truth.id);
                 return Err(self.foreign(&line, &asked));
             }
             self.count(line.outcome);
@@ -245,7 +245,7 @@ impl<'a> Session<'a> {
             },
         };
         let (row, draft) = row.unzip();
-        let (request, task, scene) = (self.report.requests, ask.task, ask.facts.rtsd.id.clone());
+        let (request, task, scene) = (self.report.requests, ask.task, ask.facts.truth.id.clone());
         self.ledger.append(Line { request, ask: ask.number, task, scene, outcome, status, row, settings: None })?;
         self.count(outcome);
         self.progress();

@@ -109,10 +109,10 @@ fn data(ask: &Ask, pool: &Pool, seed: u64, signed: bool) -> String {
             "aim": entry.map(|e| e.intention),
         })
     };
-    let room = &facts.rtsd.room;
+    let room = facts.room();
     let mut data = json!({
         "task": ask.task.id(),
-        "scene": facts.rtsd.id,
+        "scene": facts.truth.id,
         "sources": (0..facts.count()).map(source).collect::<Vec<_>>(),
         "room": {
             "size": room.size,
@@ -135,7 +135,7 @@ fn data(ask: &Ask, pool: &Pool, seed: u64, signed: bool) -> String {
     });
     match ask.task {
         Task::IdentifySpeechTranscript => {
-            let said: Vec<&String> = facts.rtsd.sources.iter().filter_map(|s| s.transcript.as_ref()).collect();
+            let said: Vec<&String> = facts.truth.sources.iter().filter_map(|s| s.transcript.as_ref()).collect();
             let mut others: Vec<&String> = pool.transcripts.iter().filter(|t| !said.contains(t)).collect();
             rng.shuffle(&mut others);
             data["transcripts_for_wrong_options"] = others.iter().take(OFFERED).map(|t| quote(t)).collect();

@@ -9,8 +9,10 @@ use cudarc::driver::sys;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::Mutex;
 
-/// The oldest driver that is used, as CUDA numbers versions: 12.8, the first that knows sm_120.
-const VERSION_MIN: i32 = 12080;
+/// The oldest driver that is used, as CUDA numbers versions: what NVRTC and cuBLASLt of any CUDA 12 make runs on it.
+const VERSION_MIN: i32 = 12000;
+/// The oldest driver for GPUs of compute capability 10 and 12.
+const VERSION_MIN_BLACKWELL: i32 = 12080;
 
 table! {
     /// The functions of the driver that are used.
@@ -32,11 +34,10 @@ table! {
         fn cuEventDestroy_v2(event: sys::CUevent);
         fn cuEventRecord(event: sys::CUevent, stream: sys::CUstream);
         fn cuEventSynchronize(event: sys::CUevent);
-        fn cuEventElapsedTime_v2(milliseconds: *mut f32, start: sys::CUevent, end: sys::CUevent);
         fn cuMemPoolCreate(pool: *mut sys::CUmemoryPool, properties: *const sys::CUmemPoolProps);
         fn cuMemPoolDestroy(pool: sys::CUmemoryPool);
         fn cuMemPoolSetAttribute(pool: sys::CUmemoryPool, which: sys::CUmemPool_attribute, value: *mut c_void);
-        fn cuMemPoolGetAttribute(pool: sys::CUmemoryPool, which: sys::CUmemPool_attribute, value: *mut c_void);
+        fn cuMemPoolTrimTo(pool: sys::CUmemoryPool, keep_bytes: usize);
         fn cuMemAllocFromPoolAsync(
             address: *mut sys::CUdeviceptr, bytes: usize, pool: sys::CUmemoryPool, stream: sys::CUstream,
         );
@@ -68,6 +69,11 @@ table! {
     }
 }
 
+/// The time between two events. Its second form came with CUDA 12.8; the first has the same arguments.
+type ElapsedTime = unsafe extern "C" fn(*mut f32, sys::CUevent, sys::CUevent) -> c_uint;
+const _: unsafe fn(*mut f32, sys::CUevent, sys::CUevent) -> sys::CUresult = sys::cuEventElapsedTime_v2;
+const _: unsafe fn(*mut f32, sys::CUevent, sys::CUevent) -> sys::CUresult = sys::cuEventElapsedTime;
+
 /// With a plain number for the status: the driver may know more errors than the bindings.
 type ErrorName = unsafe extern "C" fn(c_uint, *mut *const c_char) -> c_uint;
 
@@ -75,8 +81,15 @@ type ErrorName = unsafe extern "C" fn(c_uint, *mut *const c_char) -> c_uint;
 pub(crate) struct Driver {
     pub(crate) functions: Functions,
     /// The newest CUDA it supports, as 1000 x major + 10 x minor.
-    pub(crate) version: i32,
+    version: i32,
+    pub(crate) elapsed_time: ElapsedTime,
     error_name: ErrorName,
+}
+
+/// The newest major version of CUDA that the driver supports; `None` without a driver. What a newer compiler makes does
+/// not load.
+pub(crate) fn newest_major() -> Option<u32> {
+    open().ok().map(|driver| driver.version.unsigned_abs() / 1000)
 }
 
 /// Calls a function of the driver; its failure is an error that begins with its name. Stands in unsafe code.
@@ -108,8 +121,8 @@ pub(crate) fn open() -> Result<&'static Driver> {
     // Threads of the driver may run its code at any time: it is never closed, not even after an error.
     let library = Box::leak(Box::new(Library::open(&DRIVER, None)?));
     let missing = |name: &str| {
-        let text = format!("the CUDA driver at {} has no {name}: it is older than CUDA 12.8", library.place());
-        Error::unavailable(text).hint("update NVIDIA's driver to 570 or newer, or use --device host")
+        let text = format!("the CUDA driver at {} has no {name}: it is older than CUDA 12.0", library.place());
+        Error::unavailable(text).hint("update NVIDIA's driver to 525 or newer, or use --device host")
     };
     // SAFETY: the signatures of the driver's header, but for the status, which is an enum of this width there.
     let version_of: unsafe extern "C" fn(*mut c_int) -> c_uint =
@@ -122,17 +135,45 @@ pub(crate) fn open() -> Result<&'static Driver> {
     check(error_name, "cuDriverGetVersion", unsafe { version_of(&mut version) })
         .map_err(|error| error.with_kind(Kind::Unavailable).hint(DRIVER.hint))?;
     if version < VERSION_MIN {
-        let (major, minor) = (version / 1000, version % 1000 / 10);
-        return Err(Error::unavailable(format!("the CUDA driver supports CUDA {major}.{minor}, and 12.8 is needed"))
-            .hint("update NVIDIA's driver to 570 or newer, or use --device host"));
+        return Err(Error::unavailable(format!(
+            "the CUDA driver supports CUDA {}, and 12.0 is needed",
+            Shown(version)
+        ))
+        .hint("update NVIDIA's driver to 525 or newer, or use --device host"));
     }
     let functions = Functions::load(library).map_err(missing)?;
-    let driver = &*Box::leak(Box::new(Driver { functions, version, error_name }));
+    // SAFETY: the signature of both, which the compiler holds against the bindings above.
+    let elapsed_time: ElapsedTime =
+        unsafe { library.function("cuEventElapsedTime_v2").or_else(|| library.function("cuEventElapsedTime")) }
+            .ok_or_else(|| missing("cuEventElapsedTime"))?;
+    let driver = &*Box::leak(Box::new(Driver { functions, version, elapsed_time, error_name }));
     *found = Some(driver);
     Ok(driver)
 }
 
+/// A version of CUDA, as its name writes it.
+struct Shown(i32);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0 / 1000, self.0 % 1000 / 10)
+    }
+}
+
 impl Driver {
+    /// Whether the driver is new enough for `gpu`, whose compute capability begins with `major`.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`], naming the GPU and what to install.
+    pub(crate) fn expect_to_run(&self, gpu: &str, major: u32) -> Result<()> {
+        if major < 10 || self.version >= VERSION_MIN_BLACKWELL {
+            return Ok(());
+        }
+        let (has, needs) = (Shown(self.version), Shown(VERSION_MIN_BLACKWELL));
+        let text = format!("{gpu} needs a driver that supports CUDA {needs}, and this one supports CUDA {has}");
+        Err(Error::unavailable(text).hint("update NVIDIA's driver to 570 or newer, or use --device host"))
+    }
+
     /// An error naming call and status, when there is one.
     pub(crate) fn check(&self, call: &str, status: c_uint) -> Result<()> {
         check(self.error_name, call, status)

@@ -1,6 +1,5 @@
 //! Points in the compute stream, for timing.
 
-use super::driver::call;
 use super::gpu::Gpu;
 use super::owned::RawEvent;
 use crate::error::Result;
@@ -36,10 +35,7 @@ impl Event {
         gpu.enter()?;
         let measure = || {
             end.raw.synchronize()?;
-            let mut milliseconds = 0.0;
-            // SAFETY: a place for the number and two open events.
-            unsafe { call!(gpu.driver, cuEventElapsedTime_v2(&mut milliseconds, self.raw.handle, end.raw.handle))? };
-            Ok(milliseconds)
+            self.raw.elapsed_ms(&end.raw)
         };
         measure().map_err(|error| gpu.named(error))
     }

@@ -3,13 +3,14 @@
 //! All work of ops goes into one stream, in the order of the calls, so that memory freed by one op may be used by the
 //! next without waiting. A second stream copies data ahead of its use ([`Gpu::prefetch`]).
 
+use super::GpuInfo;
+use super::cublaslt::CublasLt;
 use super::driver::{Driver, call, call_in_drop};
+use super::free_list::FreeList;
 use super::graph::Capture;
 use super::modules::Modules;
 use super::owned::{Pool, Retained, Stream};
-use super::staging::Staging;
-use super::{Block, GpuInfo};
-use crate::device::cublaslt::CublasLt;
+use super::staging::{Batches, Staging};
 use crate::error::{Error, Kind, Result};
 use cudarc::driver::sys;
 use std::cell::Cell;
@@ -28,6 +29,8 @@ pub struct Gpu {
     pub(super) modules: Mutex<Modules>,
     pub(crate) blas: Mutex<Option<CublasLt>>,
     pub(super) staging: Mutex<Staging>,
+    pub(super) batches: Mutex<Batches>,
+    free_list: Mutex<FreeList>,
     pub(super) capture: Mutex<Option<Capture>>,
     pub(super) pool: Pool,
     pub(crate) compute: Stream,
@@ -81,10 +84,12 @@ pub struct Memory {
     pub free: u64,
     /// All of it.
     pub total: u64,
-    /// What blocks of this process hold.
+    /// What blocks and graphs of this process hold.
     pub used: u64,
-    /// The most that blocks of this process have held.
+    /// The most that blocks and graphs of this process have held.
     pub peak: u64,
+    /// What this process keeps for its next blocks.
+    pub kept: u64,
 }
 
 impl Gpu {
@@ -98,9 +103,10 @@ impl Gpu {
             context.enter()?;
             let (compute, copy) = (Stream::new(driver)?, Stream::new(driver)?);
             let pool = Pool::new(driver, device)?;
-            let staging = Mutex::new(Staging::new(driver)?);
+            let (staging, batches) = (Mutex::new(Staging::new(driver)?), Mutex::new(Batches::new(driver)?));
             let (modules, blas, capture) = (Mutex::default(), Mutex::new(None), Mutex::new(None));
-            Ok(Gpu { driver, info: info.clone(), modules, blas, staging, capture, pool, compute, copy, context })
+            let (free_list, info) = (Mutex::new(FreeList::new(info.memory_bytes)), info.clone());
+            Ok(Gpu { driver, info, modules, blas, staging, batches, free_list, capture, pool, compute, copy, context })
         };
         make().map_err(|error: Error| error.context(place))
     }
@@ -133,34 +139,14 @@ impl Gpu {
     /// # Errors
     /// When the driver refuses.
     pub fn memory(&self) -> Result<Memory> {
-        use sys::CUmemPool_attribute as A;
         self.enter()?;
         let (mut free, mut total) = (0, 0);
         // SAFETY: two places to write to.
         let info = unsafe { call!(self.driver, cuMemGetInfo_v2(&mut free, &mut total)) };
         info.map_err(|error| self.named(error))?;
-        let pool = |which| self.pool.bytes(which).map_err(|error| self.named(error));
-        let (used, peak) = (pool(A::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?, pool(A::CU_MEMPOOL_ATTR_USED_MEM_HIGH)?);
-        Ok(Memory { free: free as u64, total: total as u64, used, peak })
-    }
-
-    /// Memory for `bytes` bytes of uninitialised data, in the order of the compute stream.
-    ///
-    /// # Errors
-    /// [`Kind::Other`], saying what was wanted and what is free when memory is short.
-    pub fn alloc(&'static self, bytes: usize) -> Result<Block> {
-        match self.capture().as_mut() {
-            Some(capture) => capture.alloc(self, bytes),
-            None => Block::from_pool(self, bytes, &self.compute),
-        }
-    }
-
-    /// Lets the pool grow by `bytes` now, in one piece, instead of bit by bit in the first step of a run.
-    ///
-    /// # Errors
-    /// As [`Gpu::alloc`]: a run that does not fit says so before it starts.
-    pub fn reserve(&'static self, bytes: usize) -> Result<()> {
-        self.alloc(bytes).map(drop)
+        let list = self.free_list();
+        let ([used, peak], kept) = (list.used_and_peak(), list.pieces.bytes() as u64);
+        Ok(Memory { free: free as u64, total: total as u64, used, peak, kept })
     }
 
     /// Puts the device in front of an error.
@@ -171,6 +157,11 @@ impl Gpu {
     /// The graph that is being recorded, if any.
     pub(super) fn capture(&self) -> MutexGuard<'_, Option<Capture>> {
         self.capture.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The memory that no block holds.
+    pub(super) fn free_list(&self) -> MutexGuard<'_, FreeList> {
+        self.free_list.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// What the host does cannot be recorded: a replay would not do it again.

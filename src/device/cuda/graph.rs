@@ -2,19 +2,18 @@
 //!
 //! A replay uses the addresses of the recording, so all memory that recorded work touches belongs to the graph: what is
 //! allocated meanwhile comes from a list of its own, in which what is dropped is used again by later work of the same
-//! recording (the recorded order makes that safe), and blocks from before that are dropped meanwhile are kept.
+//! recording (the recorded order makes that safe), and of every other block that recorded work touches the graph keeps
+//! the memory, whoever drops it and when.
 
 use super::driver::call;
+use super::free_list::{Piece, Pieces, occupied};
 use super::gpu::Gpu;
-use super::memory::{Block, Home, free};
+use super::memory::{Block, Home, Region, go_home, take};
 use super::owned::{Instance, RawGraph};
 use crate::error::{Error, Kind, Result};
 use cudarc::driver::sys;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-
-/// Memory is set aside in multiples of this, so that blocks of nearly the same size share it.
-const GRAIN: usize = 512;
 
 /// Recorded work, ready to run.
 pub struct Graph {
@@ -22,54 +21,62 @@ pub struct Graph {
     // The memory outlives what uses it.
     instance: Instance,
     _memory: Arc<GraphMemory>,
+    _touched: Vec<Arc<Region>>,
 }
 
-/// Memory that a graph uses in every replay; shared with blocks that outlive the recording.
+/// Memory that was made in a recording; shared with blocks that outlive it.
 pub(super) struct GraphMemory {
     gpu: &'static Gpu,
-    addresses: Mutex<Vec<u64>>,
-    others: Mutex<Vec<Arc<GraphMemory>>>,
+    pieces: Mutex<Vec<Piece>>,
 }
 
 impl Drop for GraphMemory {
     fn drop(&mut self) {
-        let addresses = self.addresses.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-        addresses.drain(..).for_each(|address| free(self.gpu, address));
+        let pieces = self.pieces.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        pieces.drain(..).for_each(|piece| go_home(self.gpu, piece, &Home::Free));
     }
 }
 
 /// A recording in progress.
 pub(super) struct Capture {
     memory: Arc<GraphMemory>,
-    /// Memory set aside by this recording that no block uses now: addresses by size.
-    free: BTreeMap<usize, Vec<u64>>,
+    /// Memory set aside by this recording that no block uses now.
+    free: Pieces,
+    /// Memory from elsewhere that recorded work touches, by address.
+    touched: BTreeMap<u64, Arc<Region>>,
+    /// Memory that was dropped meanwhile and not touched: it goes home after the recording.
+    dropped: Vec<(Piece, Home)>,
 }
 
 impl Capture {
     /// A block for recorded work. Its memory comes through the other stream, because what this one is asked to do is
     /// only written down.
     pub(super) fn alloc(&mut self, gpu: &'static Gpu, bytes: usize) -> Result<Block> {
-        let wanted = bytes.max(1).next_multiple_of(GRAIN);
-        let best = self.free.range_mut(wanted..=wanted + wanted / 4).find(|(_, list)| !list.is_empty());
-        let (size, address) = match best.and_then(|(size, list)| Some((*size, list.pop()?))) {
-            Some(found) => found,
+        let piece = match self.free.take(occupied(bytes)) {
+            Some(piece) => piece,
             None => {
-                let address = Block::from_pool(gpu, wanted, &gpu.copy)?.into_address();
-                lock(&self.memory.addresses).push(address);
-                (wanted, address)
+                let piece = take(gpu, bytes, &gpu.copy)?;
+                lock(&self.memory.pieces).push(piece);
+                piece
             }
         };
-        Ok(Block::from_graph(gpu, address, bytes, Home::Graph(self.memory.clone(), size)))
+        Ok(Block::new(gpu, piece, bytes, Home::Graph(self.memory.clone())))
     }
 
-    /// Takes over the memory of a block that is dropped during the recording.
-    pub(super) fn keep(&mut self, address: u64, home: &Home) {
+    /// Keeps the memory of a block that recorded work touches.
+    pub(super) fn touch(&mut self, block: &Block) {
+        let region = block.region();
+        if !region.is_of(&self.memory) {
+            self.touched.entry(region.address()).or_insert_with(|| region.clone());
+        }
+    }
+
+    /// Takes memory over that is dropped during the recording.
+    pub(super) fn take_back(&mut self, piece: Piece, home: &Home) {
         match home {
-            Home::Graph(memory, size) if Arc::ptr_eq(memory, &self.memory) => {
-                self.free.entry(*size).or_default().push(address);
-            }
-            Home::Graph(memory, _) => lock(&self.memory.others).push(memory.clone()),
-            Home::Pool => lock(&self.memory.addresses).push(address),
+            Home::Graph(memory) if Arc::ptr_eq(memory, &self.memory) => self.free.put(piece),
+            Home::Graph(_) => {}
+            home => self.dropped.push((piece, home.clone())),
         }
     }
 }
@@ -81,17 +88,18 @@ struct Recording {
 }
 
 impl Recording {
-    fn end(&mut self) -> Result<(RawGraph, Arc<GraphMemory>)> {
+    fn end(&mut self) -> Result<(RawGraph, Capture)> {
         self.is_open = false;
         let mut handle = std::ptr::null_mut();
         let driver = self.gpu.driver;
         // SAFETY: a place for the handle.
         let ended = unsafe { call!(driver, cuStreamEndCapture(self.gpu.compute.handle, &mut handle)) };
-        let capture = self.gpu.capture().take().expect("it lasts as long as the recording");
+        let mut capture = self.gpu.capture().take().expect("it lasts as long as the recording");
+        capture.dropped.drain(..).for_each(|(piece, home)| go_home(self.gpu, piece, &home));
         let graph = (!handle.is_null()).then_some(RawGraph { driver, handle });
         ended?;
         let graph = graph.ok_or_else(|| Error::new(Kind::Internal, "the recording was broken off"))?;
-        Ok((graph, capture.memory))
+        Ok((graph, capture))
     }
 }
 
@@ -112,20 +120,22 @@ impl Graph {
     pub fn capture(gpu: &'static Gpu, work: impl FnOnce() -> Result<()>) -> Result<Graph> {
         // Memory freed before is free for every stream after this.
         gpu.synchronize()?;
-        let (addresses, others) = (Mutex::default(), Mutex::default());
-        let memory = Arc::new(GraphMemory { gpu, addresses, others });
+        let memory = Arc::new(GraphMemory { gpu, pieces: Mutex::default() });
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
         // SAFETY: an open stream. Relaxed: loading a module meanwhile is no part of the recording.
         unsafe { call!(gpu.driver, cuStreamBeginCapture_v2(gpu.compute.handle, mode)) }.map_err(|e| gpu.named(e))?;
-        *gpu.capture() = Some(Capture { memory, free: BTreeMap::new() });
+        let (free, touched, dropped) = (Pieces::default(), BTreeMap::new(), Vec::new());
+        *gpu.capture() = Some(Capture { memory, free, touched, dropped });
         let mut recording = Recording { gpu, is_open: true };
         work()?;
-        let (graph, memory) = recording.end().map_err(|error| gpu.named(error))?;
+        let (graph, capture) = recording.end().map_err(|error| gpu.named(error))?;
         let mut handle = std::ptr::null_mut();
         // SAFETY: a place for the handle and a whole graph, which is no longer needed afterwards.
         let made = unsafe { call!(gpu.driver, cuGraphInstantiateWithFlags(&mut handle, graph.handle, 0)) };
         made.map_err(|error| gpu.named(error))?;
-        let graph = Graph { gpu, instance: Instance { driver: gpu.driver, handle }, _memory: memory };
+        let (memory, touched) = (capture.memory, capture.touched.into_values().collect());
+        let instance = Instance { driver: gpu.driver, handle };
+        let graph = Graph { gpu, instance, _memory: memory, _touched: touched };
         // Its memory was allocated in the order of the other stream.
         gpu.synchronize()?;
         Ok(graph)

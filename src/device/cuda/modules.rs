@@ -2,6 +2,7 @@
 
 use super::driver::call;
 use super::gpu::Gpu;
+use super::memory::Block;
 use super::owned::Module;
 use crate::device::nvrtc;
 use crate::error::{Error, Kind, Result};
@@ -65,10 +66,11 @@ impl Modules {
 }
 
 fn load(gpu: &Gpu, kernel: &KernelRef) -> Result<Module> {
-    let cubin = nvrtc::open()?.cubin(kernel.file, kernel.source, gpu.info().arch)?;
+    let compiled = nvrtc::open()?.compiled(kernel.file, kernel.source, gpu.info().arch)?;
     let mut handle = std::ptr::null_mut();
-    // SAFETY: the compiler's output or a copy whose hash was checked; the driver checks its header.
-    unsafe { call!(gpu.driver, cuModuleLoadData(&mut handle, cubin.code.as_ptr().cast()))? };
+    // SAFETY: the compiler's output or a copy whose hash was checked; the driver checks its header, and text ends with
+    // a zero byte.
+    unsafe { call!(gpu.driver, cuModuleLoadData(&mut handle, compiled.code.as_ptr().cast()))? };
     Ok(Module { driver: gpu.driver, handle })
 }
 
@@ -82,7 +84,8 @@ fn find(module: &Module, kernel: &KernelRef) -> Result<Function> {
 
 impl Gpu {
     /// Puts a kernel into the compute stream: `grid` blocks of `block` threads with `shared_bytes` of dynamic shared
-    /// memory. `arguments` point to the values of its parameters; they are read before this returns.
+    /// memory. `arguments` point to the values of its parameters; they are read before this returns. `touched` are the
+    /// blocks that it works on: a graph that is being recorded keeps them.
     ///
     /// # Errors
     /// When the file does not compile or load, or the driver refuses the launch. What happens inside the kernel shows
@@ -90,16 +93,18 @@ impl Gpu {
     ///
     /// # Safety
     /// `arguments` has one valid pointer per parameter of the kernel, to a value of its type, and the kernel stays
-    /// within the memory that it is given at this grid and block, which lives on this GPU.
-    pub unsafe fn launch(
+    /// within the memory that it is given at this grid and block, which lives on this GPU and is all of `touched`.
+    pub unsafe fn launch<'a>(
         &self,
         kernel: &KernelRef,
         grid: [u32; 3],
         block: [u32; 3],
         shared_bytes: u32,
         arguments: &mut [*mut c_void],
+        touched: impl IntoIterator<Item = &'a Block>,
     ) -> Result<()> {
         self.enter()?;
+        self.touch(touched);
         let mut modules = self.modules.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let function = modules.function(self, kernel, shared_bytes);
         drop(modules);

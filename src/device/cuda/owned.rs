@@ -100,6 +100,15 @@ impl RawEvent {
         unsafe { call!(self.driver, cuEventRecord(self.handle, stream.handle)) }
     }
 
+    /// Milliseconds of the device's clock from this event to `end`, both of which have passed.
+    pub(crate) fn elapsed_ms(&self, end: &RawEvent) -> Result<f32> {
+        let mut milliseconds = 0.0;
+        // SAFETY: a place for the number and two open events.
+        let status = unsafe { (self.driver.elapsed_time)(&mut milliseconds, self.handle, end.handle) };
+        self.driver.check("cuEventElapsedTime", status)?;
+        Ok(milliseconds)
+    }
+
     /// Waits until the event has passed; at once when it was never recorded.
     pub(crate) fn synchronize(&self) -> Result<()> {
         // SAFETY: an open event.
@@ -126,12 +135,10 @@ impl Pool {
         Ok(pool)
     }
 
-    /// A number about the pool.
-    pub(crate) fn bytes(&self, which: sys::CUmemPool_attribute) -> Result<u64> {
-        let mut value = 0u64;
-        // SAFETY: the attributes that count bytes are u64.
-        unsafe { call!(self.driver, cuMemPoolGetAttribute(self.handle, which, (&raw mut value).cast()))? };
-        Ok(value)
+    /// Gives the system what nothing in the pool uses.
+    pub(crate) fn trim(&self) -> Result<()> {
+        // SAFETY: an open pool.
+        unsafe { call!(self.driver, cuMemPoolTrimTo(self.handle, 0)) }
     }
 }
 

@@ -1,30 +1,42 @@
-//! Copies between host and device through two pinned buffers: while one is copied by the device, the other is filled
-//! or emptied. Pinned memory is scarce and slow to get, so it is got once.
+//! Copies between host and device. The device copies by itself only from and to pinned memory, which is scarce and slow
+//! to get: it is got once and used in turns.
+//!
+//! Little data (labels, tables, factors) goes through a ring of slots, so that the host is up to 64 uploads ahead of the
+//! device before it has to wait. Long data goes through two halves: while one is copied by the device, the other is
+//! filled or emptied. Batches have halves of their own, because they are copied beside the work.
 
 use super::driver::{Driver, call};
+use super::free_list::Piece;
 use super::gpu::Gpu;
-use super::memory::Block;
+use super::memory::{Block, Home, free, take};
 use super::owned::{Pinned, RawEvent, Stream};
 use crate::error::Result;
 use std::sync::MutexGuard;
 
-/// Bytes of one of the two buffers: long enough that starting a copy costs little beside it.
+/// Bytes of one of two halves: long enough that starting a copy costs little beside it.
 const HALF: usize = 4 << 20;
+/// Bytes of a slot of the ring; what is longer goes through the halves.
+const SLOT: usize = 64 << 10;
+/// Slots of the ring, and how many of them share an event.
+const SLOTS: usize = 64;
+const GROUP: usize = 16;
+/// Blocks that wait for the next batches: two batches of two tensors each.
+const RESTING_MAX: usize = 4;
 
-/// The two buffers and when each is free again.
-pub(super) struct Staging {
+/// Two pinned buffers that take turns.
+struct Halves {
     pinned: Pinned,
     done: [RawEvent; 2],
     next: usize,
 }
 
 // SAFETY: the pinned memory is only touched through the mutex around this.
-unsafe impl Send for Staging {}
+unsafe impl Send for Halves {}
 
-impl Staging {
-    pub(super) fn new(driver: &'static Driver) -> Result<Staging> {
+impl Halves {
+    fn new(driver: &'static Driver) -> Result<Halves> {
         let done = [RawEvent::new(driver)?, RawEvent::new(driver)?];
-        Ok(Staging { pinned: Pinned::new(driver, 2 * HALF)?, done, next: 0 })
+        Ok(Halves { pinned: Pinned::new(driver, 2 * HALF)?, done, next: 0 })
     }
 
     /// The buffer that was used longest ago, once the device is done with it.
@@ -44,10 +56,7 @@ impl Staging {
             let half = self.take()?;
             let (buffer, to) = (self.buffer(half), to + (i * HALF) as u64);
             // SAFETY: a chunk is at most as long as the buffer, which the device no longer reads.
-            unsafe {
-                std::ptr::copy_nonoverlapping(chunk.as_ptr(), buffer, chunk.len());
-                call!(driver, cuMemcpyHtoDAsync_v2(to, buffer.cast(), chunk.len(), stream.handle))?;
-            }
+            unsafe { send(driver, stream, to, chunk, buffer)? };
             self.done[half].record(stream)?;
         }
         Ok(())
@@ -73,6 +82,103 @@ impl Staging {
         // SAFETY: the copy into the buffer is done, and it was as long as the chunk.
         unsafe { std::ptr::copy_nonoverlapping(self.buffer(half), chunk.as_mut_ptr(), chunk.len()) };
         Ok(())
+    }
+}
+
+/// Copies bytes to pinned memory, and has the device copy them from there.
+///
+/// # Safety
+/// `buffer` is pinned memory of at least that length, which the device does not read now.
+unsafe fn send(driver: &Driver, stream: &Stream, to: u64, bytes: &[u8], buffer: *mut u8) -> Result<()> {
+    // SAFETY: the caller's promise; the block behind `to` was checked.
+    unsafe {
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), buffer, bytes.len());
+        call!(driver, cuMemcpyHtoDAsync_v2(to, buffer.cast(), bytes.len(), stream.handle))
+    }
+}
+
+/// Small pinned buffers in a ring, in groups that each have an event behind their last upload.
+struct Ring {
+    pinned: Pinned,
+    passed: Vec<RawEvent>,
+    next: usize,
+}
+
+// SAFETY: the pinned memory is only touched through the mutex around this.
+unsafe impl Send for Ring {}
+
+impl Ring {
+    fn new(driver: &'static Driver) -> Result<Ring> {
+        let passed = (0..SLOTS / GROUP).map(|_| RawEvent::new(driver)).collect::<Result<_>>()?;
+        Ok(Ring { pinned: Pinned::new(driver, SLOTS * SLOT)?, passed, next: 0 })
+    }
+
+    fn upload(&mut self, driver: &Driver, stream: &Stream, to: u64, bytes: &[u8]) -> Result<()> {
+        let slot = self.next;
+        if slot.is_multiple_of(GROUP) {
+            // The device has read what lay in this group.
+            self.passed[slot / GROUP].synchronize()?;
+        }
+        self.next = (slot + 1) % SLOTS;
+        // SAFETY: it fits into the slot, which the device no longer reads.
+        unsafe { send(driver, stream, to, bytes, self.pinned.handle.cast::<u8>().wrapping_add(slot * SLOT))? };
+        if self.next.is_multiple_of(GROUP) {
+            self.passed[slot / GROUP].record(stream)?;
+        }
+        Ok(())
+    }
+}
+
+/// Pinned memory of the compute stream.
+pub(super) struct Staging {
+    ring: Ring,
+    halves: Halves,
+}
+
+impl Staging {
+    pub(super) fn new(driver: &'static Driver) -> Result<Staging> {
+        Ok(Staging { ring: Ring::new(driver)?, halves: Halves::new(driver)? })
+    }
+
+    fn upload(&mut self, driver: &Driver, stream: &Stream, to: u64, bytes: &[u8]) -> Result<()> {
+        let sent = match bytes.len() <= SLOT {
+            true => self.ring.upload(driver, stream, to, bytes),
+            false => self.halves.upload(driver, stream, to, bytes),
+        };
+        // Without its event nobody knows when the device has read the pinned memory.
+        sent.inspect_err(|_| drop(stream.synchronize()))
+    }
+}
+
+/// How batches come to the device beside the work: pinned memory, and memory of the device that earlier batches had.
+pub(super) struct Batches {
+    halves: Halves,
+    resting: Vec<Resting>,
+}
+
+/// Memory of an earlier batch, and the last work that used it.
+struct Resting {
+    piece: Piece,
+    last_use: RawEvent,
+}
+
+impl Batches {
+    pub(super) fn new(driver: &'static Driver) -> Result<Batches> {
+        Ok(Batches { halves: Halves::new(driver)?, resting: Vec::new() })
+    }
+
+    /// The smallest piece of at least `bytes` bytes.
+    fn take(&mut self, bytes: usize) -> Option<Resting> {
+        let fitting = self.resting.iter().enumerate().filter(|(_, r)| r.piece.bytes >= bytes);
+        let best = fitting.min_by_key(|(_, r)| r.piece.bytes)?.0;
+        Some(self.resting.swap_remove(best))
+    }
+
+    /// Keeps a piece; when there are too many, the smallest is returned.
+    fn put(&mut self, resting: Resting) -> Option<Piece> {
+        self.resting.push(resting);
+        let smallest = self.resting.iter().enumerate().min_by_key(|(_, r)| r.piece.bytes)?.0;
+        (self.resting.len() > RESTING_MAX).then(|| self.resting.swap_remove(smallest).piece)
     }
 }
 
@@ -126,6 +232,9 @@ impl Gpu {
     pub fn upload(&self, to: &Block, offset: usize, bytes: &[u8]) -> Result<()> {
         let to = to.part(offset, bytes.len());
         self.refuse_while_recording("upload")?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.enter()?;
         self.staging().upload(self.driver, &self.compute, to, bytes).map_err(|error| self.named(error))
     }
@@ -142,34 +251,73 @@ impl Gpu {
         let from = from.part(offset, bytes.len());
         self.refuse_while_recording("download")?;
         self.enter()?;
-        self.staging().download(self.driver, &self.compute, from, bytes).map_err(|error| self.named(error))
+        self.staging().halves.download(self.driver, &self.compute, from, bytes).map_err(|error| self.named(error))
     }
 
-    /// Begins to copy `bytes` into a new block beside the work that was asked for, for example the next batch during
-    /// a step.
+    /// Begins to copy `bytes` into a block beside the work that was asked for: the next batch during a step. The host's
+    /// memory may be changed as soon as this returns.
+    ///
+    /// The block is one of an earlier batch when that is large enough, and goes back to the next when it is dropped:
+    /// the copy waits for the work that used it, and nothing is allocated.
     ///
     /// # Errors
     /// As [`Gpu::alloc`] and [`Gpu::upload`].
     pub fn prefetch(&'static self, bytes: &[u8]) -> Result<Prefetched> {
         self.refuse_while_recording("prefetch")?;
-        let block = Block::from_pool(self, bytes.len(), &self.copy)?;
-        let copy = || {
-            self.staging().upload(self.driver, &self.copy, block.address(), bytes)?;
-            let arrived = RawEvent::new(self.driver)?;
-            arrived.record(&self.copy)?;
-            Ok(arrived)
+        self.enter()?;
+        let found = self.batches().take(bytes.len());
+        let resting = match found {
+            Some(resting) => resting,
+            None => {
+                let piece = take(self, bytes.len(), &self.compute)?;
+                self.resting(piece).inspect_err(|_| free(self, piece))?
+            }
         };
-        match copy() {
-            Ok(arrived) => Ok(Prefetched { block: Some(block), arrived }),
+        let (block, event) = (Block::new(self, resting.piece, bytes.len(), Home::Batches), resting.last_use);
+        let copied = self.copy.wait(&event).and_then(|()| {
+            self.batches().halves.upload(self.driver, &self.copy, block.address(), bytes)?;
+            event.record(&self.copy)
+        });
+        match copied {
+            Ok(()) => Ok(Prefetched { block: Some(block), arrived: event }),
             Err(error) => {
-                // The block is freed in the order of the compute stream, which knows nothing of this copy.
+                // The block goes home in the order of the compute stream, which knows nothing of this copy.
                 let _ = self.copy.synchronize();
                 Err(self.named(error))
             }
         }
     }
 
+    /// A piece, and the point in the compute stream up to which it is used.
+    fn resting(&self, piece: Piece) -> Result<Resting> {
+        let last_use = RawEvent::new(self.driver)?;
+        last_use.record(&self.compute)?;
+        Ok(Resting { piece, last_use })
+    }
+
+    /// Keeps the memory of a batch that is done with for the next.
+    pub(super) fn rest(&self, piece: Piece) {
+        let excess = match self.enter().and_then(|()| self.resting(piece)) {
+            Ok(resting) => self.batches().put(resting),
+            Err(error) => {
+                tracing::warn!("{}", error.message());
+                Some(piece)
+            }
+        };
+        excess.into_iter().for_each(|piece| free(self, piece));
+    }
+
+    /// Puts the memory of earlier batches to what is free.
+    pub(super) fn free_batches(&self) {
+        let all = std::mem::take(&mut self.batches().resting);
+        all.into_iter().for_each(|resting| free(self, resting.piece));
+    }
+
     fn staging(&self) -> MutexGuard<'_, Staging> {
         self.staging.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn batches(&self) -> MutexGuard<'_, Batches> {
+        self.batches.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

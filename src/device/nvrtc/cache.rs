@@ -3,7 +3,7 @@
 //! An entry is a line, the BLAKE3 of key and content, the length of the log, the log and the code. It is written
 //! atomically, private to the user, and checked on every load: a damaged entry is as good as none.
 
-use super::Cubin;
+use super::Compiled;
 use crate::error::{Error, Result};
 use crate::files;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -33,7 +33,7 @@ pub fn folder() -> Option<PathBuf> {
 }
 
 /// The entry of `key`; `None` when there is none, it is damaged, or others could have written it.
-pub fn load(folder: &Path, key: &str) -> Option<Cubin> {
+pub fn load(folder: &Path, key: &str) -> Option<Compiled> {
     let path = path(folder, key);
     if !is_private(folder) || !path.exists() {
         return None;
@@ -48,7 +48,7 @@ pub fn load(folder: &Path, key: &str) -> Option<Cubin> {
 ///
 /// # Errors
 /// When the folder cannot be made, belongs to someone else, or cannot be written.
-pub fn store(folder: &Path, key: &str, cubin: &Cubin) -> Result<()> {
+pub fn store(folder: &Path, key: &str, cubin: &Compiled) -> Result<()> {
     let make = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     make.map_err(|e| Error::io("create folder", folder, &e))?;
     if !is_private(folder) {
@@ -73,7 +73,7 @@ fn seal(key: &str, content: &[u8]) -> [u8; 32] {
     *hash.finalize().as_bytes()
 }
 
-fn parse(key: &str, bytes: &[u8]) -> Option<Cubin> {
+fn parse(key: &str, bytes: &[u8]) -> Option<Compiled> {
     let (found, content) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<32>()?;
     let (length, rest) = content.split_first_chunk::<8>()?;
     let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
@@ -81,7 +81,7 @@ fn parse(key: &str, bytes: &[u8]) -> Option<Cubin> {
         return None;
     }
     let (log, code) = rest.split_at(length);
-    Some(Cubin { code: code.to_vec(), log: String::from_utf8(log.to_vec()).ok()? })
+    Some(Compiled { code: code.to_vec(), log: String::from_utf8(log.to_vec()).ok()? })
 }
 
 /// Whether the folder belongs to this user and nobody else can put entries into it.
@@ -100,7 +100,7 @@ mod tests {
     fn entries_are_private_and_survive_only_whole() {
         let base = tempfile::tempdir().unwrap();
         let folder = base.path().join("twnm/cubin");
-        let cubin = Cubin { code: vec![7; 1000], log: "Used 8 registers".into() };
+        let cubin = Compiled { code: vec![7; 1000], log: "Used 8 registers".into() };
         let (key, other) = (key("a", &["-x"], "sm_90", (12, 9)), key("a", &["-x"], "sm_90", (13, 0)));
         assert!(key != other && key != super::key("-x", &["a"], "sm_90", (12, 9)));
         assert_eq!(load(&folder, &key), None);
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_folder_that_others_can_write_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
-        let cubin = Cubin { code: vec![1], log: String::new() };
+        let cubin = Compiled { code: vec![1], log: String::new() };
         store(folder.path(), "k", &cubin).unwrap();
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
         assert_eq!(load(folder.path(), "k"), None);

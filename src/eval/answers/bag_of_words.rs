@@ -9,8 +9,7 @@
 //! Deterministic: the order of passes is drawn from the seed over questions sorted by id, sums run in order, and
 //! threads only take questions apart and try plans beside each other.
 
-use super::features::{Example, TABLE_BITS, mix, slot};
-use super::reference::hash_of;
+use super::features::{Example, TABLE_BITS, hash_of, mix, slot};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::text::questions::{Letter, Question};

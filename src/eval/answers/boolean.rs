@@ -5,13 +5,14 @@
 //! among true and among false statements) is 50 % for every answerer that does not look; strict is a question all of
 //! whose statements are right.
 
+use super::final_answer::final_answer;
 use super::groups::Groups;
-use super::score::{fingerprint, place_of, places, truth};
-use super::spoken::final_answer;
+use super::score::fingerprint;
+use super::sheet::{place_of, places, truth};
 use crate::error::Result;
 use crate::eval::statistics::Share;
+use crate::text::judgements::{Judgement, Statement};
 use crate::text::questions::{Letter, Question};
-use crate::text::statements::{Judgement, Statement};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

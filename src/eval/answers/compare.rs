@@ -1,7 +1,7 @@
 //! Two files of answers to the same questions: which one is better, and whether the order of options matters.
 
 use super::parse::Reading;
-use super::score::{place_of, places, truth};
+use super::sheet::{place_of, places, truth};
 use crate::error::{Error, Result};
 use crate::eval::statistics::{McNemar, Share};
 use crate::text::questions::Question;

@@ -224,3 +224,9 @@ fn rank_features(found: &mut [Vec<u64>; 4], quantity: u64, values: [f64; 4]) {
         found[i].push(mix(name, 100 + nearer));
     }
 }
+
+/// The first eight bytes of the BLAKE3 hash.
+pub(super) fn hash_of(text: &str) -> u64 {
+    let hash = blake3::hash(text.as_bytes());
+    u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"))
+}

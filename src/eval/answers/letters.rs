@@ -119,7 +119,7 @@ const JOINS: &[&str] =
     &["or", "and", "no", "wait", "actually", "maybe", "possibly", "perhaps", "rather", "sorry", "option", "choice"];
 const NEGATIONS: &[&str] = &["not", "never", "neither", "nor", "than", "except", "exclude", "isn't", "cannot"];
 
-/// The letter that a final answer (see `spoken`) names.
+/// The letter that a final answer (see `final_answer`) names.
 pub(super) fn named_letter(text: &str) -> Named {
     if u32::try_from(text.len()).is_err() {
         return Named::Nothing;

@@ -8,6 +8,7 @@ mod bag_of_words;
 mod boolean;
 pub mod compare;
 mod features;
+mod final_answer;
 mod groups;
 #[cfg(test)]
 mod leak_tests;
@@ -16,7 +17,7 @@ mod normal;
 mod parse;
 mod reference;
 mod score;
-mod spoken;
+mod sheet;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -26,5 +27,6 @@ pub use boolean::{BooleanScore, BooleanShare, StrictChance, read_judgement};
 pub use groups::Groups;
 pub use parse::{Match, Reading, read_option};
 pub use reference::Reference;
-pub use score::{CHANCE, LetterScore, Score, load_questions, read_sheet};
+pub use score::{CHANCE, LetterScore, Score, load_questions};
+pub use sheet::read_sheet;
 pub use tasks::{FAMILIES, Family, family_of, is_location};

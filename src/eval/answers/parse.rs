@@ -1,8 +1,8 @@
 //! Which option a model chose: a letter, or the option's own text.
 
+use super::final_answer::final_answer;
 use super::letters::{Named, named_letter};
 use super::normal::normal_form;
-use super::spoken::final_answer;
 use crate::text::questions::{Letter, Said};
 
 /// What may count as an answer.

@@ -1,6 +1,7 @@
 //! Answers without listening: what a score has to beat, and what a benchmark must not give away.
 
 use super::bag_of_words::BagOfWords;
+use super::features::hash_of;
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::text::questions::{Answer, Letter, Question, Said};
@@ -41,10 +42,4 @@ impl Reference {
         let answer = |q: &Question| Answer { sample_id: q.sample_id.clone(), said: Said::Letter(letter(q)) };
         questions.iter().map(answer).collect()
     }
-}
-
-/// The first eight bytes of the BLAKE3 hash.
-pub(super) fn hash_of(text: &str) -> u64 {
-    let hash = blake3::hash(text.as_bytes());
-    u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes"))
 }

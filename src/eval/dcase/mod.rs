@@ -38,7 +38,7 @@ mod score;
 mod tests;
 
 use crate::error::{Error, Result};
-use crate::train::run::Table;
+use crate::table::Table;
 use files::{Events, Side};
 use score::{METRICS, Rules, Scores, Sums};
 use serde_json::{Map, Value, json};

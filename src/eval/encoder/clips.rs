@@ -1,6 +1,6 @@
 //! Running an encoder over a set of scenes.
 
-use super::{ClipScore, Constant, Prediction, Score, Truth, truth};
+use super::{ClipScore, ClipTruth, Constant, Prediction, Score, truth};
 use crate::device::Device;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
@@ -83,7 +83,7 @@ pub fn evaluate_intensity(set: &ShardSet, inputs: &Inputs, done: impl Fn() + Syn
 }
 
 impl Evaluation {
-    fn of(clips: Vec<ClipScore>, truths: &[Truth]) -> Evaluation {
+    fn of(clips: Vec<ClipScore>, truths: &[ClipTruth]) -> Evaluation {
         let constants = Constant::best(truths);
         Evaluation { score: Score::of(&clips), constant: constants.score(truths), clips, constants }
     }
@@ -161,7 +161,7 @@ fn each_clip(
 }
 
 /// The truth of the first `n` scenes in the classes `known` to a model.
-fn truths(known: &[String], set: &ShardSet, n: usize) -> Vec<Truth> {
+fn truths(known: &[String], set: &ShardSet, n: usize) -> Vec<ClipTruth> {
     let map = ClassMap::new(known, set.classes());
     (0..n).map(|i| truth(set.labels(i), |class| map.get(class))).collect()
 }
@@ -203,7 +203,7 @@ mod tests {
                 labels.direction[slot] = [0.0, 1.0, 0.0];
                 labels.distance_m[slot] = 1.0 + slot as f32;
                 labels.activity[slot].fill(1);
-                (labels.klass[slot], labels.class_mask[slot]) = ((i % 2) as i64, 1.0);
+                (labels.class[slot], labels.class_mask[slot]) = ((i % 2) as i64, 1.0);
             }
             (labels.log_surface, labels.absorption, labels.rt60_s, labels.room_mask) = (4.5, 0.25, 0.5, 1.0);
             Sample::new(&audio, labels, &serde_json::json!({"id": i})).unwrap()

@@ -6,11 +6,11 @@
 //! directions for S sources, a set of its own for each S) and has one set for the full error, where it is not.
 
 use super::score::{ClipScore, MISS_DEG, Score, median};
-use super::{Truth, unit};
+use super::{ClipTruth, unit};
 use crate::audio::foa::{angle_between_deg, unit_vector};
 use crate::eval::assignment::assign;
 use crate::rng::Rng;
-use crate::shard::MAX_SOURCES;
+use crate::scene::SOURCES_MAX;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -45,34 +45,34 @@ pub struct Constant {
 
 impl Constant {
     /// Fits the constants to the truth of a set. The same truth gives the same constants.
-    pub fn best(truths: &[Truth]) -> Constant {
+    pub fn best(truths: &[ClipTruth]) -> Constant {
         let targets: Vec<Vec<[f64; 3]>> =
             truths.iter().map(|t| t.sources.iter().map(|s| s.direction).collect()).collect();
-        let directions = (1..=MAX_SOURCES).map(|s| {
+        let directions = (1..=SOURCES_MAX).map(|s| {
             let those: Vec<&[[f64; 3]]> = targets.iter().filter(|t| t.len() == s).map(Vec::as_slice).collect();
             search(s, &those)
         });
         let all: Vec<&[[f64; 3]]> = targets.iter().map(Vec::as_slice).collect();
-        let full = (0..=MAX_SOURCES).map(|p| {
+        let full = (0..=SOURCES_MAX).map(|p| {
             let set = search(p, &all);
             (mean_full(&set, &all), set)
         });
         let full = full.reduce(|best, next| if next.0 < best.0 { next } else { best });
         let sources = || truths.iter().flat_map(|t| &t.sources);
-        let rooms = || truths.iter().filter(|t| t.has_room);
+        let rooms = || truths.iter().filter_map(|t| t.room.as_ref());
         Constant {
             count: most_frequent(truths.iter().map(|t| t.sources.len())).unwrap_or(0),
             directions: directions.collect(),
             directions_full: full.expect("there are several numbers of directions").1,
             distance_m: median(sources().map(|s| s.distance_m).collect()).unwrap_or(0.0),
             class: most_frequent(sources().filter_map(|s| s.class)),
-            log_surface: median(rooms().map(|t| t.log_surface).collect()).unwrap_or(0.0),
-            absorption: median(rooms().map(|t| t.absorption).collect()).unwrap_or(0.0),
+            log_surface: median(rooms().map(|room| room.log_surface).collect()).unwrap_or(0.0),
+            absorption: median(rooms().map(|room| room.absorption).collect()).unwrap_or(0.0),
         }
     }
 
     /// What the constants score against one clip.
-    pub fn clip(&self, truth: &Truth) -> ClipScore {
+    pub fn clip(&self, truth: &ClipTruth) -> ClipScore {
         let s = truth.sources.len();
         let targets: Vec<[f64; 3]> = truth.sources.iter().map(|t| t.direction).collect();
         let errors = |set: &[[f64; 3]]| -> Vec<f64> {
@@ -88,13 +88,13 @@ impl Constant {
             full_deg,
             distance_errors_m: truth.sources.iter().map(|t| (t.distance_m - self.distance_m).abs()).collect(),
             class_right: truth.sources.iter().filter(|t| t.class.is_some()).map(|t| t.class == self.class).collect(),
-            log_surface_error: truth.has_room.then(|| (truth.log_surface - self.log_surface).abs()),
-            absorption_error: truth.has_room.then(|| (truth.absorption - self.absorption).abs()),
+            log_surface_error: truth.room.as_ref().map(|room| (room.log_surface - self.log_surface).abs()),
+            absorption_error: truth.room.as_ref().map(|room| (room.absorption - self.absorption).abs()),
         }
     }
 
     /// What the constants score on a set.
-    pub fn score(&self, truths: &[Truth]) -> Score {
+    pub fn score(&self, truths: &[ClipTruth]) -> Score {
         Score::of(&truths.iter().map(|truth| self.clip(truth)).collect::<Vec<_>>())
     }
 }
@@ -121,7 +121,7 @@ fn total(set: &[[f64; 3]], clips: &[&[[f64; 3]]]) -> f64 {
 
 /// The cheapest assignment's sum of angles plus 180 degrees for each surplus on either side.
 fn clip_error(set: &[[f64; 3]], clip: &[[f64; 3]]) -> f64 {
-    let mut angle = [[0.0; MAX_SOURCES]; MAX_SOURCES];
+    let mut angle = [[0.0; SOURCES_MAX]; SOURCES_MAX];
     for (row, a) in angle.iter_mut().zip(set) {
         for (cell, b) in row.iter_mut().zip(clip) {
             let cosine: f64 = a.iter().zip(b).map(|(x, y)| x * y).sum();
@@ -130,7 +130,7 @@ fn clip_error(set: &[[f64; 3]], clip: &[[f64; 3]]) -> f64 {
         }
     }
     // Padding cells cost nothing, so the permutations of the larger side cover every choice of pairs.
-    let order = |r: [usize; MAX_SOURCES]| angle[r[0]][0] + angle[r[1]][1] + angle[r[2]][2];
+    let order = |r: [usize; SOURCES_MAX]| angle[r[0]][0] + angle[r[1]][1] + angle[r[2]][2];
     let n = set.len().max(clip.len());
     let best = match n {
         0 | 1 => order([0, 1, 2]),

@@ -1,6 +1,6 @@
 //! The spatial encoder's scores: predictions of a clip, the truth beside them, and every metric of the contract.
 //!
-//! [`Prediction`] is what the encoder says about a clip, [`Truth`] what is so. [`ClipScore::of`] matches the two
+//! [`Prediction`] is what the encoder says about a clip, [`ClipTruth`] what is so. [`ClipScore::of`] matches the two
 //! (optimal assignment by angle), [`Score::of`] sums clips up, overall and by number of sources. [`Constant`] is the
 //! best predictor that never listens, fitted to the very set it stands beside. `clips` runs an encoder over shards.
 
@@ -15,10 +15,8 @@ pub use score::{ClipScore, Score};
 pub use training::{SCORE_TABLE_NOTE, TrainingScorer, score_table, score_table_of};
 
 use crate::encoder::Output;
-use crate::shard::{Labels, MAX_SOURCES};
-
-/// The truth about a clip: its sources (direction, distance, class) and its room.
-pub use crate::ops::spatial_loss::{Label as Truth, SourceLabel as TruthSource};
+use crate::scene::{ClipTruth, SOURCES_MAX};
+use crate::shard::Labels;
 
 /// What one slot says.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,8 +86,8 @@ impl Prediction {
     pub fn count(&self) -> usize {
         let mut reached = 1.0;
         let mut best = (0, f64::NEG_INFINITY);
-        for n in 0..=MAX_SOURCES {
-            let goes_on = if n < MAX_SOURCES { self.slots.get(n).map_or(0.0, |slot| slot.existence) } else { 0.0 };
+        for n in 0..=SOURCES_MAX {
+            let goes_on = if n < SOURCES_MAX { self.slots.get(n).map_or(0.0, |slot| slot.existence) } else { 0.0 };
             let probability = reached * (1.0 - goes_on);
             if probability > best.1 {
                 best = (n, probability);
@@ -101,21 +99,13 @@ impl Prediction {
 }
 
 /// The truth of a scene in a set. `class` turns the set's class index into the model's; `None` masks it.
-pub fn truth(labels: &Labels, class: impl Fn(usize) -> Option<usize>) -> Truth {
-    let source = |i: usize| {
-        let known = labels.class_mask[i] != 0.0;
-        TruthSource {
-            direction: unit(labels.direction[i].map(f64::from)),
-            distance_m: f64::from(labels.distance_m[i]),
-            class: usize::try_from(labels.klass[i]).ok().filter(|_| known).and_then(&class),
-        }
-    };
-    Truth {
-        sources: (0..labels.count.min(MAX_SOURCES)).map(source).collect(),
-        log_surface: f64::from(labels.log_surface),
-        absorption: f64::from(labels.absorption),
-        has_room: labels.room_mask != 0.0,
+pub fn truth(labels: &Labels, class: impl Fn(usize) -> Option<usize>) -> ClipTruth {
+    let mut truth = labels.whole();
+    for source in &mut truth.sources {
+        source.direction = unit(source.direction);
+        source.class = source.class.and_then(&class);
     }
+    truth
 }
 
 /// A vector stretched to length 1; the zero vector stays.

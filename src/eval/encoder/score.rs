@@ -7,11 +7,11 @@
 //!   each of the |P - S| misses or false alarms;
 //! * means and medians run over sources, not clips.
 
-use super::{Prediction, Truth};
+use super::{ClipTruth, Prediction};
 use crate::audio::foa::angle_between_deg;
 use crate::eval::assignment::assign;
 use crate::eval::statistics::{Z95, wilson};
-use crate::shard::MAX_SOURCES;
+use crate::scene::SOURCES_MAX;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ pub struct ClipScore {
 impl ClipScore {
     /// Compares a prediction with the truth. Panics when there are fewer slots than sources.
     #[track_caller]
-    pub fn of(prediction: &Prediction, truth: &Truth) -> ClipScore {
+    pub fn of(prediction: &Prediction, truth: &ClipTruth) -> ClipScore {
         let directions: Vec<[f64; 3]> = prediction.slots.iter().map(|slot| slot.direction).collect();
         let mut clip = ClipScore::of_directions(&directions, prediction.count(), truth);
         (clip.log_surface_error, clip.absorption_error) = ClipScore::room(prediction, truth);
@@ -59,7 +59,7 @@ impl ClipScore {
     /// Compares unit vectors, the most certain first, of which `count` are said to be sources, with the truth; nothing
     /// is said about distances, classes and the room. Panics when there are fewer of them than sources.
     #[track_caller]
-    pub fn of_directions(directions: &[[f64; 3]], count: usize, truth: &Truth) -> ClipScore {
+    pub fn of_directions(directions: &[[f64; 3]], count: usize, truth: &ClipTruth) -> ClipScore {
         let s = truth.sources.len();
         let angles = |said: &[[f64; 3]]| -> Vec<f64> {
             let angle = |(source, slot): (usize, usize)| angle_between_deg(said[slot], truth.sources[source].direction);
@@ -80,14 +80,15 @@ impl ClipScore {
     }
 
     /// The errors of ln(surface) and absorption.
-    fn room(prediction: &Prediction, truth: &Truth) -> (Option<f64>, Option<f64>) {
-        let error = |said: f64, so: f64| truth.has_room.then(|| (said - so).abs());
-        (error(prediction.surface_m2.ln(), truth.log_surface), error(prediction.absorption, truth.absorption))
+    fn room(prediction: &Prediction, truth: &ClipTruth) -> (Option<f64>, Option<f64>) {
+        let Some(room) = &truth.room else { return (None, None) };
+        let surface = (prediction.surface_m2.ln() - room.log_surface).abs();
+        (Some(surface), Some((prediction.absorption - room.absorption).abs()))
     }
 }
 
 /// The assignment of directions to the sources with the smallest sum of angles: pairs (source, direction).
-fn pairs(directions: &[[f64; 3]], truth: &Truth) -> Vec<(usize, usize)> {
+fn pairs(directions: &[[f64; 3]], truth: &ClipTruth) -> Vec<(usize, usize)> {
     let angle = |source: usize, slot: usize| angle_between_deg(directions[slot], truth.sources[source].direction);
     assign(truth.sources.len(), directions.len(), angle)
 }
@@ -133,11 +134,11 @@ impl Score {
     pub fn of(clips: &[ClipScore]) -> Score {
         let all: Vec<&ClipScore> = clips.iter().collect();
         let mut score = Score::flat(&all);
-        score.count_confusion = vec![vec![0; MAX_SOURCES + 1]; MAX_SOURCES + 1];
+        score.count_confusion = vec![vec![0; SOURCES_MAX + 1]; SOURCES_MAX + 1];
         for clip in clips {
             score.count_confusion[clip.count][clip.count_predicted] += 1;
         }
-        for count in 0..=MAX_SOURCES {
+        for count in 0..=SOURCES_MAX {
             let those: Vec<&ClipScore> = clips.iter().filter(|clip| clip.count == count).collect();
             if !those.is_empty() {
                 score.by_count.insert(count.to_string(), Score::flat(&those));

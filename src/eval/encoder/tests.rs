@@ -3,6 +3,7 @@
 use super::*;
 use crate::audio::foa::{Rotation, angle_between_deg, unit_vector};
 use crate::rng::Rng;
+use crate::scene::{ClipRoom, ClipSource};
 
 const CLASSES: usize = 5;
 
@@ -10,18 +11,15 @@ fn random_direction(rng: &mut Rng) -> [f64; 3] {
     unit(std::array::from_fn(|_| rng.normal()))
 }
 
-fn random_truth(rng: &mut Rng, count: usize) -> Truth {
-    let source = |rng: &mut Rng| TruthSource {
+fn random_truth(rng: &mut Rng, count: usize) -> ClipTruth {
+    let source = |rng: &mut Rng| ClipSource {
         direction: random_direction(rng),
         distance_m: rng.range(0.5, 5.0),
         class: (rng.uniform() < 0.8).then(|| rng.below(CLASSES)),
     };
-    Truth {
-        sources: (0..count).map(|_| source(rng)).collect(),
-        log_surface: rng.range(3.0, 6.0),
-        absorption: rng.range(0.1, 0.7),
-        has_room: rng.uniform() < 0.7,
-    }
+    let sources = (0..count).map(|_| source(rng)).collect();
+    let room = ClipRoom { log_surface: rng.range(3.0, 6.0), absorption: rng.range(0.1, 0.7) };
+    ClipTruth { sources, room: (rng.uniform() < 0.7).then_some(room) }
 }
 
 fn random_prediction(rng: &mut Rng, count: usize) -> Prediction {
@@ -35,7 +33,7 @@ fn random_prediction(rng: &mut Rng, count: usize) -> Prediction {
     Prediction { slots, surface_m2: rng.range(40.0, 300.0), absorption: rng.range(0.1, 0.7) }
 }
 
-fn random_pairs(seed: u64, n: usize) -> Vec<(Prediction, Truth)> {
+fn random_pairs(seed: u64, n: usize) -> Vec<(Prediction, ClipTruth)> {
     let mut rng = Rng::new(seed, "eval tests", 0);
     let pair = |_| {
         let (p, s) = (rng.below(4), rng.below(4));
@@ -44,7 +42,7 @@ fn random_pairs(seed: u64, n: usize) -> Vec<(Prediction, Truth)> {
     (0..n).map(pair).collect()
 }
 
-fn score(pairs: &[(Prediction, Truth)]) -> Score {
+fn score(pairs: &[(Prediction, ClipTruth)]) -> Score {
     Score::of(&pairs.iter().map(|(p, t)| ClipScore::of(p, t)).collect::<Vec<_>>())
 }
 
@@ -74,7 +72,7 @@ fn assert_close(a: &Score, b: &Score) {
 #[test]
 fn a_perfect_prediction_scores_perfectly() {
     let mut rng = Rng::new(1, "eval tests", 1);
-    let pairs: Vec<(Prediction, Truth)> = (0..40)
+    let pairs: Vec<(Prediction, ClipTruth)> = (0..40)
         .map(|i| {
             let truth = random_truth(&mut rng, i % 4);
             let mut prediction = random_prediction(&mut rng, i % 4);
@@ -82,7 +80,9 @@ fn a_perfect_prediction_scores_perfectly() {
                 (slot.direction, slot.distance_m) = (source.direction, source.distance_m);
                 slot.class_probability[source.class.unwrap_or(0)] = 1.0;
             }
-            (prediction.surface_m2, prediction.absorption) = (truth.log_surface.exp(), truth.absorption);
+            if let Some(room) = &truth.room {
+                (prediction.surface_m2, prediction.absorption) = (room.log_surface.exp(), room.absorption);
+            }
             (prediction, truth)
         })
         .collect();
@@ -141,7 +141,7 @@ fn distance_and_class_follow_the_assignment_by_angle() {
     let mut prediction = random_prediction(&mut rng, 2);
     for (i, source) in truth.sources.iter_mut().enumerate() {
         *source =
-            TruthSource { direction: unit_vector(90.0 * i as f64, 0.0), distance_m: 1.0 + i as f64, class: Some(i) };
+            ClipSource { direction: unit_vector(90.0 * i as f64, 0.0), distance_m: 1.0 + i as f64, class: Some(i) };
         let slot = &mut prediction.slots[1 - i];
         (slot.direction, slot.distance_m) = (unit_vector(90.0 * i as f64 + 3.0, 0.0), 1.25 + i as f64);
         slot.class_probability = vec![0.1; CLASSES];
@@ -267,7 +267,7 @@ fn the_json_has_the_keys_of_the_contract_and_comes_back() {
 #[test]
 fn no_other_constant_beats_the_best_one() {
     let mut rng = Rng::new(23, "eval tests", 6);
-    let truths: Vec<Truth> = (0..150)
+    let truths: Vec<ClipTruth> = (0..150)
         .map(|_| {
             let count = 1 + rng.below(3);
             let mut truth = random_truth(&mut rng, count);
@@ -311,7 +311,7 @@ fn no_other_constant_beats_the_best_one() {
 fn constants_find_clusters_that_are_there() {
     let mut rng = Rng::new(29, "eval tests", 7);
     let centres = [unit_vector(20.0, 10.0), unit_vector(140.0, -20.0), unit_vector(-100.0, 30.0)];
-    let truths: Vec<Truth> = (0..60)
+    let truths: Vec<ClipTruth> = (0..60)
         .map(|_| {
             let mut truth = random_truth(&mut rng, 3);
             rng.shuffle(&mut truth.sources);

@@ -4,8 +4,8 @@ use super::{Score, evaluate, score_clips};
 use crate::encoder::Encoder;
 use crate::error::Result;
 use crate::shard::ShardSet;
+use crate::table::Table;
 use crate::train::encoder::Scorer;
-use crate::train::run::Table;
 
 /// The scorer that `twnm-train encoder` and the quickstart use.
 pub struct TrainingScorer;

@@ -1,6 +1,6 @@
 //! Products on a device: which kernel of `kernels/matmul.cu` takes which product, and how it is launched.
 
-use crate::device::cublaslt::{self, Matmul};
+use crate::device::cuda::cublaslt::{self, Addends, Matmul};
 use crate::device::{Device, raise};
 use crate::kernels::{self, Launch};
 use crate::tensor::{DType, Tensor};
@@ -124,7 +124,7 @@ pub(crate) fn product_on_device(
     if c.is_empty() {
         return;
     }
-    if plus.bias.is_none() && plus.addend.is_none() && by_library(c, batch, (m, n, k), a, b) {
+    if by_library(c, batch, (m, n, k), a, b, plus) {
         return;
     }
     let tiles_of = |shape: &Shape| m.div_ceil(shape.tile[0]) * n.div_ceil(shape.tile[1]);
@@ -156,8 +156,14 @@ pub(crate) fn product_on_device(
 }
 
 /// The product by cuBLASLt, on a GPU where the library is found and for factors without gaps; whether it was done.
-/// Products with something added stay here, where a bias costs nothing and an addend is read once.
-fn by_library(c: &mut Tensor, batch: usize, (m, n, k): (usize, usize, usize), a: Factor, b: Factor) -> bool {
+fn by_library(
+    c: &mut Tensor,
+    batch: usize,
+    (m, n, k): (usize, usize, usize),
+    a: Factor,
+    b: Factor,
+    plus: Plus,
+) -> bool {
     let is_plain = |f: &Factor, rows: usize, columns: usize| (f.row, f.column) == (columns.max(1), 1) || rows == 0;
     let is_transposed = |f: &Factor, rows: usize| (f.row, f.column) == (1, rows);
     let (transpose_a, transpose_b) = (!is_plain(&a, m, k), !is_plain(&b, k, n));
@@ -166,9 +172,9 @@ fn by_library(c: &mut Tensor, batch: usize, (m, n, k): (usize, usize, usize), a:
         return false;
     }
     let (inputs, output, strides) = (a.tensor.dtype(), c.dtype(), [a.batch, b.batch, m * n]);
-    let matmul = Matmul { m, n, k, batch, transpose_a, transpose_b, strides, inputs, output, alpha: 1.0, beta: 0.0 };
-    matmul.run(a.tensor.place(), b.tensor.place(), c.place()).unwrap_or_else(|error| raise(error));
-    true
+    let matmul = Matmul { m, n, k, batch, transpose_a, transpose_b, strides, inputs, output, alpha: 1.0 };
+    let addends = Addends { bias: plus.bias.map(Tensor::place), matrix: plus.addend.map(Tensor::place) };
+    matmul.run(a.tensor.place(), b.tensor.place(), addends, c.place()).unwrap_or_else(|error| raise(error))
 }
 
 /// Whether cuBLASLt is there; looked for once, and said in one line.

@@ -3,18 +3,12 @@
 
 use crate::sim::image_source::grid::fast_length;
 use crate::sim::image_source::simd::{Simd, multiversion};
-use crate::sim::room::Room;
+use crate::sim::room::{Room, standard_bands};
 use rustfft::{Fft, FftPlanner, num_complex::Complex32, num_complex::Complex64};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::f64::consts::{FRAC_PI_2, SQRT_2};
 use std::sync::{Arc, Mutex};
-
-/// Centres in Hz of the octave bands at a sample rate: 125 Hz and its octaves, floor(log2(rate / 125)) of them.
-pub fn standard_bands(sample_rate: u32) -> Vec<f64> {
-    let count = (sample_rate as f64 / 125.0).log2().floor().max(1.0) as i32;
-    (0..count).map(|k| 125.0 * 2f64.powi(k)).collect()
-}
 
 /// Walls and air of `room` in the bands that are computed: one band when nothing depends on frequency,
 /// else the standard bands of its rate, interpolated over log2 f (and continued) and clipped to [0, 1].

@@ -106,6 +106,9 @@ impl<'a> Training<'a> {
         let encoder = Encoder::new(recipe.model.clone(), train.classes().to_vec(), recipe.train.seed)?;
         let mut encoder = encoder.to(device);
         encoder.precision = precision;
+        if precision == DType::Bf16 {
+            encoder.params.keep_narrow();
+        }
         encoder.set_memory(if recipe.train.gradient_checkpointing { Memory::Recompute } else { Memory::Keep });
         let o = &recipe.optimizer;
         let adamw = AdamW { beta1: o.beta1 as f32, beta2: o.beta2 as f32, eps: o.eps as f32 };

@@ -7,8 +7,9 @@ use crate::encoder::readout::MAP_DIRECTIONS;
 use crate::encoder::{Encoder, Features};
 use crate::error::Result;
 use crate::nn::Forward;
-use crate::ops::spatial_loss::{Label, spatial_loss};
+use crate::ops::spatial_loss::{Target, spatial_loss};
 use crate::ops::{bce, elementwise};
+use crate::scene::{ClipSource, ClipTruth};
 use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
 use rayon::prelude::*;
@@ -40,14 +41,14 @@ pub fn map_directions() -> &'static [[f64; 3]] {
     })
 }
 
-fn map_target(label: &Label) -> Tensor {
+fn map_target(truth: &ClipTruth) -> Tensor {
     let mut target = Tensor::zeros(&[1, MAP_DIRECTIONS]);
     for (value, d) in target.data_mut().iter_mut().zip(map_directions()) {
-        let closeness = |s: &crate::ops::spatial_loss::SourceLabel| {
+        let closeness = |s: &ClipSource| {
             let cosine: f64 = (0..3).map(|j| s.direction[j] * d[j]).sum();
             (MAP_KAPPA * (cosine - 1.0)).exp()
         };
-        *value = label.sources.iter().map(closeness).fold(0.0, f64::max) as f32;
+        *value = truth.sources.iter().map(closeness).fold(0.0, f64::max) as f32;
     }
     target
 }
@@ -77,15 +78,15 @@ fn batch_gradients(
 ) -> Result<BatchLosses> {
     let features = |clip: &Clip| encoder.features_equalized(&clip.audio, clip.gains(encoder.config.n_fft).as_deref());
     let features = Features::stacked(clips.iter().map(features).collect());
-    let labels: Vec<Label> = clips.iter().map(|clip| clip.label.clone()).collect();
     let share = share * clips.len() as f32;
     let mut c = Forward::new(Tape::new(), &encoder.params);
     let out = encoder.forward(&mut c, &features);
-    let matched = spatial_loss(&mut c.tape, &out.predictions(), &labels, loss.weights());
+    let targets: Vec<Target> = clips.iter().map(|clip| Target::from(&clip.truth)).collect();
+    let matched = spatial_loss(&mut c.tape, &out.predictions(), &targets, loss.weights());
     let mut losses = BatchLosses { clips: clips.len(), matched: matched.tensor().clone(), direction_map: None };
     let mut total = elementwise::scale(&mut c.tape, &matched, share);
     if let Some(map) = &out.direction_map {
-        let target = Tensor::stacked(&labels.iter().map(map_target).collect::<Vec<Tensor>>());
+        let target = Tensor::stacked(&clips.iter().map(|clip| map_target(&clip.truth)).collect::<Vec<Tensor>>());
         let target = Var::constant(target.to(encoder.device()));
         let map_loss = bce::bce_with_logits(&mut c.tape, map, &target);
         losses.direction_map = Some(map_loss.tensor().clone());

@@ -59,7 +59,7 @@ impl Supply {
         };
         sources.preload(Split::Train)?;
         let sampler = SceneSampler::new(&config, &sources, Split::Train, seed)?;
-        let frames = (config.seconds * f64::from(crate::audio::SAMPLE_RATE)) as usize;
+        let frames = config.frames();
         let settings = blake3::hash(crate::config::to_toml(&config).as_bytes());
         Ok(Supply::Rendered(Box::new(Rendered { sources, sampler, frames, device, settings })))
     }

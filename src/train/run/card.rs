@@ -1,15 +1,6 @@
 //! `README.md` of a run: what was trained on what, and what came out.
 
-/// A table of results.
-#[derive(Clone, Debug, Default)]
-pub struct Table {
-    /// Sentence above the table.
-    pub caption: String,
-    /// Column names.
-    pub header: Vec<String>,
-    /// Rows of cells.
-    pub rows: Vec<Vec<String>>,
-}
+use crate::table::{Table, markdown};
 
 /// The card of a run.
 #[derive(Clone, Debug, Default)]
@@ -31,17 +22,13 @@ impl Card {
         if !self.facts.is_empty() {
             out += "\n## Made from\n\n| | |\n|---|---|\n";
             for (name, value) in &self.facts {
-                out += &format!("| {} | {} |\n", cell(name), cell(value));
+                out += &format!("| {} | {} |\n", markdown(name), markdown(value));
             }
         }
         if !self.tables.is_empty() {
             out += "\n## Results\n";
         }
-        for table in &self.tables {
-            out += &format!("\n{}\n\n{}", table.caption, row(&table.header));
-            out += &format!("|{}\n", "---|".repeat(table.header.len()));
-            out.extend(table.rows.iter().map(|cells| row(cells)));
-        }
+        out.extend(self.tables.iter().map(|table| format!("\n{}", table.to_markdown().trim_end_matches('\n')) + "\n"));
         if !plots.is_empty() {
             out += "\n## Curves\n\n";
             out.extend(plots.iter().map(|name| format!("![{}](plots/{name})\n", name.trim_end_matches(".svg"))));
@@ -49,13 +36,4 @@ impl Card {
         out += "\nSettings are in `config.toml`, all numbers in `metrics.jsonl`, the model in `checkpoints/`.\n";
         out
     }
-}
-
-fn row(cells: &[String]) -> String {
-    format!("| {} |\n", cells.iter().map(|c| cell(c)).collect::<Vec<_>>().join(" | "))
-}
-
-/// Text that cannot break out of its cell.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }

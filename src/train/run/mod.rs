@@ -17,7 +17,8 @@ mod plots;
 mod progress;
 mod tensorboard;
 
-pub use card::{Card, Table};
+pub use crate::table::Table;
+pub use card::Card;
 pub use drive::{Pace, Parts, Stage, drive};
 
 use crate::checkpoint::{Checkpoint, Snapshot, Store};

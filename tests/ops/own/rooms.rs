@@ -2,12 +2,13 @@
 
 use super::{Coverage, on_every_schedule};
 use libtest_mimic::{Failed, Trial};
-use std::path::Path;
 use std::sync::Arc;
 use twnm::device::{Device, cuda};
 use twnm::ops::convolve::convolve;
+use twnm::ops::image_source::{Path, Taps, image_source};
 use twnm::rng::Rng;
-use twnm::shard::simulate::{labels, scene_on};
+use twnm::shard::Labels;
+use twnm::shard::simulate::scene_on;
 use twnm::sim::config::SceneConfig;
 use twnm::sim::convolve::{Spectra, Voice};
 use twnm::sim::image_source::impulse_responses_on;
@@ -19,10 +20,11 @@ use twnm::tensor::Tensor;
 
 /// All of them, in the emulator and on the first GPU.
 pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
-    let all: [(&str, fn(&At) -> Result<(), Failed>); 5] = [
+    let all: [(&str, fn(&At) -> Result<(), Failed>); 6] = [
         ("image_source: goldens", goldens),
         ("image_source: orders and durations", against_host),
         ("image_source: a batch of rooms", batch),
+        ("image_source: more paths than a grid has rows", many),
         ("convolve: blocks and partitions", convolved),
         ("convolve: scenes", scenes),
     ];
@@ -75,7 +77,7 @@ fn expect_close(what: &str, found: &[f32], expected: &[f32], tolerance: f64) -> 
 }
 
 /// The values of a float32 .npy file.
-fn npy(path: &Path) -> Vec<f32> {
+fn npy(path: &std::path::Path) -> Vec<f32> {
     let bytes = std::fs::read(path).unwrap();
     let start = 10 + u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
     bytes[start..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
@@ -83,7 +85,7 @@ fn npy(path: &Path) -> Vec<f32> {
 
 /// The contract allows 1e-4, and 1e-5 where another implementation's arithmetic is followed.
 fn goldens(at: &At) -> Result<(), Failed> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rir");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/rir");
     let text = std::fs::read_to_string(folder.join("rooms.json")).unwrap();
     let all: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
     let filters = [
@@ -114,6 +116,32 @@ fn uneven(extent: Extent) -> Room {
     room.receiver_m = [2.6, 2.27, 1.71];
     room.sources_m = vec![[4.13, 1.54, 0.87]];
     room
+}
+
+/// A grid has 65,535 rows; paths may be more. All but the last are silent here.
+fn many(at: &At) -> Result<(), Failed> {
+    const SAMPLES: usize = 8;
+    let path = |samples: usize| Path {
+        size_m: [4.0, 3.0, 2.5],
+        source_m: [1.0, 1.0, 1.05],
+        receiver_m: [1.0, 1.0, 1.0],
+        sample_rate: 16_000,
+        speed_of_sound: 343.0,
+        delay_samples: 0,
+        radius_squared: f64::INFINITY,
+        order: 0,
+        air_per_m: 0.0,
+        samples,
+        losses: [(); 3].map(|()| vec![1.0]),
+    };
+    let respond = |paths: &[Path]| {
+        let y = image_source(at.device, paths, &Taps::Moving, 1).to(Device::Host);
+        y.data()[y.len() - SAMPLES..].to_vec()
+    };
+    let mut paths: Vec<Path> = (0..65_600).map(|_| path(0)).collect();
+    paths.push(path(SAMPLES));
+    let (alone, last) = (respond(&[path(SAMPLES)]), respond(&paths));
+    if last == alone && alone.iter().any(|x| *x != 0.0) { Ok(()) } else { Err(format!("{last:?}, {alone:?}").into()) }
 }
 
 /// A response of `samples` samples to a source beside the receiver, so that there is something in it.
@@ -238,7 +266,7 @@ fn scenes(at: &At) -> Result<(), Failed> {
             expect_close(&format!("{level}, scene {index}"), &found, &expected.audio.samples, 5e-6)?;
             let (audio, found_labels) = scene_on(Device::Host, &sampler, &sources, index).unwrap();
             assert_eq!(audio.data(), expected.audio.samples);
-            assert_eq!(found_labels, labels(&scene, &sources, &expected.activity));
+            assert_eq!(found_labels, Labels::of(&expected.truth).unwrap());
         }
         let (audio, found) = scene_on(at.device, &sampler, &sources, 1).unwrap();
         assert_eq!((audio.shape(), audio.device()), (&[4, 6400][..], at.device));

@@ -1,4 +1,4 @@
-//! Matrix products by cuBLASLt: row-major, in strided batches, f32 or bf16 in, f32 sums.
+//! Matrix products by cuBLASLt: row-major, in strided batches, f32 or bf16 in, f32 sums, with what is added to them.
 //!
 //! cuBLAS counts columns first. A row-major matrix read that way is its transpose, and `C = A B` becomes
 //! `Cᵀ = Bᵀ Aᵀ`: the operands change places and nothing is copied. What the library chooses for a shape is asked once
@@ -8,8 +8,8 @@
 mod functions;
 mod plan;
 
+use super::{Block, Gpu};
 use crate::device::DType;
-use crate::device::cuda::{Block, Gpu};
 use crate::error::Result;
 use cudarc::cublaslt::sys;
 use functions::{Functions, call, warn};
@@ -20,8 +20,8 @@ use std::ffi::c_void;
 /// What NVIDIA recommends for the newest architectures; the library refuses algorithms that need more.
 const WORKSPACE_BYTES: usize = 32 << 20;
 
-/// `C[i] = alpha op(A[i]) op(B[i]) + beta C[i]` for every `i < batch`: `op(A)` is `[m, k]`, `op(B)` is `[k, n]`, `C` is
-/// `[m, n]`, all row-major without gaps.
+/// `C[i] = alpha op(A[i]) op(B[i])` and its [`Addends`] for every `i < batch`: `op(A)` is `[m, k]`, `op(B)` is `[k, n]`,
+/// `C` is `[m, n]`, all row-major without gaps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Matmul {
     /// Rows of the result.
@@ -44,8 +44,15 @@ pub struct Matmul {
     pub output: DType,
     /// Factor of the product.
     pub alpha: f32,
-    /// Factor of what `C` held; 0: it is only written.
-    pub beta: f32,
+}
+
+/// What is added to a product before it is rounded to the type of the result.
+#[derive(Clone, Copy, Default)]
+pub struct Addends<'a> {
+    /// `[n]` in f32: a number per column, the same for each product of the batch.
+    pub bias: Option<Place<'a>>,
+    /// A matrix per product, stored as `C` is; `C` itself to add to what it held.
+    pub matrix: Option<Place<'a>>,
 }
 
 /// A matrix on the device: a block and the byte where the matrix begins.
@@ -62,14 +69,18 @@ pub(crate) struct CublasLt {
     functions: &'static Functions,
     handle: sys::cublasLtHandle_t,
     workspace: Block,
-    plans: BTreeMap<Key, Plan>,
+    /// `None` for a product that the library has no algorithm for.
+    plans: BTreeMap<Key, Option<Plan>>,
+    /// Whether it was said that there is such a product.
+    is_refusal_said: bool,
 }
 
 // SAFETY: the library's objects may be used from every thread, by one at a time: the mutex of the GPU sees to it.
 unsafe impl Send for CublasLt {}
 
-/// What the choice of an algorithm depends on: everything but the two factors, and the alignment of the operands.
-type Key = ([usize; 4], [bool; 2], [usize; 3], [DType; 2], [u32; 3]);
+/// What the choice of an algorithm depends on: everything but the factor, and the alignment of the operands; 0 for a
+/// bias that is not there.
+type Key = ([usize; 4], [bool; 2], [usize; 3], [DType; 2], [u32; 5]);
 
 /// Whether matrix products can use cuBLASLt.
 ///
@@ -81,7 +92,7 @@ pub fn probe() -> Result<()> {
 }
 
 impl Matmul {
-    /// Puts the product into the compute stream.
+    /// Puts the product into the compute stream; false when the library has no algorithm for it and nothing was done.
     ///
     /// # Errors
     /// [`Kind::Unavailable`](crate::error::Kind::Unavailable) without the library; else when it refuses the product or
@@ -90,17 +101,18 @@ impl Matmul {
     /// # Panics
     /// When a matrix reaches beyond its block or the blocks lie on different GPUs.
     #[track_caller]
-    pub fn run(&self, a: Place, b: Place, c: Place) -> Result<()> {
+    pub fn run(&self, a: Place, b: Place, addends: Addends, c: Place) -> Result<bool> {
         let gpu = c.block.gpu();
-        self.check_places(gpu, [a, b, c]);
+        self.check_places(gpu, [a, b, c], addends);
         if self.m == 0 || self.n == 0 || self.batch == 0 {
-            return Ok(());
+            return Ok(true);
         }
         gpu.enter()?;
+        gpu.touch([Some(a), Some(b), Some(c), addends.bias, addends.matrix].into_iter().flatten().map(|p| p.block));
         let mut state = gpu.blas.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let done = match state.as_mut() {
-            Some(blas) => blas.run(gpu, self, [a, b, c]),
-            None => CublasLt::new(gpu).and_then(|blas| state.insert(blas).run(gpu, self, [a, b, c])),
+            Some(blas) => blas.run(gpu, self, [a, b, c], addends),
+            None => CublasLt::new(gpu).and_then(|blas| state.insert(blas).run(gpu, self, [a, b, c], addends)),
         };
         done.map_err(|error| {
             let Matmul { m, n, k, batch, .. } = self;
@@ -109,17 +121,20 @@ impl Matmul {
     }
 
     #[track_caller]
-    fn check_places(&self, gpu: &Gpu, places: [Place; 3]) {
+    fn check_places(&self, gpu: &Gpu, places: [Place; 3], addends: Addends) {
         let sizes = [self.m * self.k, self.k * self.n, self.m * self.n];
         let widths = [self.inputs.bytes(), self.inputs.bytes(), self.output.bytes()];
         assert!(self.k > 0, "a product with sums of length 0");
         assert!(self.strides[2] >= sizes[2] || self.batch < 2, "the results of a batch overlap");
-        for (i, place) in places.iter().enumerate() {
+        let check = |what: &str, place: Place, bytes: usize| {
             assert!(std::ptr::eq(place.block.gpu(), gpu), "operands on different GPUs");
-            let elements = self.strides[i] * self.batch.saturating_sub(1) + sizes[i];
-            let (end, bytes) = (place.offset + elements * widths[i], place.block.bytes());
-            assert!(end <= bytes, "operand {i} of {self:?} ends at byte {end} of a block of {bytes}");
-        }
+            let (end, all) = (place.offset + bytes, place.block.bytes());
+            assert!(end <= all, "{what} of {self:?} ends at byte {end} of a block of {all}");
+        };
+        let bytes = |i: usize| (self.strides[i] * self.batch.saturating_sub(1) + sizes[i]) * widths[i];
+        (0..3).for_each(|i| check(["a", "b", "c"][i], places[i], bytes(i)));
+        addends.bias.into_iter().for_each(|bias| check("the bias", bias, 4 * self.n));
+        addends.matrix.into_iter().for_each(|matrix| check("the added matrix", matrix, bytes(2)));
     }
 }
 
@@ -146,23 +161,39 @@ impl CublasLt {
         let mut handle = std::ptr::null_mut();
         // SAFETY: a place for the handle; the GPU's context is current.
         unsafe { call!(functions, cublasLtCreate(&mut handle))? };
-        Ok(CublasLt { functions, handle, workspace, plans: BTreeMap::new() })
+        Ok(CublasLt { functions, handle, workspace, plans: BTreeMap::new(), is_refusal_said: false })
     }
 
-    fn run(&mut self, gpu: &Gpu, matmul: &Matmul, places: [Place; 3]) -> Result<()> {
-        let addresses = places.map(|place| place.block.address() + place.offset as u64);
+    fn run(&mut self, gpu: &Gpu, matmul: &Matmul, places: [Place; 3], addends: Addends) -> Result<bool> {
+        let address = |place: Place| place.block.address() + place.offset as u64;
+        let [a, b, c] = places.map(address);
+        // Without a matrix to add the library does not read what C held.
+        let (added, beta) = (addends.matrix.map_or(c, address), if addends.matrix.is_some() { 1f32 } else { 0.0 });
+        let bias = addends.bias.map(address);
         // Blocks are aligned to 256 bytes, and no algorithm asks for more.
-        let alignments = addresses.map(|address| 1 << address.trailing_zeros().min(8));
+        let alignment = |address: u64| 1 << address.trailing_zeros().min(8);
+        let alignments = [alignment(a), alignment(b), alignment(added), alignment(c), bias.map_or(0, alignment)];
         let Matmul { m, n, k, batch, strides, .. } = *matmul;
         let transposes = [matmul.transpose_a, matmul.transpose_b];
         let key = ([m, n, k, batch], transposes, strides, [matmul.inputs, matmul.output], alignments);
         if !self.plans.contains_key(&key) {
-            self.plans.insert(key, Plan::new(self.functions, self.handle, matmul, alignments)?);
+            self.plans.insert(key, Plan::new(self.functions, self.handle, matmul, bias, alignments)?);
         }
-        let plan = &self.plans[&key];
-        let [a, b, c] = addresses.map(|address| address as *mut c_void);
+        let Some(plan) = &self.plans[&key] else {
+            if !self.is_refusal_said {
+                tracing::info!(
+                    "cuBLASLt has no algorithm for {batch} x [{m}, {k}] and [{k}, {n}]: products that it refuses go to \
+                     own kernels"
+                );
+            }
+            self.is_refusal_said = true;
+            return Ok(false);
+        };
+        gpu.touch([&self.workspace]);
+        bias.map_or(Ok(()), |bias| plan.set_bias(bias))?;
+        let [a, b, c, added] = [a, b, c, added].map(|address| address as *mut c_void);
         let [a_layout, b_layout, c_layout] = plan.layouts;
-        let (alpha, beta) = ((&raw const matmul.alpha).cast(), (&raw const matmul.beta).cast());
+        let (alpha, beta) = ((&raw const matmul.alpha).cast(), (&raw const beta).cast());
         let (workspace, stream) = (self.workspace.address() as *mut c_void, gpu.compute.handle.cast());
         // SAFETY: the places were checked; operands change places, see above. The workspace is used in stream order.
         unsafe {
@@ -177,7 +208,7 @@ impl CublasLt {
                     a,
                     a_layout,
                     beta,
-                    c,
+                    added,
                     c_layout,
                     c,
                     c_layout,
@@ -186,7 +217,8 @@ impl CublasLt {
                     WORKSPACE_BYTES,
                     stream,
                 )
-            )
+            )?;
         }
+        Ok(true)
     }
 }

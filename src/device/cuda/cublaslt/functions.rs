@@ -1,6 +1,6 @@
 //! The functions of cuBLASLt, resolved once, and its errors.
 
-use crate::device::cuda;
+use crate::device::cuda::driver;
 use crate::device::library::{CUBLASLT, Library, table};
 use crate::error::{Error, Kind, Result};
 use cudarc::cublaslt::sys;
@@ -56,7 +56,7 @@ table! {
 /// Calls a function of the library; its failure is an error that begins with its name. Stands in unsafe code.
 macro_rules! call {
     ($functions:expr, $name:ident($($argument:expr),* $(,)?)) => {
-        $crate::device::cublaslt::functions::check(stringify!($name), ($functions.$name)($($argument),*))
+        $crate::device::cuda::cublaslt::functions::check(stringify!($name), ($functions.$name)($($argument),*))
     };
 }
 pub(super) use call;
@@ -68,7 +68,7 @@ pub(super) fn open() -> Result<&'static Functions> {
     if let Some(functions) = *found {
         return Ok(functions);
     }
-    let library = Box::leak(Box::new(Library::open(&CUBLASLT, cuda::newest_major())?));
+    let library = Box::leak(Box::new(Library::open(&CUBLASLT, driver::newest_major())?));
     let functions = Functions::load(library).map_err(|name| {
         Error::unavailable(format!("cuBLASLt at {} has no {name}", library.place())).hint(CUBLASLT.hint)
     })?;

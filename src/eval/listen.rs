@@ -12,7 +12,7 @@ const SILENCE: f32 = 1e-5;
 
 /// One source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HeardSource {
+pub struct Detection {
     /// Counter-clockwise from the front (+90 is left), in (-180, 180].
     pub azimuth_deg: f64,
     /// Up from the horizon, in [-90, 90].
@@ -29,7 +29,7 @@ pub struct HeardSource {
 
 /// The room.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HeardRoom {
+pub struct DetectedRoom {
     /// Surface in square metres.
     pub surface_m2: f64,
     /// Mean energy absorption.
@@ -38,25 +38,25 @@ pub struct HeardRoom {
 
 /// Everything heard; its JSON is the contract of `twnm listen --json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Heard {
+pub struct Detections {
     /// Number of sources.
     pub count: usize,
     /// The sources, in the order of the encoder's slots.
-    pub sources: Vec<HeardSource>,
+    pub sources: Vec<Detection>,
     /// The room.
-    pub room: HeardRoom,
+    pub room: DetectedRoom,
 }
 
-impl Heard {
+impl Detections {
     /// The sources that `prediction` counts; `classes` are the encoder's. Panics when they are not as many as the
     /// prediction has probabilities for.
     #[track_caller]
-    pub fn new(prediction: &Prediction, classes: &[String]) -> Heard {
+    pub fn new(prediction: &Prediction, classes: &[String]) -> Detections {
         let source = |slot: &Slot| {
             assert_eq!(slot.class_probability.len(), classes.len(), "the classes of this encoder");
             let (azimuth_deg, elevation_deg) = angles_deg(slot.direction);
             let (class, class_probability) = slot.class().expect("an encoder has classes");
-            HeardSource {
+            Detection {
                 azimuth_deg,
                 elevation_deg,
                 distance_m: slot.distance_m,
@@ -66,10 +66,10 @@ impl Heard {
             }
         };
         let count = prediction.count();
-        Heard {
+        Detections {
             count,
             sources: prediction.slots[..count].iter().map(source).collect(),
-            room: HeardRoom { surface_m2: prediction.surface_m2, absorption: prediction.absorption },
+            room: DetectedRoom { surface_m2: prediction.surface_m2, absorption: prediction.absorption },
         }
     }
 
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn only_counted_sources_are_named_and_the_keys_are_the_contracts() {
         let classes = ["rain", "dog", "speech"].map(String::from);
-        let heard = Heard::new(&prediction(), &classes);
+        let heard = Detections::new(&prediction(), &classes);
         let json = serde_json::to_value(&heard).unwrap();
         assert_eq!(json["count"], 2);
         assert_eq!(json["sources"][0]["azimuth_deg"].as_f64().unwrap(), 180.0);
@@ -172,7 +172,7 @@ mod tests {
         let text = heard.to_text();
         assert!(text.contains("2 sources") && text.contains("speech") && !text.contains("-0.0"), "{text}");
         let silent = Prediction { slots: vec![], ..prediction() };
-        assert!(Heard::new(&silent, &classes).to_text().starts_with("no source;"));
+        assert!(Detections::new(&silent, &classes).to_text().starts_with("no source;"));
     }
 
     #[test]

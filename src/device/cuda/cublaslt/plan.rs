@@ -42,13 +42,15 @@ impl Drop for Preference {
 }
 
 impl Plan {
-    /// Describes a product and asks for its algorithm; `alignments` are those of A, B and C in bytes.
+    /// Describes a product and asks for its algorithm; `None` when there is none. `bias` is the address of one number
+    /// per column; `alignments` are those of A, B, the added matrix, C and the bias in bytes.
     pub(super) fn new(
         f: &'static Functions,
         handle: sys::cublasLtHandle_t,
         matmul: &Matmul,
-        [align_a, align_b, align_c]: [u32; 3],
-    ) -> Result<Plan> {
+        bias: Option<u64>,
+        alignments: [u32; 5],
+    ) -> Result<Option<Plan>> {
         let null = std::ptr::null_mut();
         // SAFETY: plain numbers, for all of which zero is a value.
         let algorithm = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -67,6 +69,18 @@ impl Plan {
             // SAFETY: these attributes are 32 bits wide; 0 leaves as is, 1 transposes.
             unsafe { call!(f, cublasLtMatmulDescSetAttribute(plan.work, which, (&raw const value).cast(), 4))? };
         }
+        if let Some(bias) = bias {
+            // The library's rows are our columns.
+            let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS as u32;
+            let stored = sys::cudaDataType::CUDA_R_32F as u32;
+            let words =
+                [(Work::CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue), (Work::CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, stored)];
+            for (which, value) in words {
+                // SAFETY: these attributes are 32 bits wide.
+                unsafe { call!(f, cublasLtMatmulDescSetAttribute(plan.work, which, (&raw const value).cast(), 4))? };
+            }
+            plan.set_bias(bias)?;
+        }
         let Matmul { m, n, k, .. } = *matmul;
         // Columns-first: extents of the stored matrix from its last axis.
         let stored_a = if matmul.transpose_a { (m, k) } else { (k, m) };
@@ -75,27 +89,44 @@ impl Plan {
         for (i, (rows, columns)) in [stored_a, stored_b, (n, m)].into_iter().enumerate() {
             plan.layouts[i] = layout(f, kinds[i], rows, columns, matmul.batch, matmul.strides[i])?;
         }
-        plan.algorithm = plan.choose(handle, [align_b, align_a, align_c])?;
-        Ok(plan)
+        let found = plan.choose(handle, alignments)?;
+        Ok(found.map(|algorithm| {
+            plan.algorithm = algorithm;
+            plan
+        }))
     }
 
-    /// Asks the library for its best algorithm within the workspace.
-    fn choose(&self, library: sys::cublasLtHandle_t, alignments: [u32; 3]) -> Result<sys::cublasLtMatmulAlgo_t> {
+    /// The address of the bias of the next product.
+    pub(super) fn set_bias(&self, address: u64) -> Result<()> {
+        let which = sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER;
+        // SAFETY: a description of this library; the attribute is an address.
+        unsafe {
+            call!(self.functions, cublasLtMatmulDescSetAttribute(self.work, which, (&raw const address).cast(), 8))
+        }
+    }
+
+    /// Asks the library for its best algorithm within the workspace; `None` when it has none.
+    fn choose(
+        &self,
+        library: sys::cublasLtHandle_t,
+        [align_a, align_b, align_added, align_c, _]: [u32; 5],
+    ) -> Result<Option<sys::cublasLtMatmulAlgo_t>> {
         use sys::cublasLtMatmulPreferenceAttributes_t as P;
         let f = self.functions;
         let mut handle = std::ptr::null_mut();
         // SAFETY: a place for the handle.
         unsafe { call!(f, cublasLtMatmulPreferenceCreate(&mut handle))? };
         let preference = Preference(f, handle);
-        let (bytes, [a, b, c]) = (WORKSPACE_BYTES, alignments);
+        let bytes = WORKSPACE_BYTES;
         // Partial sums in f32 in the workspace: no atomics, and no rounding to bf16 on the way.
         let reduction = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
         let words = [
             (P::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reduction),
-            (P::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, a),
-            (P::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, b),
-            (P::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, c),
-            (P::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, c),
+            // The library's first operand is our second.
+            (P::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, align_b),
+            (P::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, align_a),
+            (P::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, align_added),
+            (P::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, align_c),
         ];
         let set = |which, value: *const c_void, bytes| {
             // SAFETY: the workspace's size is 64 bits wide, the others 32.
@@ -111,15 +142,17 @@ impl Plan {
         unsafe {
             let (to, handle, preference) = (found.as_mut_ptr(), library, preference.1);
             let asked =
-                call!(f, cublasLtMatmulAlgoGetHeuristic(handle, self.work, b, a, c, c, preference, 1, to, &mut count));
-            asked?;
-            // As a number: the library may know more values than the bindings.
-            check("cublasLtMatmulAlgoGetHeuristic", (&raw const (*to).state).cast::<u32>().read())?;
-            if count == 0 {
-                let status = sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED;
-                check("cublasLtMatmulAlgoGetHeuristic", status as u32)?;
+                (f.cublasLtMatmulAlgoGetHeuristic)(handle, self.work, b, a, c, c, preference, 1, to, &mut count);
+            // The library says in three ways that there is none. The state is read as a number: it may know more values
+            // than the bindings.
+            let state = (&raw const (*to).state).cast::<u32>().read();
+            let has_none = |status| status == sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED as u32;
+            if has_none(asked) || asked == 0 && (count == 0 || has_none(state)) {
+                return Ok(None);
             }
-            Ok((&raw const (*to).algo).read())
+            check("cublasLtMatmulAlgoGetHeuristic", asked)?;
+            check("cublasLtMatmulAlgoGetHeuristic", state)?;
+            Ok(Some((&raw const (*to).algo).read()))
         }
     }
 }
