@@ -20,8 +20,8 @@ const PART: usize = 64;
 /// Query heads of a block on a device (`ROWS` in the kernels).
 const HEADS: usize = 16;
 
-/// Attention of one query per sequence, q [B,1,Hq D], over the first `lengths[b]` of k and v [B,C,Hkv D]. Panics when an
-/// input is tracked: there is no backward.
+/// Attention of one query per sequence, q [B,1,Hq D], over the first `lengths[b]` of k and v [B,C,Hkv D]. Panics when
+/// an input is tracked: there is no backward.
 #[track_caller]
 pub fn decode_attention(
     tape: &Tape,

@@ -1,8 +1,8 @@
-//! A key-value cache for generation: k, v [B,C,Hkv D] per layer, of which the first `lengths[b]` of C positions are valid.
+//! A key-value cache for generation: k, v [B,C,Hkv D] per layer, the first `lengths[b]` of C positions valid.
 //!
-//! A step reserves positions once ([`KvCache::advance`]), then every layer writes its keys and values there, in place,
-//! and attends ([`KvCache::append`], [`KvCache::attend`]). Sequences may differ in length. The lengths lie on the device,
-//! where a captured graph of a step finds them; the host counts along to refuse what does not fit.
+//! A step reserves positions once ([`KvCache::advance`]), then every layer writes its keys and values there, in
+//! place, and attends ([`KvCache::append`], [`KvCache::attend`]). Sequences may differ in length. The lengths lie on
+//! the device, where a captured graph of a step finds them; the host counts along to refuse what does not fit.
 
 use super::attention::{self, Mask, Plan, Shape};
 use super::decode_attention::decode_attention;
@@ -80,8 +80,8 @@ impl KvCache {
         &self.filled
     }
 
-    /// Where the rows of the next [`append`](KvCache::append) stand, I32 [B]: what position embeddings turn by. Query i of
-    /// sequence b has position `first[b] + i`.
+    /// Where the rows of the next [`append`](KvCache::append) stand, I32 [B]: what position embeddings turn by. Query
+    /// i of sequence b has position `first[b] + i`.
     pub fn first(&self) -> &Tensor {
         &self.first
     }
@@ -94,9 +94,9 @@ impl KvCache {
         self.reserve(rows, None)
     }
 
-    /// Reserves `counts[b]` positions for sequence b, at most `rows`: prompts of different lengths padded at their ends to
-    /// `rows`, or finished sequences beside others (0). Rows beyond a count are not stored, and what their queries get is
-    /// of no use.
+    /// Reserves `counts[b]` positions for sequence b, at most `rows`: prompts of different lengths padded at their
+    /// ends to `rows`, or finished sequences beside others (0). Rows beyond a count are not stored, and what their
+    /// queries get is of no use.
     ///
     /// # Errors
     /// A sequence that would outgrow the capacity; nothing is reserved then.
@@ -142,8 +142,9 @@ impl KvCache {
         Ok(())
     }
 
-    /// Writes a layer's keys and values [B,rows,Hkv D] to the positions reserved last. Panics when they are tracked, when
-    /// the shape or type differs, and when another tensor shares the layer's memory: it is written in place, never copied.
+    /// Writes a layer's keys and values [B,rows,Hkv D] to the positions reserved last. Panics when they are tracked,
+    /// when the shape or type differs, and when another tensor shares the layer's memory: it is written in place,
+    /// never copied.
     #[track_caller]
     pub fn append(&mut self, tape: &Tape, layer: usize, k: &Var, v: &Var) {
         // Refuses tracked inputs: their gradient would end here.

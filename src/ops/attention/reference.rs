@@ -125,7 +125,8 @@ impl Seen {
     }
 }
 
-/// [batch, queries, keys, query heads, KV heads, numbers per head], with the valid keys of every sequence when they differ.
+/// [batch, queries, keys, query heads, KV heads, numbers per head], with the valid keys of every sequence when they
+/// differ.
 fn case(sizes: [usize; 6], seen: Seen, lengths: Option<&'static [i32]>) -> Case {
     let [batch, queries, keys, heads_q, heads_kv, width] = sizes;
     let kv = [batch, keys, heads_kv * width];

@@ -26,7 +26,10 @@ pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
         })
     };
     vec![
-        Trial::test("kv_cache: host", || on_every_shape(Device::Host, DType::F32, &[1, 2, 31, 64, 65, 97])),
+        Trial::test("kv_cache: host", || {
+            on_every_shape(Device::Host, DType::F32, &[1, 2, 64, 65, 97]);
+            Ok(())
+        }),
         Trial::test("kv_cache: threads and batches", threads_and_batches),
         Trial::test("kv_cache: what is refused", refusals),
         emulated("emu f32", |coverage| in_the_emulator(coverage, DType::F32)),
@@ -34,17 +37,16 @@ pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
     ]
 }
 
+/// Under one schedule: the cases of the ops compare all of them bit by bit.
 fn in_the_emulator(coverage: &Coverage, dtype: DType) {
-    for schedule in emu::SCHEDULES {
-        let run = || emu::with_schedule(schedule, || on_every_shape(Device::Emu, dtype, &[1, 13, 67]));
-        let (result, launched) = kernels::watched(run);
-        coverage.add(&launched);
-        result.unwrap_or_else(|failure| panic!("{schedule:?}: {:?}", failure.message()));
-    }
+    let run = || on_every_shape(Device::Emu, dtype, &[1, 13, 31, 65, 97]);
+    let ((), launched) = kernels::watched(|| emu::with_schedule(emu::Schedule::Random(1), run));
+    coverage.add(&launched);
 }
 
-/// Batches of 1 to 5 sequences of these lengths, with grouped and with equal heads, in pieces of one and of many tokens.
-fn on_every_shape(device: Device, dtype: DType, lengths: &[usize]) -> Result<(), Failed> {
+/// Batches of 1 to 5 sequences of these lengths, with grouped and with equal heads, in pieces of one and of many
+/// tokens.
+fn on_every_shape(device: Device, dtype: DType, lengths: &[usize]) {
     for (heads_q, heads_kv, width) in [(7, 1, 24), (4, 4, 16), (14, 2, 64)] {
         for batch in 1..=lengths.len().min(5) {
             let lengths = &lengths[lengths.len() - batch..];
@@ -53,7 +55,6 @@ fn on_every_shape(device: Device, dtype: DType, lengths: &[usize]) -> Result<(),
             story.check(&[17, 1, 1, 40]);
         }
     }
-    Ok(())
 }
 
 /// Sequences of ragged lengths, and how they are attended to.
