@@ -45,7 +45,7 @@ fn forward_on_host(channels: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor 
     for (k, rows) in rows.data_mut().chunks_exact_mut(n * f).enumerate() {
         rows.chunks_exact_mut(f).for_each(|row| row.copy_from_slice(&bias.data()[k * f..(k + 1) * f]));
         let (x, w) = (&channels.data()[k * n * f..], &weight.data()[k * f * f..]);
-        product(rows, (n, f, f), (x, f, 1), (w, 1, f), 1.0);
+        product(rows, (n, f, f), (x, f, 1), (w, 1, f), true);
     }
     from_channels(rows.data(), n, f, s)
 }
@@ -57,8 +57,8 @@ fn backward_on_host(channels: &Tensor, weight: &Tensor, dy: &Tensor) -> [Tensor;
     for k in 0..s {
         let (dy, x) = (&dy.data()[k * n * f..(k + 1) * n * f], &channels.data()[k * n * f..]);
         let w = &weight.data()[k * f * f..];
-        product(&mut dx.data_mut()[k * n * f..(k + 1) * n * f], (n, f, f), (dy, f, 1), (w, f, 1), 0.0);
-        product(&mut dw.data_mut()[k * f * f..(k + 1) * f * f], (f, f, n), (dy, 1, f), (x, f, 1), 0.0);
+        product(&mut dx.data_mut()[k * n * f..(k + 1) * n * f], (n, f, f), (dy, f, 1), (w, f, 1), false);
+        product(&mut dw.data_mut()[k * f * f..(k + 1) * f * f], (f, f, n), (dy, 1, f), (x, f, 1), false);
         let db = &mut db.data_mut()[k * f..(k + 1) * f];
         dy.chunks_exact(f).for_each(|row| db.iter_mut().zip(row).for_each(|(b, d)| *b += d));
     }

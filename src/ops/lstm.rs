@@ -63,7 +63,7 @@ fn backward(sizes: Sizes, inputs: [&Tensor; 4], [y, saved, dy]: [&Tensor; 3]) ->
         let outputs = (d_gates.data_mut(), dh0.data_mut(), dc0.data_mut());
         sizes.backward(inputs.map(Tensor::data), y.data(), saved.data(), dy.data(), outputs, &transposed_product);
         let previous = sizes.previous_hidden(y.data(), h0.data());
-        product(dw.data_mut(), (4 * d, d, b * t), (d_gates.data(), 1, 4 * d), (&previous, d, 1), 0.0);
+        product(dw.data_mut(), (4 * d, d, b * t), (d_gates.data(), 1, 4 * d), (&previous, d, 1), false);
         return [d_gates, dw, dh0, dc0];
     }
     let (mut dh0, mut dc0) = (h0.like(&[b, d]), c0.like(&[b, d]));
@@ -92,13 +92,13 @@ type BackwardWeight = fn(Launch, &mut Tensor, &Tensor, &Tensor, &Tensor, i32, i3
 /// a += W h
 fn recurrent_product(a: &mut [f32], w: &[f32], h: &[f32]) {
     let d = h.len();
-    product(a, (4 * d, 1, d), (w, d, 1), (h, 1, 1), 1.0);
+    product(a, (4 * d, 1, d), (w, d, 1), (h, 1, 1), true);
 }
 
 /// dh += W^T da
 fn transposed_product(dh: &mut [f32], w: &[f32], da: &[f32]) {
     let d = dh.len();
-    product(dh, (d, 1, 4 * d), (w, 1, d), (da, 1, 1), 1.0);
+    product(dh, (d, 1, 4 * d), (w, 1, d), (da, 1, 1), true);
 }
 
 #[derive(Clone, Copy)]
