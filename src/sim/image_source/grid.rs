@@ -7,8 +7,8 @@
 //! Y = (F0 + F1) E + exp(-i pi k / M) (F0 - F1) O for k = 0..M, F0 and F1 the halves of F: three transforms of
 //! length M instead of one of 2M and one of M. F is real and even, so two channels travel as one complex signal.
 
+use crate::device::simd::{Isa, multiversion};
 use crate::sim::image_source::block::{Block, CAPACITY, TimeGrid};
-use crate::sim::image_source::simd::{Level, Simd, multiversion};
 use rustfft::{Fft, FftPlanner, num_complex::Complex32};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -175,11 +175,11 @@ impl Plan {
     }
 
     /// Turns a filled grid into `samples` of each of `channels` (1 or 4) channels, channel-major, W, Y, Z, X.
-    pub fn response(&self, simd: Simd, grid: &[f32], channels: usize, samples: usize) -> Vec<f32> {
-        WORK.with_borrow_mut(|work| self.response_with(simd, work, grid, channels, samples))
+    pub fn response(&self, isa: Isa, grid: &[f32], channels: usize, samples: usize) -> Vec<f32> {
+        WORK.with_borrow_mut(|work| self.response_with(isa, work, grid, channels, samples))
     }
 
-    fn response_with(&self, simd: Simd, work: &mut Work, grid: &[f32], channels: usize, samples: usize) -> Vec<f32> {
+    fn response_with(&self, isa: Isa, work: &mut Work, grid: &[f32], channels: usize, samples: usize) -> Vec<f32> {
         let points = as_complex(grid);
         let mut out = vec![0.0; channels * samples];
         let scratch_len = self.forward.get_inplace_scratch_len().max(self.inverse.get_inplace_scratch_len());
@@ -189,15 +189,15 @@ impl Plan {
         }
         // Pair 0 is W + iY, pair 1 is Z + iX.
         for pair in 0..channels.div_ceil(2) {
-            take_pair(simd, points, pair, even, odd);
+            take_pair(isa, points, pair, even, odd);
             self.forward.process_with_scratch(even, scratch);
             self.forward.process_with_scratch(odd, scratch);
-            join(simd, even, odd, &self.even, &self.odd);
+            join(isa, even, odd, &self.even, &self.odd);
             self.inverse.process_with_scratch(even, scratch);
             let heard = &even[MARGIN..MARGIN + samples];
             let (re, im) = out[2 * pair * samples..].split_at_mut(samples);
             // A single channel has no partner.
-            part(simd, heard, re, if channels == 4 { &mut im[..samples] } else { &mut [] });
+            part(isa, heard, re, if channels == 4 { &mut im[..samples] } else { &mut [] });
         }
         out
     }
@@ -250,7 +250,7 @@ fn part_body(values: &[Complex32], re: &mut [f32], im: &mut [f32]) {
 }
 
 /// Spreads the images of `block`, scaled by the amplitudes of `band`, over `grid` ([`Plan::grid_len`]).
-pub(crate) fn spread(simd: Simd, block: &Block, band: usize, grid: &mut [f32]) {
+pub(crate) fn spread(isa: Isa, block: &Block, band: usize, grid: &mut [f32]) {
     let n = block.len;
     let last = grid.len() as i32 / 4 - WIDTH as i32;
     let inside = block.position[..n].iter().fold(true, |ok, &p| ok & (p >= 3) & (p - 3 <= last));
@@ -263,13 +263,13 @@ pub(crate) fn spread(simd: Simd, block: &Block, band: usize, grid: &mut [f32]) {
         *rest = x - *row as f32;
     }
     let spread = Spread { block, amplitude: &block.amplitude[band], rows: &rows, rests: &rests };
-    match simd.level() {
+    match isa {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the level proves the instructions; positions were checked above, rows are at most ROWS.
-        Level::Avx512 => unsafe { spread.avx512(grid) },
+        // SAFETY: the variant proves the instructions; positions were checked above, rows are at most ROWS.
+        Isa::Avx512(_) => unsafe { spread.avx512(grid) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Level::Avx2 => unsafe { spread.avx2(grid) },
+        Isa::Avx2(_) => unsafe { spread.avx2(grid) },
         _ => spread.portable(grid),
     }
 }
