@@ -18,7 +18,7 @@ pub(super) unsafe fn by_panels<S: Simd, T: Element>(simd: S, work: &Work<T>) {
     let width = S::VECTORS * S::LANES;
     let sums = k.div_ceil(STEPS).max(1);
     let steps = k.div_ceil(sums);
-    let mut b = Buffer::uninit(steps * COLUMNS.min((end - from).next_multiple_of(width)));
+    let mut b = Buffer::uninit(steps.max(1) * COLUMNS.min((end - from).next_multiple_of(width)));
     let mut a = Buffer::uninit(if work.a.column == 1 { 0 } else { steps * ROWS });
     for column in (from..end).step_by(COLUMNS) {
         let n = (end - column).min(COLUMNS);
