@@ -13,6 +13,7 @@ mod grid;
 mod high_pass;
 mod images;
 mod lut;
+mod spread;
 
 use crate::device::simd::Isa;
 use crate::error::Result;
@@ -169,9 +170,7 @@ impl Prepared<'_> {
         let time = grid::Plan::time_grid(room.sample_rate, room.speed_of_sound, room.delay_samples);
         grid::with_grids(self.bands.len(), plan.grid_len(), |grids| {
             block::for_each_block(self.isa, images, &self.walls, time, |block| {
-                for (band, grid) in grids.iter_mut().enumerate() {
-                    grid::spread(self.isa, block, band, grid);
-                }
+                spread::spread(self.isa, block, grids);
             });
             grids.iter().map(|grid| plan.response(self.isa, grid, room.microphone.channels(), samples)).collect()
         })
