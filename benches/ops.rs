@@ -10,25 +10,8 @@ use criterion::{Criterion, Throughput};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use twnm::check::{Case, Place, Prepared, parity};
-use twnm::device::simd::{Isa, Kernel, Simd, dispatch};
+use twnm::device::simd::{Isa, multiply_in_registers};
 use twnm::device::{Device, cuda};
-
-/// Fused multiply-adds in registers: 12 independent chains hide the latency.
-struct Multiplications(usize);
-
-impl Kernel for Multiplications {
-    type Output = f32;
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> f32 {
-        let (factor, mut sums) = (simd.splat(black_box(0.999)), [simd.splat(black_box(1.0)); 12]);
-        for _ in 0..self.0 {
-            for sum in &mut sums {
-                *sum = simd.fma(*sum, factor, factor);
-            }
-        }
-        simd.sum(sums.into_iter().reduce(|a, b| simd.add(a, b)).expect("12 sums"))
-    }
-}
 
 /// Best rate of several short runs, in operations per second: others share the machine.
 fn best_rate(operations: f64, runs: usize, mut work: impl FnMut()) -> f64 {
@@ -43,14 +26,10 @@ fn best_rate(operations: f64, runs: usize, mut work: impl FnMut()) -> f64 {
 }
 
 fn peak_flops() -> f64 {
-    let lanes = match Isa::current() {
-        Isa::Avx512 => 16.0,
-        Isa::Avx2 | Isa::Portable => 8.0,
-    };
     const STEPS: usize = 1 << 18;
-    best_rate(2.0 * 12.0 * lanes * STEPS as f64, 20, || {
-        black_box(dispatch(Multiplications(STEPS)));
-    })
+    best_rate(multiply_in_registers(1), 20, || {
+        black_box(multiply_in_registers(STEPS));
+    }) * STEPS as f64
 }
 
 /// The GPU if one can be used, in f32.

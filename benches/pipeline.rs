@@ -7,7 +7,8 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::time::Instant;
-use twnm::sim::image_source::{Simd, heard_images, impulse_responses, impulse_responses_with};
+use twnm::device::simd::Isa;
+use twnm::sim::image_source::{heard_images, impulse_responses, impulse_responses_with};
 use twnm::sim::room::{Extent, Filter, Room};
 
 fn room(extent: Extent, bands: bool, filter: Filter) -> Room {
@@ -90,9 +91,9 @@ fn responses(c: &mut Criterion) {
     for (name, room) in &cases {
         let images = heard_images(room, 0).unwrap();
         group.throughput(Throughput::Elements(images as u64));
-        for simd in Simd::available() {
-            let id = BenchmarkId::new(*name, format!("{simd:?}"));
-            group.bench_with_input(id, room, |b, room| b.iter(|| impulse_responses_with(room, simd).unwrap()));
+        for isa in Isa::available() {
+            let id = BenchmarkId::new(*name, format!("{isa:?}"));
+            group.bench_with_input(id, room, |b, room| b.iter(|| impulse_responses_with(room, isa).unwrap()));
         }
         if room.bands_hz.is_empty() {
             let start = Instant::now();

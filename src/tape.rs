@@ -7,7 +7,7 @@
 //! A tape can also *keep* the outputs of expensive ops during a first pass and replay them in a second one
 //! ([`Tape::keeping`], [`Tape::replaying`]): that is how activation checkpointing avoids recomputing attention.
 
-use crate::device::{Device, simd::slices};
+use crate::device::{Device, product::Threads, simd::slices};
 use crate::error::{Error, Kind, Result};
 use crate::kernels::{self, Launch};
 use crate::tensor::{DType, Tensor};
@@ -85,6 +85,7 @@ pub struct Tape {
     count: u32,
     recording: bool,
     memory: Memory,
+    products: Threads,
 }
 
 impl Default for Tape {
@@ -96,7 +97,7 @@ impl Default for Tape {
 impl Tape {
     /// A tape that records.
     pub fn new() -> Tape {
-        Tape { nodes: Vec::new(), count: 0, recording: true, memory: Memory::Off }
+        Tape { nodes: Vec::new(), count: 0, recording: true, memory: Memory::Off, products: Threads::One }
     }
     /// A tape that computes values only: for inference, and for the first pass of a part that is computed again.
     pub fn without_gradients() -> Tape {
@@ -109,6 +110,15 @@ impl Tape {
     /// A recording tape that replays what a [`Tape::keeping`] pass over the same computation kept.
     pub fn replaying(kept: Kept) -> Tape {
         Tape { memory: Memory::Replay(kept.0.into_iter()), ..Tape::new() }
+    }
+    /// The same tape, with dense products of the host computed by `threads`: [`Threads::All`] where nothing runs in
+    /// parallel above the ops, as when a language model decodes. The bytes are the same either way.
+    pub fn with_products(self, threads: Threads) -> Tape {
+        Tape { products: threads, ..self }
+    }
+    /// Who computes dense products.
+    pub fn products(&self) -> Threads {
+        self.products
     }
     /// What this pass kept.
     pub fn into_kept(self) -> Kept {

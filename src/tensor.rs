@@ -7,7 +7,7 @@
 pub use crate::device::{DType, Element};
 
 use crate::device::buffer::{Buffer, Owner};
-use crate::device::{Device, cuda::cublaslt::Place};
+use crate::device::{Device, cuda, cuda::cublaslt::Place, raise};
 use std::fmt;
 use std::sync::Arc;
 
@@ -172,6 +172,20 @@ impl Tensor {
             (from, to) => panic!("from {from:?} to {to:?} numbers go by way of the host"),
         }
     }
+    /// Begins to copy the numbers of a host tensor to another device, beside the work that it was asked for: the next batch
+    /// during a step.
+    #[track_caller]
+    pub fn send(&self, device: Device) -> Arriving {
+        let source = match device {
+            Device::Cuda(ordinal) => {
+                let (at, bytes) = (self.offset * self.dtype.bytes(), self.len() * self.dtype.bytes());
+                let sent = cuda::open(ordinal).and_then(|gpu| gpu.prefetch(&self.buffer.bytes()[at..at + bytes]));
+                Source::Gpu(sent.unwrap_or_else(|error| raise(error)))
+            }
+            _ => Source::Here(self.to(device)),
+        };
+        Arriving { shape: self.shape, dtype: self.dtype, source }
+    }
     /// Numbers of f32 or bf16 as f32 on the host, for whoever looks at results. Panics for integers.
     #[track_caller]
     pub fn to_host_f32(&self) -> Tensor {
@@ -297,6 +311,33 @@ impl Tensor {
     pub fn item(&self) -> f32 {
         assert_eq!(self.len(), 1, "item() of shape {:?}", self.shape);
         self.to_host_f32().data()[0]
+    }
+}
+
+/// Numbers on their way to a device ([`Tensor::send`]).
+pub struct Arriving {
+    shape: Shape,
+    dtype: DType,
+    source: Source,
+}
+
+enum Source {
+    Here(Tensor),
+    Gpu(cuda::Prefetched),
+}
+
+impl Arriving {
+    /// The tensor, for work that follows: the device waits for the copy, the host does not.
+    #[track_caller]
+    pub fn tensor(self) -> Tensor {
+        match self.source {
+            Source::Here(tensor) => tensor,
+            Source::Gpu(prefetched) => {
+                let block = prefetched.block().unwrap_or_else(|error| raise(error));
+                let buffer = Arc::new(Buffer::Cuda(block));
+                Tensor { shape: self.shape, dtype: self.dtype, buffer, offset: 0 }
+            }
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use twnm::audio::foa::Rotation;
+use twnm::device::simd::Isa;
 use twnm::rng::Rng;
 use twnm::sim::acoustics::{decay_time_s, room_eyring_s};
-use twnm::sim::image_source::{Rir, Simd, impulse_responses, impulse_responses_with};
+use twnm::sim::image_source::{Rir, impulse_responses, impulse_responses_with};
 use twnm::sim::room::{Extent, Filter, Microphone, Room};
 
 /// Relative L2 distance of `actual` from `expected`.
@@ -134,11 +135,11 @@ fn every_path_agrees_with_the_definition() {
             room.filter = filter;
             room.sample_rate = 44_100;
             let expected = by_definition(&room, order as i64, rir(&room).samples(0));
-            for simd in Simd::available() {
-                let found = impulse_responses_with(&room, simd).unwrap();
+            for isa in Isa::available() {
+                let found = impulse_responses_with(&room, isa).unwrap();
                 for (channel, expected) in [(0, &expected[0]), (3, &expected[1])] {
                     let error = distance(found.channel(0, channel), expected);
-                    assert!(error < 5e-6, "order {order} {filter:?} {simd:?} channel {channel}: {error:.2e}");
+                    assert!(error < 5e-6, "order {order} {filter:?} {isa:?} channel {channel}: {error:.2e}");
                 }
             }
         }
@@ -150,7 +151,7 @@ fn instruction_sets_agree_with_bands_air_and_high_pass() {
     let mut room = uneven(Extent::DurationS(0.15));
     room.air_absorption_per_m = vec![1e-4, 3e-4, 6e-4, 1e-3, 1.9e-3, 5.8e-3, 2e-2];
     room.high_pass_hz = 10.0;
-    let results: Vec<Rir> = Simd::available().iter().map(|s| impulse_responses_with(&room, *s).unwrap()).collect();
+    let results: Vec<Rir> = Isa::available().iter().map(|s| impulse_responses_with(&room, *s).unwrap()).collect();
     for other in &results[1..] {
         close(&other.responses[0], &results[0].responses[0], 5e-6);
     }

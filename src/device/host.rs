@@ -137,18 +137,13 @@ impl Pool {
     }
 }
 
-/// The widest vector instructions found at run time.
+/// The vector instructions in use.
 pub fn instruction_set() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
-            return "AVX-512";
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return "AVX2";
-        }
+    match crate::device::simd::Isa::current().name() {
+        "avx512" => "AVX-512",
+        "avx2" => "AVX2",
+        other => other,
     }
-    "portable"
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod library;
 pub mod machine;
 pub mod nvrtc;
 pub mod peaks;
+pub mod product;
 pub mod simd;
 pub mod tile;
 

@@ -6,12 +6,13 @@
 //! share their shapes: lane n of B and C belongs to product n mod W, and A holds W neighbouring numbers, one for
 //! each product. That fills vectors when a product alone is narrow (24 channels of a group, 12 of another).
 //!
-//! A block of `ROWS` x `VECTORS` accumulators (8 x 3 vectors of 16 for AVX-512: 24 of 32 registers; 4 x 3 of 8
-//! for AVX2: 12 of 16) runs over the whole of K, so C is touched once. Per step it loads 3 vectors of B and
-//! broadcasts 8 numbers of A for 24 fused multiply-adds: half of what the load ports could do. Whoever calls
-//! keeps a panel of B (K x 48 numbers) small enough for the first-level cache.
+//! A block of `ROWS` x `VECTORS` accumulators (8 x 3 vectors of 16 for AVX-512: 24 of 32 registers; 6 x 2 of 8 for AVX2:
+//! 12 of 16) runs over the whole of K, so C is touched once. Per step AVX-512 loads 3 vectors of B and broadcasts 8
+//! numbers of A for 24 fused multiply-adds: half of what the load ports could do. (4 x 3 loads less than 6 x 2, but wants
+//! all 16 registers: what compilers make of it moves accumulators to and fro, and loses a third of the speed.) Whoever
+//! calls keeps a panel of B (K x 48 numbers) small enough for the first-level cache.
 
-use super::simd::{Kernel, Simd};
+use super::simd::{Element, Kernel, Simd};
 
 /// A matrix read by broadcasts: element (m, k) of product w at `m row + k step + w`.
 #[derive(Clone, Copy)]
@@ -80,16 +81,57 @@ pub fn product<S: Simd, const W: usize>(
             (row.as_ptr(), false)
         }
     };
+    let panel = Panel { m, k, a: a.data.as_ptr(), a_row: a.row, a_step: a.step, b: b.data.as_ptr(), b_row: b.row };
+    let target = Target { c: c.as_mut_ptr(), c_row, bias, sum, is_late: false, lanes: n };
+    // SAFETY: the asserts above bound every address: rows up to m - 1, steps up to k - 1, columns below n.
+    unsafe { columns::<S, W>(simd, panel, target) };
+}
+
+/// The factors of [`columns`]: element (m, k) of product w of A at `a + m a_row + k a_step + w`, rows of B at distance
+/// `b_row`.
+#[derive(Clone, Copy)]
+pub(super) struct Panel {
+    pub m: usize,
+    pub k: usize,
+    pub a: *const f32,
+    pub a_row: usize,
+    pub a_step: usize,
+    pub b: *const f32,
+    pub b_row: usize,
+}
+
+/// Where [`columns`] puts its result.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub c: *mut f32,
+    pub c_row: usize,
+    /// A row that is added to every row; null for none.
+    pub bias: *const f32,
+    /// Whether the present content is added.
+    pub sum: bool,
+    /// Whether bias or content is added to the finished sum of the products, in place of being its first term.
+    pub is_late: bool,
+    /// Columns.
+    pub lanes: usize,
+}
+
+/// Panel after panel of at most `VECTORS` vectors of columns.
+///
+/// # Safety
+/// Every address is good: `m` rows, `k` steps and `target.lanes` columns of A (W numbers each), B and C, and as many
+/// numbers of a bias that is not null. Nothing else reads or writes these places of C meanwhile.
+#[inline(always)]
+pub(super) unsafe fn columns<S: Simd, const W: usize>(simd: S, panel: Panel, target: Target) {
+    let n = target.lanes;
     let mut j = 0;
     while j < n {
         let lanes = (n - j).min(S::VECTORS * S::LANES);
         let vectors = lanes / S::LANES;
-        // SAFETY: the asserts above bound every address: rows up to m - 1, steps up to k - 1, columns below n.
+        // SAFETY: columns below n are good by the contract of this function.
         unsafe {
-            let bias = if bias.is_null() { bias } else { bias.add(j) };
-            let (b_at, c_at) = (b.data.as_ptr().add(j), c.as_mut_ptr().add(j));
-            let panel = Panel { m, k, a: a.data.as_ptr(), a_row: a.row, a_step: a.step, b: b_at, b_row: b.row };
-            let target = Target { c: c_at, c_row, bias, sum, lanes };
+            let bias = if target.bias.is_null() { target.bias } else { target.bias.add(j) };
+            let panel = Panel { b: panel.b.wrapping_add(j), ..panel };
+            let target = Target { c: target.c.add(j), bias, lanes, ..target };
             match vectors {
                 0 => simd.vectorize(Columns::<1, W, true>(panel, target)),
                 1 => simd.vectorize(Columns::<1, W, false>(panel, target)),
@@ -102,28 +144,6 @@ pub fn product<S: Simd, const W: usize>(
     }
 }
 
-#[derive(Clone, Copy)]
-struct Panel {
-    m: usize,
-    k: usize,
-    a: *const f32,
-    a_row: usize,
-    a_step: usize,
-    b: *const f32,
-    b_row: usize,
-}
-
-#[derive(Clone, Copy)]
-struct Target {
-    c: *mut f32,
-    c_row: usize,
-    /// Null: none.
-    bias: *const f32,
-    sum: bool,
-    /// Columns of the panel; matters when RAGGED.
-    lanes: usize,
-}
-
 /// All rows of one panel of NV vectors of columns; RAGGED: fewer columns than the one vector has.
 struct Columns<const NV: usize, const W: usize, const RAGGED: bool>(Panel, Target);
 
@@ -134,9 +154,14 @@ impl<const NV: usize, const W: usize, const RAGGED: bool> Kernel for Columns<NV,
         let Columns(mut panel, mut target) = self;
         // SAFETY: `product` checked every address of the panel.
         unsafe {
-            if S::ROWS == 8 {
+            // Narrow panels leave registers for more rows; independent chains hide the latency.
+            if S::ROWS == 8 || (S::ROWS == 6 && NV == 1) {
                 while panel.m >= 8 {
                     block::<S, 8, NV, W, RAGGED>(simd, &mut panel, &mut target);
+                }
+            } else if S::ROWS == 6 {
+                while panel.m >= 6 {
+                    block::<S, 6, NV, W, RAGGED>(simd, &mut panel, &mut target);
                 }
             }
             while panel.m >= 4 {
@@ -161,34 +186,28 @@ unsafe fn block<S: Simd, const MR: usize, const NV: usize, const W: usize, const
 ) {
     unsafe {
         let mut sum = [[simd.zero(); NV]; MR];
-        if !target.bias.is_null() {
-            for v in 0..NV {
-                let bias = load::<S, RAGGED>(simd, target.bias.add(v * S::LANES), target.lanes);
-                for row in &mut sum {
-                    row[v] = bias;
-                }
-            }
-        } else if target.sum {
-            for (r, row) in sum.iter_mut().enumerate() {
-                for (v, s) in row.iter_mut().enumerate() {
-                    *s = load::<S, RAGGED>(simd, target.c.add(r * target.c_row + v * S::LANES), target.lanes);
-                }
-            }
+        if !target.is_late {
+            start::<S, MR, NV, RAGGED, false>(simd, target, &mut sum);
         }
-        let (mut a, mut b) = (panel.a, panel.b);
+        // Three rows from one address: that many fit the addressing modes without arithmetic.
+        let mut a: [*const f32; 3] = std::array::from_fn(|i| panel.a.wrapping_add(3 * i * panel.a_row));
+        let mut b = panel.b;
         for _ in 0..panel.k {
             let mut columns = [simd.zero(); NV];
             for (v, column) in columns.iter_mut().enumerate() {
                 *column = load::<S, RAGGED>(simd, b.add(v * S::LANES), target.lanes);
             }
             for (r, row) in sum.iter_mut().enumerate() {
-                let x = simd.broadcast::<W>(a.add(r * panel.a_row));
+                let x = simd.broadcast::<W>(a[r / 3].add(r % 3 * panel.a_row));
                 for (s, &column) in row.iter_mut().zip(&columns) {
                     *s = simd.fma(x, column, *s);
                 }
             }
-            a = a.wrapping_add(panel.a_step);
+            a = a.map(|a| a.wrapping_add(panel.a_step));
             b = b.wrapping_add(panel.b_row);
+        }
+        if target.is_late {
+            start::<S, MR, NV, RAGGED, true>(simd, target, &mut sum);
         }
         for (r, row) in sum.iter().enumerate() {
             for (v, &s) in row.iter().enumerate() {
@@ -202,18 +221,40 @@ unsafe fn block<S: Simd, const MR: usize, const NV: usize, const W: usize, const
     }
 }
 
+/// Joins the sums with the bias or the present content of C, where there is one. `IS_LATE`: adds it, else it is the
+/// first term.
+#[inline(always)]
+unsafe fn start<S: Simd, const MR: usize, const NV: usize, const RAGGED: bool, const IS_LATE: bool>(
+    simd: S,
+    target: &Target,
+    sum: &mut [[S::V; NV]; MR],
+) {
+    unsafe {
+        if target.bias.is_null() && !target.sum {
+            return;
+        }
+        for (r, row) in sum.iter_mut().enumerate() {
+            let from = if target.bias.is_null() { target.c.add(r * target.c_row).cast_const() } else { target.bias };
+            for (v, s) in row.iter_mut().enumerate() {
+                let before = load::<S, RAGGED>(simd, from.add(v * S::LANES), target.lanes);
+                *s = if IS_LATE { simd.add(*s, before) } else { before };
+            }
+        }
+    }
+}
+
 #[inline(always)]
 unsafe fn load<S: Simd, const RAGGED: bool>(simd: S, at: *const f32, lanes: usize) -> S::V {
     unsafe { if RAGGED { simd.load_first(at, lanes) } else { simd.load(at) } }
 }
 
 /// `to` [columns, rows] = factor times the transpose of `from` [rows, columns], both row-major with their row
-/// distances. Panics when an operand is too short.
+/// distances; bf16 is widened. Panics when an operand is too short.
 #[inline(always)]
-pub fn transpose<S: Simd>(
+pub fn transpose<S: Simd, T: Element>(
     simd: S,
     (rows, columns): (usize, usize),
-    from: Rows,
+    (from, from_row): (&[T], usize),
     factor: f32,
     to: &mut [f32],
     to_row: usize,
@@ -221,18 +262,18 @@ pub fn transpose<S: Simd>(
     if rows == 0 || columns == 0 {
         return;
     }
-    assert!(from.data.len() >= (rows - 1) * from.row + columns, "transpose: the source is too short");
+    assert!(from.len() >= (rows - 1) * from_row + columns, "transpose: the source is too short");
     assert!(to.len() >= (columns - 1) * to_row + rows, "transpose: the target is too short");
     for r in (0..rows).step_by(S::LANES) {
         for c in (0..columns).step_by(S::LANES) {
             let size = ((rows - r).min(S::LANES), (columns - c).min(S::LANES));
             // SAFETY: rows r.. and columns c.. lie within the operands by the asserts above.
             unsafe {
-                let (from_at, to_at) = (from.data.as_ptr().add(r * from.row + c), to.as_mut_ptr().add(c * to_row + r));
+                let (from_at, to_at) = (from.as_ptr().add(r * from_row + c), to.as_mut_ptr().add(c * to_row + r));
                 if S::LANES == 16 {
-                    transpose_tile::<S, 16>(simd, size, (from_at, from.row), factor, (to_at, to_row));
+                    transpose_tile::<S, T, 16>(simd, size, (from_at, from_row), factor, (to_at, to_row));
                 } else {
-                    transpose_tile::<S, 8>(simd, size, (from_at, from.row), factor, (to_at, to_row));
+                    transpose_tile::<S, T, 8>(simd, size, (from_at, from_row), factor, (to_at, to_row));
                 }
             }
         }
@@ -242,10 +283,10 @@ pub fn transpose<S: Simd>(
 /// At most N x N numbers, N the lanes: log2 N rounds of a perfect shuffle, vectors i and i + N/2 interleaved into
 /// 2i and 2i + 1.
 #[inline(always)]
-unsafe fn transpose_tile<S: Simd, const N: usize>(
+unsafe fn transpose_tile<S: Simd, T: Element, const N: usize>(
     simd: S,
     (rows, columns): (usize, usize),
-    (from, from_row): (*const f32, usize),
+    (from, from_row): (*const T, usize),
     factor: f32,
     (to, to_row): (*mut f32, usize),
 ) {
@@ -253,7 +294,7 @@ unsafe fn transpose_tile<S: Simd, const N: usize>(
     for (r, v) in v.iter_mut().enumerate().take(rows) {
         let row = unsafe {
             let at = from.add(r * from_row);
-            if columns == N { simd.load(at) } else { simd.load_first(at, columns) }
+            if columns == N { T::load(simd, at) } else { T::load_first(simd, at, columns) }
         };
         *v = simd.mul(row, simd.splat(factor));
     }
@@ -356,7 +397,7 @@ mod tests {
         fn run<S: Simd>(self, simd: S) -> Vec<f32> {
             let Transposed(rows, columns, data) = self;
             let mut out = vec![-1.0; columns * (rows + 1)];
-            transpose(simd, (rows, columns), Rows { data, row: columns + 2 }, 2.0, &mut out, rows + 1);
+            transpose(simd, (rows, columns), (data, columns + 2), 2.0, &mut out, rows + 1);
             out
         }
     }

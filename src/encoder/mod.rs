@@ -306,10 +306,18 @@ impl Encoder {
     /// pooling into cells) is made on the host.
     #[track_caller]
     pub fn features_equalized(&self, audio: &[f32], gains: Option<&[f32]>) -> Features {
+        match gains {
+            None => features_on(self.device(), &self.config, audio),
+            Some(_) => self.features_on_host(audio, gains),
+        }
+    }
+
+    /// [`Encoder::features_equalized`], all of it on the host.
+    #[track_caller]
+    pub fn features_on_host(&self, audio: &[f32], gains: Option<&[f32]>) -> Features {
         let config = &self.config;
-        let Some(gains) = gains else { return features_on(self.device(), config, audio) };
         let mut map = stft_map(audio, config.n_fft, config.hop);
-        equalize(&mut map, gains);
+        gains.into_iter().for_each(|gains| equalize(&mut map, gains));
         from_map(config, map)
     }
 
@@ -343,6 +351,13 @@ impl Encoder {
         let mut c = Forward::new(Tape::without_gradients(), &self.params);
         self.forward(&mut c, &self.features(audio)).on_host()
     }
+}
+
+/// The map of a clip [4, L] that lies on a device and was divided by the RMS of its W channel ([`scaled`]).
+#[track_caller]
+pub fn map_of_scaled(config: &EncoderConfig, clip: Tensor) -> Features {
+    assert!(config.input == InputMode::Map, "cells are made on the host");
+    Features { map: map_on(clip, config.n_fft, config.hop), spectrum: None }
 }
 
 /// See [`Encoder::features`].
@@ -394,13 +409,23 @@ pub fn stft_map(audio: &[f32], n_fft: usize, hop: usize) -> Tensor {
 /// [`stft_map`] made on a device.
 #[track_caller]
 fn stft_map_on(device: Device, audio: &[f32], n_fft: usize, hop: usize) -> Tensor {
+    map_on(scaled(audio).to(device), n_fft, hop)
+}
+
+/// A clip [4, L] divided by the RMS of its W channel.
+#[track_caller]
+pub fn scaled(audio: &[f32]) -> Tensor {
     assert!(audio.len().is_multiple_of(4), "FOA audio has four channels");
     let samples = audio.len() / 4;
     let power: f64 = audio[..samples].iter().map(|&v| v as f64 * v as f64).sum::<f64>() / samples as f64;
     let scale = 1.0 / (power.sqrt() as f32 + 1e-8);
-    let scaled: Vec<f32> = audio.iter().map(|v| v * scale).collect();
-    let clip = Var::constant(Tensor::from_slice(&[4, samples], &scaled).to(device));
-    let map = stft::stft(&mut Tape::without_gradients(), &clip, n_fft, hop);
+    Tensor::from_slice(&[4, samples], &audio.iter().map(|v| v * scale).collect::<Vec<f32>>())
+}
+
+/// The map [1, F, T, 8] of a clip [4, L], on its device.
+#[track_caller]
+fn map_on(clip: Tensor, n_fft: usize, hop: usize) -> Tensor {
+    let map = stft::stft(&mut Tape::without_gradients(), &Var::constant(clip), n_fft, hop);
     let [f, t, c] = map.tensor().dims("stft map");
     map.tensor().reshape(&[1, f, t, c])
 }

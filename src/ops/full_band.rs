@@ -54,7 +54,7 @@ fn forward_on_host(channels: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor 
     for (k, rows) in rows.data_mut().chunks_exact_mut(n * f).enumerate() {
         rows.chunks_exact_mut(f).for_each(|row| row.copy_from_slice(&bias.data()[k * f..(k + 1) * f]));
         let (x, w) = (&channels.data()[k * n * f..], &weight.data()[k * f * f..]);
-        product(rows, (n, f, f), (x, f, 1), (w, 1, f), 1.0);
+        product(rows, (n, f, f), (x, f, 1), (w, 1, f), true);
     }
     from_channels(rows.data(), n, f, s)
 }
@@ -65,7 +65,7 @@ fn backward_x_on_host(weight: &Tensor, dy: &Tensor) -> Tensor {
     let mut dx = Tensor::uninit(&[s, n, f]);
     for (k, dx) in dx.data_mut().chunks_exact_mut(n * f).enumerate() {
         let (dy, w) = (&dy.data()[k * n * f..], &weight.data()[k * f * f..]);
-        product(dx, (n, f, f), (dy, f, 1), (w, f, 1), 0.0);
+        product(dx, (n, f, f), (dy, f, 1), (w, f, 1), false);
     }
     from_channels(dx.data(), n, f, s)
 }
@@ -76,7 +76,7 @@ fn backward_w_on_host(channels: &Tensor, dy: &Tensor) -> [Tensor; 2] {
     let (mut dw, mut db) = (Tensor::uninit(&[s, f, f]), Tensor::zeros(&[s, f]));
     for k in 0..s {
         let (dy, x) = (&dy.data()[k * n * f..(k + 1) * n * f], &channels.data()[k * n * f..]);
-        product(&mut dw.data_mut()[k * f * f..(k + 1) * f * f], (f, f, n), (dy, 1, f), (x, f, 1), 0.0);
+        product(&mut dw.data_mut()[k * f * f..(k + 1) * f * f], (f, f, n), (dy, 1, f), (x, f, 1), false);
         let db = &mut db.data_mut()[k * f..(k + 1) * f];
         dy.chunks_exact(f).for_each(|row| db.iter_mut().zip(row).for_each(|(b, d)| *b += d));
     }

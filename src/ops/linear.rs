@@ -6,11 +6,13 @@
 //! db are f32 all the same. dr is dy itself.
 
 use super::elementwise;
-use super::matmul::{self, Factor, Plus, product, product_on_device};
+use super::matmul::{self, Factor, Plus, product_on_device};
 use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
+use crate::device::product::{Matrix, Numbers, Stored, Threads, multiply};
 use crate::device::simd::slices::{add_to, each_vector, get};
 use crate::device::simd::{Kernel, Simd, dispatch};
+use crate::device::tile::{Extent, Start};
 use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
@@ -45,7 +47,7 @@ fn layer(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>, residual: O
     if let Some(r) = residual {
         r.tensor().expect_shape("linear residual", &shape);
     }
-    let sizes = Sizes { rows, m, k };
+    let sizes = Sizes { rows, m, k, threads: tape.products() };
     let plus = Plus { bias: bias.map(Var::tensor), addend: residual.map(Var::tensor) };
     let y = sizes.forward(&shape, x.tensor(), weight, plus);
     let inputs: Vec<&Var> = [x, weight].into_iter().chain(bias).chain(residual).collect();
@@ -67,17 +69,18 @@ fn layer(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>, residual: O
     })
 }
 
-/// x [rows, K], W [M, K].
+/// x [rows, K], W [M, K], and who computes the products on the host.
 #[derive(Clone, Copy)]
 struct Sizes {
     rows: usize,
     m: usize,
     k: usize,
+    threads: Threads,
 }
 
 impl Sizes {
     fn forward(self, shape: &[usize], x: &Tensor, w: &Var, plus: Plus) -> Tensor {
-        let Sizes { rows, m, k } = self;
+        let Sizes { rows, m, k, threads } = self;
         let mut y = x.like(shape);
         if x.device() != Device::Host {
             let w = fitting(w, x);
@@ -85,39 +88,46 @@ impl Sizes {
             product_on_device(&mut y, 1, (rows, m, k), x, w, plus);
             return y;
         }
-        let beta = match plus.bias {
-            Some(b) => {
-                y.data_mut().chunks_exact_mut(m).for_each(|row| row.copy_from_slice(b.data()));
-                1.0
-            }
-            None => 0.0,
-        };
-        product(y.data_mut(), (rows, m, k), (x.data(), k, 1), (w.data(), 1, k), beta);
+        let (extent, start) = (Extent { m: rows, n: m, k }, plus.bias.map_or(Start::Zero, |b| Start::Bias(b.data())));
+        let (x, w) = (Matrix { data: x.data(), row: k, column: 1 }, numbers(w.tensor(), 1, k));
+        multiply(threads, extent, x, w, y.data_mut(), start);
         y
     }
 
     fn backward_x(self, x: &Tensor, w: &Var, dy: &Tensor) -> Tensor {
-        let (Sizes { rows, m, k }, mut dx) = (self, x.like(x.shape()));
+        let (Sizes { rows, m, k, threads }, mut dx) = (self, x.like(x.shape()));
         if x.device() != Device::Host {
             let w = fitting(w, x);
             let (dy, w) = (Factor::of(dy, m, 1), Factor::of(&w, k, 1));
             product_on_device(&mut dx, 1, (rows, k, m), dy, w, Plus::default());
             return dx;
         }
-        product(dx.data_mut(), (rows, k, m), (dy.data(), m, 1), (w.data(), k, 1), 0.0);
+        let (dy, w) = (Matrix { data: dy.data(), row: m, column: 1 }, numbers(w.tensor(), k, 1));
+        multiply(threads, Extent { m: rows, n: k, k: m }, dy, w, dx.data_mut(), Start::Zero);
         dx
     }
 
     fn backward_weight(self, x: &Tensor, shape: &[usize], dy: &Tensor) -> Tensor {
-        let (Sizes { rows, m, k }, mut dw) = (self, x.like_f32(shape));
+        let (Sizes { rows, m, k, threads }, mut dw) = (self, x.like_f32(shape));
         if x.device() != Device::Host {
             let (dy, x) = (Factor::of(dy, 1, m), Factor::of(x, k, 1));
             product_on_device(&mut dw, 1, (m, k, rows), dy, x, Plus::default());
             return dw;
         }
-        product(dw.data_mut(), (m, k, rows), (dy.data(), 1, m), (x.data(), k, 1), 0.0);
+        let (dy, x) = (Matrix { data: dy.data(), row: 1, column: m }, numbers(x, k, 1));
+        multiply(threads, Extent { m, n: k, k: rows }, dy, x, dw.data_mut(), Start::Zero);
         dw
     }
+}
+
+/// A host tensor as the second factor of a product, by its distances of rows and columns.
+#[track_caller]
+fn numbers(x: &Tensor, row: usize, column: usize) -> Stored<'_> {
+    let data = match x.dtype() {
+        DType::Bf16 => Numbers::Bf16(x.values()),
+        _ => Numbers::F32(x.data()),
+    };
+    Stored { data, row, column }
 }
 
 /// The weight as the products of a device next to x take it: the copy in bf16 that the optimizer keeps, or a rounded one;

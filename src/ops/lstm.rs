@@ -74,7 +74,7 @@ fn backward_weight(Sizes { b, t, d }: Sizes, d_gates: &Tensor, y: &Tensor, h0: &
     let mut dw = d_gates.like_f32(&[4 * d, d]);
     if d_gates.device() == Device::Host {
         let previous = Sizes { b, t, d }.previous_hidden(y.data(), h0.data());
-        product(dw.data_mut(), (4 * d, d, b * t), (d_gates.data(), 1, 4 * d), (&previous, d, 1), 0.0);
+        product(dw.data_mut(), (4 * d, d, b * t), (d_gates.data(), 1, 4 * d), (&previous, d, 1), false);
         return dw;
     }
     // Few slices: each is as large as the weight.
@@ -91,13 +91,13 @@ fn backward_weight(Sizes { b, t, d }: Sizes, d_gates: &Tensor, y: &Tensor, h0: &
 /// a += W h
 fn recurrent_product(a: &mut [f32], w: &[f32], h: &[f32]) {
     let d = h.len();
-    product(a, (4 * d, 1, d), (w, d, 1), (h, 1, 1), 1.0);
+    product(a, (4 * d, 1, d), (w, d, 1), (h, 1, 1), true);
 }
 
 /// dh += W^T da
 fn transposed_product(dh: &mut [f32], w: &[f32], da: &[f32]) {
     let d = dh.len();
-    product(dh, (d, 1, 4 * d), (w, 1, d), (da, 1, 1), 1.0);
+    product(dh, (d, 1, 4 * d), (w, 1, d), (da, 1, 1), true);
 }
 
 #[derive(Clone, Copy)]

@@ -1,14 +1,15 @@
 //! C = A B, matrix by matrix.   a [B, M, K], b [B, K, N] -> c [B, M, N]
 //!
 //! Backward: da = dc b^T, db = a^T dc. Here are also the products that other ops are made of, with operands of any
-//! strides: [`product`] on the host goes through `gemm`, whose result does not depend on the number of threads (Host ops
-//! call it single-threaded, see the module text of `ops`); [`product_on_device`] through `kernels/matmul.cu`.
+//! strides: [`product`] on the host, through [`crate::device::product`]; [`product_on_device`] through `kernels/matmul.cu`.
 
 mod launch;
 
 pub(crate) use self::launch::{Factor, Plus, add_partials, narrowed, product_on_device};
 use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
+use crate::device::product::{Matrix, Numbers, Stored, Threads, multiply};
+use crate::device::tile::{Extent, Start};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -19,17 +20,18 @@ pub fn matmul(tape: &mut Tape, a: &Var, b: &Var) -> Var {
     let [_, _, n] = b.tensor().dims("matmul b");
     b.tensor().expect_shape("matmul b", &[batch, k, n]);
     let mut c = a.tensor().like(&[batch, m, n]);
-    products(&mut c, (batch, m, n, k), (a.tensor(), k, 1), (b.tensor(), n, 1));
+    let threads = tape.products();
+    products(threads, &mut c, (batch, m, n, k), (a.tensor(), k, 1), (b.tensor(), n, 1));
     let (av, bv) = (a.clone(), b.clone());
     tape.record("matmul", &[a, b], c, move |dc, grads| {
         if av.id().is_some() {
             let mut da = av.tensor().like(av.shape());
-            products(&mut da, (batch, m, k, n), (dc, n, 1), (bv.tensor(), 1, n));
+            products(threads, &mut da, (batch, m, k, n), (dc, n, 1), (bv.tensor(), 1, n));
             grads.add(av.id(), da);
         }
         if bv.id().is_some() {
             let mut db = bv.tensor().like(bv.shape());
-            products(&mut db, (batch, k, n, m), (av.tensor(), 1, k), (dc, n, 1));
+            products(threads, &mut db, (batch, k, n, m), (av.tensor(), 1, k), (dc, n, 1));
             grads.add(bv.id(), db);
         }
     })
@@ -37,6 +39,7 @@ pub fn matmul(tape: &mut Tape, a: &Var, b: &Var) -> Var {
 
 /// C [M, N] of each batch from factors given as (tensor without gaps, row stride, column stride).
 fn products(
+    threads: Threads,
     c: &mut Tensor,
     (batch, m, n, k): (usize, usize, usize, usize),
     (a, a_row, a_column): (&Tensor, usize, usize),
@@ -48,52 +51,24 @@ fn products(
         return product_on_device(c, batch, (m, n, k), a, b, Plus::default());
     }
     for i in 0..batch {
-        let (a, b) = (&a.data()[i * m * k..], &b.data()[i * k * n..]);
-        product(&mut c.data_mut()[i * m * n..], (m, n, k), (a, a_row, a_column), (b, b_row, b_column), 0.0);
+        let a = Matrix { data: &a.data()[i * m * k..], row: a_row, column: a_column };
+        let b = Stored { data: Numbers::F32(&b.data()[i * k * n..]), row: b_row, column: b_column };
+        multiply(threads, Extent { m, n, k }, a, b, &mut c.data_mut()[i * m * n..], Start::Zero);
     }
 }
 
-/// C [M, N] row-major = beta C + A [M, K] B [K, N]; each of A and B is (data, row stride, column stride).
+/// C [M, N] row-major = A [M, K] B [K, N], added to what C holds when `adds`; each of A and B is (data, row stride,
+/// column stride). On this thread alone.
 pub(crate) fn product(
     c: &mut [f32],
     (m, n, k): (usize, usize, usize),
     (a, a_row, a_column): (&[f32], usize, usize),
     (b, b_row, b_column): (&[f32], usize, usize),
-    beta: f32,
+    adds: bool,
 ) {
-    if m == 0 || n == 0 {
-        return;
-    }
-    if k == 0 {
-        c[..m * n].iter_mut().for_each(|v| *v *= beta);
-        return;
-    }
-    assert!(c.len() >= m * n);
-    assert!(a.len() > (m - 1) * a_row + (k - 1) * a_column && b.len() > (k - 1) * b_row + (n - 1) * b_column);
-    // SAFETY: the asserts above bound every address that the strides can reach; c is exclusive.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.as_mut_ptr(),
-            1,
-            n as isize,
-            beta != 0.0,
-            a.as_ptr(),
-            a_column as isize,
-            a_row as isize,
-            b.as_ptr(),
-            b_column as isize,
-            b_row as isize,
-            beta,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
+    let a = Matrix { data: a, row: a_row, column: a_column };
+    let b = Stored { data: Numbers::F32(b), row: b_row, column: b_column };
+    multiply(Threads::One, Extent { m, n, k }, a, b, c, if adds { Start::Sum } else { Start::Zero });
 }
 
 #[derive(Clone)]

@@ -10,6 +10,8 @@ mod optimizer;
 mod pointwise;
 #[path = "own/rooms.rs"]
 mod rooms;
+#[path = "own/witness.rs"]
+mod witness;
 
 use super::Coverage;
 use libtest_mimic::{Failed, Trial};
@@ -30,6 +32,7 @@ pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
     all.extend(optimizer::trials(coverage));
     all.extend(pointwise::trials(coverage));
     all.extend(rooms::trials(coverage));
+    all.extend(witness::trials());
     all
 }
 

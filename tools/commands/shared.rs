@@ -1,12 +1,14 @@
 //! What every tool does first and last: logging and exit codes.
 
 use std::io::IsTerminal;
+use twnm::device::simd::Isa;
 use twnm::error::{Error, Kind, Result};
 
-/// Runs a tool and ends the process with the documented exit code, after printing the error. Errors that came up in
+/// Runs a tool, unless `TWNM_SIMD` asks for vector instructions that are not there, and ends the process with the
+/// documented exit code, after printing the error. Errors that came up in
 /// the depth of a computation (a GPU out of memory) unwind with themselves; any other panic is a defect: 70.
 pub fn exit_with(run: impl FnOnce() -> Result<()>) -> std::process::ExitCode {
-    match caught(run) {
+    match Isa::of_process().and_then(|_| caught(run)) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

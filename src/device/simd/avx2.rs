@@ -1,10 +1,11 @@
 //! 8 lanes: AVX2 with FMA.
 
 use super::{Kernel, Simd, math};
+use half::bf16;
 use std::arch::x86_64::*;
 
 /// Proof that this machine has the instructions.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Avx2(());
 
 impl Avx2 {
@@ -33,8 +34,8 @@ unsafe fn first(n: usize) -> __m256i {
 impl Simd for Avx2 {
     type V = __m256;
     const LANES: usize = 8;
-    const VECTORS: usize = 3;
-    const ROWS: usize = 4;
+    const VECTORS: usize = 2;
+    const ROWS: usize = 6;
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
@@ -60,6 +61,13 @@ impl Simd for Avx2 {
                 2 => _mm256_castpd_ps(_mm256_set1_pd(at.cast::<f64>().read_unaligned())),
                 _ => _mm256_set_m128(_mm_loadu_ps(at), _mm_loadu_ps(at)),
             }
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, at: *const bf16) -> __m256 {
+        unsafe {
+            let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(at.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
         }
     }
     #[inline(always)]

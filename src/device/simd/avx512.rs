@@ -1,10 +1,11 @@
-//! 16 lanes: AVX-512 F, DQ and VL.
+//! 16 lanes: AVX-512 F, VL, DQ and BW.
 
 use super::{Kernel, Simd, math};
+use half::bf16;
 use std::arch::x86_64::*;
 
 /// Proof that this machine has the instructions.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Avx512(());
 
 impl Avx512 {
@@ -12,15 +13,16 @@ impl Avx512 {
     #[inline]
     pub fn new() -> Option<Avx512> {
         let has = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma");
         has.then_some(Avx512(()))
     }
 }
 
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx2,fma")]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
 #[inline(never)]
 fn enter<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
     kernel.run(simd)
@@ -62,6 +64,13 @@ impl Simd for Avx512 {
                 2 => _mm512_castpd_ps(_mm512_set1_pd(at.cast::<f64>().read_unaligned())),
                 _ => _mm512_broadcast_f32x4(_mm_loadu_ps(at)),
             }
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, at: *const bf16) -> __m512 {
+        unsafe {
+            let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
         }
     }
     #[inline(always)]

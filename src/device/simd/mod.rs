@@ -3,18 +3,29 @@
 //! A kernel is a struct whose [`Kernel::run`] is generic over [`Simd`]; [`dispatch`] enters a function compiled
 //! for the widest instruction set of this machine once, and everything `#[inline(always)]` below it becomes that
 //! code. Tokens ([`Simd`] values) exist only where their instructions do, so arithmetic on them is safe.
+//!
+//! The variable `TWNM_SIMD` forces `portable`, `avx2` or `avx512` on a whole process. Everything of this crate obeys; the
+//! library of Fourier transforms has no AVX-512 and uses AVX wherever it is there.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod element;
 mod math;
+mod peak;
 mod portable;
 pub mod slices;
 
+pub use element::Element;
 pub use math::{exp, sigmoid, softplus, tanh};
+pub use peak::multiply_in_registers;
 
+use crate::error::{Error, Result};
+use half::bf16;
 use std::cell::Cell;
+use std::fmt;
+use std::sync::OnceLock;
 
 /// Work that is compiled once per instruction set.
 pub trait Kernel {
@@ -29,11 +40,11 @@ pub trait Kernel {
 pub trait Simd: Copy + 'static {
     /// A vector of [`Simd::LANES`] numbers.
     type V: Copy;
-    /// Numbers per vector, a multiple of 8.
+    /// Numbers per vector: 8 or 16.
     const LANES: usize;
     /// Vectors per accumulator row of the register-blocked products.
     const VECTORS: usize;
-    /// Accumulator rows of the register-blocked products: 8 or 4.
+    /// Accumulator rows of the register-blocked products: 8, 6 or 4.
     const ROWS: usize;
 
     /// Runs a kernel as a function of its own, compiled for this instruction set.
@@ -47,6 +58,8 @@ pub trait Simd: Copy + 'static {
     /// `W` consecutive floats, repeated over the lanes; `W` is 1, 2 or 4.
     /// SAFETY: `W` floats are readable at `at`.
     unsafe fn broadcast<const W: usize>(self, at: *const f32) -> Self::V;
+    /// `LANES` numbers stored as bf16. SAFETY: they are readable at `at`.
+    unsafe fn load_bf16(self, at: *const bf16) -> Self::V;
     /// SAFETY: `LANES` floats are writable at `at`.
     unsafe fn store(self, at: *mut f32, v: Self::V);
     /// Stores the first `n` lanes. SAFETY: `n` floats are writable at `at`.
@@ -94,16 +107,21 @@ pub trait Simd: Copy + 'static {
     }
 }
 
-/// The instruction sets that code paths exist for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An instruction set that this machine has: each variant holds the token that proves it.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
-    /// 16 lanes (avx512f, dq, vl).
-    Avx512,
+    /// 16 lanes (avx512f, vl, dq, bw).
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
     /// 8 lanes (avx2, fma).
-    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Avx2),
     /// Arrays of 8 numbers, left to the compiler.
     Portable,
 }
+
+/// The variable that chooses the instruction set of a process.
+const VARIABLE: &str = "TWNM_SIMD";
 
 thread_local! {
     static FORCED: Cell<Option<Isa>> = const { Cell::new(None) };
@@ -112,30 +130,66 @@ thread_local! {
 impl Isa {
     /// What this machine has, best first.
     pub fn available() -> Vec<Isa> {
-        let all = [Isa::Avx512, Isa::Avx2, Isa::Portable];
-        all.into_iter().filter(|isa| isa.is_available()).collect()
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(avx512::Avx512::new().map(Isa::Avx512));
+            all.extend(avx2::Avx2::new().map(Isa::Avx2));
+        }
+        all.push(Isa::Portable);
+        all
     }
-    fn is_available(self) -> bool {
+    /// The name that `TWNM_SIMD` knows it by.
+    pub fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512::Avx512::new().is_some(),
+            Isa::Avx512(_) => "avx512",
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2::Avx2::new().is_some(),
-            Isa::Portable => true,
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => false,
+            Isa::Avx2(_) => "avx2",
+            Isa::Portable => "portable",
         }
     }
-    /// The one [`dispatch`] uses on this thread.
-    pub fn current() -> Isa {
-        let best = || [Isa::Avx512, Isa::Avx2].into_iter().find(|isa| isa.is_available());
-        FORCED.get().or_else(best).unwrap_or(Isa::Portable)
+    /// Numbers per vector.
+    pub fn lanes(self) -> usize {
+        struct Lanes;
+        impl Kernel for Lanes {
+            type Output = usize;
+            #[inline(always)]
+            fn run<S: Simd>(self, _: S) -> usize {
+                S::LANES
+            }
+        }
+        self.run(Lanes)
     }
-    /// Runs `work` with this instruction set on this thread, for tests and benches. Panics when the machine
-    /// does not have it.
-    #[track_caller]
+    /// The instruction set of this process: the one that the variable `TWNM_SIMD` names, else the best of this machine.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) when the variable holds no name of an instruction set, or one that this
+    /// machine lacks.
+    pub fn of_process() -> Result<Isa> {
+        static CHOICE: OnceLock<std::result::Result<Isa, String>> = OnceLock::new();
+        let choose =
+            || Isa::named(std::env::var_os(VARIABLE).map(|name| name.to_string_lossy().into_owned()).as_deref());
+        CHOICE.get_or_init(choose).clone().map_err(Error::usage)
+    }
+    /// The one of that name; the best without a name.
+    fn named(name: Option<&str>) -> std::result::Result<Isa, String> {
+        let all = Isa::available();
+        let Some(name) = name else { return Ok(all[0]) };
+        let names = || all.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", ");
+        match (all.iter().find(|isa| isa.name() == name), name) {
+            (Some(isa), _) => Ok(*isa),
+            (None, "avx512" | "avx2") => Err(format!("{VARIABLE}={name}: this machine lacks it; it has {}", names())),
+            _ => Err(format!("{VARIABLE}={name:?}: give portable, avx2 or avx512, or leave it unset for the best")),
+        }
+    }
+    /// The one [`dispatch`] uses on this thread. Panics when `TWNM_SIMD` is wrong, which programs check when they start
+    /// ([`Isa::of_process`]).
+    pub fn current() -> Isa {
+        FORCED.get().unwrap_or_else(|| Isa::of_process().unwrap_or_else(|error| panic!("{error}")))
+    }
+    /// Runs `work` with this instruction set on this thread, for tests and benches.
     pub fn force<R>(self, work: impl FnOnce() -> R) -> R {
-        assert!(self.is_available(), "this machine has no {self:?}");
         struct Restore(Option<Isa>);
         impl Drop for Restore {
             fn drop(&mut self) {
@@ -145,19 +199,61 @@ impl Isa {
         let _restore = Restore(FORCED.replace(Some(self)));
         work()
     }
-}
-
-/// Runs a kernel on the widest instruction set of this machine.
-#[inline]
-pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
-    match Isa::current() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => avx512::Avx512::new().expect("detected by Isa").vectorize(kernel),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => avx2::Avx2::new().expect("detected by Isa").vectorize(kernel),
-        _ => portable::Portable.vectorize(kernel),
+    /// Runs a kernel on this instruction set.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(simd) => simd.vectorize(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(simd) => simd.vectorize(kernel),
+            Isa::Portable => portable::Portable.vectorize(kernel),
+        }
     }
 }
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Runs a kernel on the instruction set of this thread: what [`Isa::force`] chose, else that of the process.
+#[inline]
+pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    Isa::current().run(kernel)
+}
+
+/// Defines a function that runs one `#[inline(always)]` body compiled for each instruction set, for loops that are left
+/// to the compiler. Its first argument is the [`Isa`].
+macro_rules! multiversion {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident : $ty:ty),* $(,)?) = $body:path) => {
+        $(#[$meta])*
+        $vis fn $name(isa: $crate::device::simd::Isa, $($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                use $crate::device::simd::Isa;
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $ty),*) {
+                    $body($($arg),*)
+                }
+                #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
+                fn avx512($($arg: $ty),*) {
+                    $body($($arg),*)
+                }
+                match isa {
+                    // SAFETY: the variants prove that the machine has the instructions.
+                    Isa::Avx512(_) => return unsafe { avx512($($arg),*) },
+                    Isa::Avx2(_) => return unsafe { avx2($($arg),*) },
+                    Isa::Portable => {}
+                }
+            }
+            let _ = isa;
+            $body($($arg),*)
+        }
+    };
+}
+pub(crate) use multiversion;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! 8 lanes as an array: any machine; the compiler makes of it what the baseline instruction set allows.
 
 use super::{Kernel, Simd, math};
+use half::bf16;
 
 /// The instruction set every machine has.
 #[derive(Clone, Copy)]
@@ -52,6 +53,10 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn broadcast<const W: usize>(self, at: *const f32) -> V {
         std::array::from_fn(|i| unsafe { *at.add(i % W) })
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, at: *const bf16) -> V {
+        std::array::from_fn(|i| unsafe { at.add(i).read_unaligned() }.to_f32())
     }
     #[inline(always)]
     unsafe fn store(self, at: *mut f32, v: V) {

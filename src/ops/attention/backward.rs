@@ -131,8 +131,8 @@ impl Backward<'_> {
             scratch.dout.as_mut_slice().fill(0.0);
         }
         let factor = (s.scale() * std::f64::consts::LOG2_E) as f32;
-        transpose(simd, (count, d), q, factor, scratch.q.as_mut_slice(), lanes);
-        transpose(simd, (count, d), dy, 1.0, scratch.dout.as_mut_slice(), lanes);
+        transpose(simd, (count, d), (q.data, q.row), factor, scratch.q.as_mut_slice(), lanes);
+        transpose(simd, (count, d), (dy.data, dy.row), 1.0, scratch.dout.as_mut_slice(), lanes);
         let scale = simd.splat(s.scale() as f32);
         let (lse, delta) = (scratch.lse.as_mut_slice(), scratch.delta.as_mut_slice());
         lse.fill(0.0);
@@ -158,7 +158,7 @@ impl Backward<'_> {
         let layout = self.layouts.q;
         let to = &mut self.grads[layout.buffer][layout.at(s, s.queries, (block.b, block.head), block.first)..];
         let dq = Rows { data: scratch.dq.as_slice(), row: block.lanes };
-        transpose(simd, (s.width, block.count), dq, s.scale() as f32, to, layout.row);
+        transpose(simd, (s.width, block.count), (dq.data, dq.row), s.scale() as f32, to, layout.row);
     }
     #[inline(always)]
     fn store_dkv<S: Simd>(&mut self, simd: S, s: &Sizes, scratch: &Scratch, head: (usize, usize)) {

@@ -44,7 +44,7 @@ impl Kernel for Forward<'_> {
                     scratch.divide(simd, lanes);
                     let at = (b * s.queries + first) * wide + head * s.width;
                     let o = Rows { data: scratch.o.as_slice(), row: lanes };
-                    transpose(simd, (s.width, count), o, 1.0, &mut self.out[at..], wide);
+                    transpose(simd, (s.width, count), (o.data, o.row), 1.0, &mut self.out[at..], wide);
                     let lse = &mut self.lse[(b * s.heads_q + head) * s.queries + first..][..count];
                     let sums = scratch.top.as_slice().iter().zip(scratch.sum.as_slice());
                     lse.iter_mut().zip(sums).for_each(|(lse, (top, sum))| *lse = top + sum.log2());
@@ -95,7 +95,7 @@ impl Scratch {
         if count < lanes {
             to.fill(0.0);
         }
-        transpose(simd, (count, s.width), q, (s.scale() * std::f64::consts::LOG2_E) as f32, to, lanes);
+        transpose(simd, (count, s.width), (q.data, q.row), (s.scale() * std::f64::consts::LOG2_E) as f32, to, lanes);
         self.top.as_mut_slice().fill(f32::NEG_INFINITY);
         self.sum.as_mut_slice().fill(0.0);
     }

@@ -13,18 +13,24 @@ use crate::device::host::Buffer;
 use crate::device::simd::{Kernel, Simd};
 use crate::device::tile::{Extent, Rows, Spread, Start, product};
 
-/// Steps per block: two blocks of 48 lanes and a panel of weights fit the first-level cache.
-const STEPS: usize = 64;
+/// Steps per block, whole tiles: two blocks of lanes and a panel of weights fit the first-level cache.
+const fn steps<S: Simd>() -> usize {
+    if S::ROWS == 6 { 96 } else { 64 }
+}
 
 /// Interleaved groups per product.
-fn interleave_width(s: &Sizes, lanes: usize) -> usize {
-    let vectors = |n: usize| (0..n.div_ceil(lanes)).step_by(3).map(|v| cost((n.div_ceil(lanes) - v).min(3))).sum();
-    // Loads or multiplications of one step of 8 rows, whichever are more.
-    fn cost(vectors: usize) -> usize {
-        (8 * vectors).max(8 + vectors)
-    }
+fn interleave_width<S: Simd>(s: &Sizes) -> usize {
+    // Loads or multiplications of one step of 24 rows, whichever are more.
+    let cost = |vectors: usize| {
+        let rows = if vectors == 1 && S::ROWS == 6 { 8 } else { S::ROWS };
+        24 / rows * (rows * vectors).max(rows + vectors)
+    };
+    let panels = |n: usize| -> usize {
+        let vectors = n.div_ceil(S::LANES);
+        (0..vectors).step_by(S::VECTORS).map(|v| cost((vectors - v).min(S::VECTORS))).sum()
+    };
     let total = |w: &usize| -> usize {
-        let (y, x): (usize, usize) = (vectors(s.outputs * w), vectors(s.inputs * w));
+        let (y, x) = (panels(s.outputs * w), panels(s.inputs * w));
         s.groups.div_ceil(*w) * (2 * s.inputs * y + s.outputs * x)
     };
     [1, 2, 4].into_iter().filter(|&w| w == 1 || w <= s.groups).min_by_key(total).expect("not empty")
@@ -51,7 +57,7 @@ pub(super) struct Backward<'a> {
 
 macro_rules! with_width {
     ($simd:ident, $sizes:expr, $f:ident ( $($arg:expr),* )) => {
-        match interleave_width($sizes, S::LANES) {
+        match interleave_width::<S>($sizes) {
             1 => $f::<S, 1>($simd, $($arg),*),
             2 => $f::<S, 2>($simd, $($arg),*),
             _ => $f::<S, 4>($simd, $($arg),*),
@@ -213,13 +219,13 @@ fn convolve<S: Simd, const W: usize>(
     outputs: usize,
 ) {
     let (k, n, wide) = (s.taps * windows.row / W, outputs * W, s.groups * outputs);
-    let mut block = Buffer::uninit(STEPS * n);
+    let mut block = Buffer::uninit(steps::<S>() * n);
     for p in 0..s.groups.div_ceil(W) {
         let (a, b) = (windows.bundle(p), &weights.as_slice()[p * k * n..][..k * n]);
         let start = bias.map_or(Start::Zero, |bias| Start::Bias(&bias.as_slice()[p * n..][..n]));
         let present = (s.groups - p * W).min(W);
-        for first in (0..s.len).step_by(STEPS) {
-            let m = (s.len - first).min(STEPS);
+        for first in (0..s.len).step_by(steps::<S>()) {
+            let m = (s.len - first).min(steps::<S>());
             let a = Spread { data: &a[first * windows.row..], row: windows.row, step: W };
             let rows = block.as_mut_slice();
             product::<S, W>(simd, Extent { m, n, k }, a, Rows { data: b, row: n }, rows, n, start);
@@ -241,8 +247,8 @@ fn add_weight_gradient<S: Simd, const W: usize>(
 ) {
     let (m, n) = (s.taps * s.inputs, s.outputs * W);
     for (p, sums) in sums.chunks_exact_mut(m * n).enumerate() {
-        for first in (0..s.len).step_by(STEPS) {
-            let k = (s.len - first).min(STEPS);
+        for first in (0..s.len).step_by(steps::<S>()) {
+            let k = (s.len - first).min(steps::<S>());
             let a = Spread { data: &x.bundle(p)[first * x.row..], row: W, step: x.row };
             let b = Rows { data: &dy.bundle(p)[(first + dy.pad) * dy.row..], row: dy.row };
             product::<S, W>(simd, Extent { m, n, k }, a, b, sums, n, Start::Sum);

@@ -1,8 +1,8 @@
 //! Octave bands: the filter bank that joins one response per band into one (Antoni 2010: windows whose
 //! squares sum to one, so equal bands give back the signal), laid out as in pyroomacoustics 0.10.
 
+use crate::device::simd::{Isa, multiversion};
 use crate::sim::image_source::grid::fast_length;
-use crate::sim::image_source::simd::{Simd, multiversion};
 use crate::sim::room::{Room, standard_bands};
 use rustfft::{Fft, FftPlanner, num_complex::Complex32, num_complex::Complex64};
 use std::cell::RefCell;
@@ -146,18 +146,18 @@ impl Bank {
     }
 
     /// Adds one band's `response` (channel-major, `channels` channels) to `sum`.
-    pub fn add(&self, simd: Simd, sum: &mut [Vec<Complex32>], band: usize, response: &[f32], channels: usize) {
+    pub fn add(&self, isa: Isa, sum: &mut [Vec<Complex32>], band: usize, response: &[f32], channels: usize) {
         WORK.with_borrow_mut(|[signal, scratch]| {
             signal.resize(self.len, Complex32::default());
             scratch.resize(self.forward.get_inplace_scratch_len(), Complex32::default());
-            self.add_with(simd, sum, band, response, channels, signal, scratch);
+            self.add_with(isa, sum, band, response, channels, signal, scratch);
         });
     }
 
     #[allow(clippy::too_many_arguments)]
     fn add_with(
         &self,
-        simd: Simd,
+        isa: Isa,
         sum: &mut [Vec<Complex32>],
         band: usize,
         response: &[f32],
@@ -178,7 +178,7 @@ impl Bank {
             }
             signal[samples..].fill(Complex32::default());
             self.forward.process_with_scratch(signal, scratch);
-            accumulate(simd, sum, signal, &self.spectra[band]);
+            accumulate(isa, sum, signal, &self.spectra[band]);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Arrival time and Ambisonic gains of images, a block at a time (the geometry shared by every filter).
 
+use crate::device::simd::{Isa, multiversion};
 use crate::sim::image_source::images::{Images, PADDING, Row, Walls};
-use crate::sim::image_source::simd::{Level, Simd, multiversion};
 
 /// Images in a block; rows are cut at its end.
 pub(crate) const CAPACITY: usize = 512;
@@ -32,7 +32,7 @@ pub(crate) struct TimeGrid {
 
 /// Calls `consume` with blocks of all images that have not lost everything, in a fixed order.
 pub(crate) fn for_each_block(
-    simd: Simd,
+    isa: Isa,
     images: &Images,
     walls: &Walls,
     grid: TimeGrid,
@@ -56,24 +56,24 @@ pub(crate) fn for_each_block(
             let part = row.x.len().min(CAPACITY - block.len);
             let rest = row.x.start + part..row.x.end;
             row.x.end = row.x.start + part;
-            append(simd, images, walls, &row, grid, air, &mut block);
+            append(isa, images, walls, &row, grid, air, &mut block);
             row.x = rest;
             if block.len == CAPACITY {
-                finish(simd, walls, air, &mut block, &mut consume);
+                finish(isa, walls, air, &mut block, &mut consume);
             }
         }
     });
-    finish(simd, walls, air, &mut block, &mut consume);
+    finish(isa, walls, air, &mut block, &mut consume);
 }
 
-fn finish(simd: Simd, walls: &Walls, air: bool, block: &mut Block, consume: &mut impl FnMut(&Block)) {
+fn finish(isa: Isa, walls: &Walls, air: bool, block: &mut Block, consume: &mut impl FnMut(&Block)) {
     if block.len == 0 {
         return;
     }
     if air {
         let Block { amplitude, distance_m, len, .. } = block;
         for (amplitude, &m) in amplitude.iter_mut().zip(&walls.air_per_m) {
-            attenuate(simd, &mut amplitude[..*len], &distance_m[..*len], -0.5 * m as f32);
+            attenuate(isa, &mut amplitude[..*len], &distance_m[..*len], -0.5 * m as f32);
         }
     }
     consume(block);
@@ -81,7 +81,7 @@ fn finish(simd: Simd, walls: &Walls, air: bool, block: &mut Block, consume: &mut
 }
 
 #[inline(always)]
-fn append(simd: Simd, images: &Images, walls: &Walls, row: &Row, grid: TimeGrid, air: bool, block: &mut Block) {
+fn append(isa: Isa, images: &Images, walls: &Walls, row: &Row, grid: TimeGrid, air: bool, block: &mut Block) {
     let at = block.len;
     let n = row.x.len();
     // Whole vectors: entries behind the row's end are computed from the padding and overwritten next time.
@@ -99,11 +99,11 @@ fn append(simd: Simd, images: &Images, walls: &Walls, row: &Row, grid: TimeGrid,
         z: images.offset_m[2][row.z] as f32,
         grid,
     };
-    geometry(simd, &images.offset_m[0][row.x.start..row.x.start + whole], line, out);
+    geometry(isa, &images.offset_m[0][row.x.start..row.x.start + whole], line, out);
     for (amplitude, tables) in block.amplitude.iter_mut().zip(&walls.amplitudes) {
         let yz = tables[1][row.y] * tables[2][row.z];
         let x = &tables[0][row.x.start..row.x.start + whole];
-        scale(simd, &mut amplitude[to.clone()], x, yz);
+        scale(isa, &mut amplitude[to.clone()], x, yz);
     }
     block.len += n;
 }
@@ -124,14 +124,14 @@ struct Out<'a> {
     distance_m: &'a mut [f32],
 }
 
-fn geometry(simd: Simd, x_m: &[f64], line: Line, out: Out<'_>) {
-    match simd.level() {
+fn geometry(isa: Isa, x_m: &[f64], line: Line, out: Out<'_>) {
+    match isa {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the level proves the instructions.
-        Level::Avx512 => unsafe { geometry_avx512(x_m, line, out) },
+        // SAFETY: the variant proves the instructions.
+        Isa::Avx512(_) => unsafe { geometry_avx512(x_m, line, out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Level::Avx2 => unsafe { geometry_avx2(x_m, line, out) },
+        Isa::Avx2(_) => unsafe { geometry_avx2(x_m, line, out) },
         _ => geometry_body(x_m, line, out),
     }
 }
@@ -269,14 +269,14 @@ mod tests {
     #[test]
     fn attenuation_is_the_exponential_on_every_path() {
         let distances: Vec<f32> = (0..4000).map(|i| i as f32 * 0.37).collect();
-        for simd in Simd::available() {
+        for isa in Isa::available() {
             let mut amplitude = vec![1.0f32; distances.len()];
-            attenuate(simd, &mut amplitude, &distances, -0.05);
+            attenuate(isa, &mut amplitude, &distances, -0.05);
             for (a, d) in amplitude.iter().zip(&distances) {
                 let expected = (-0.05 * *d as f64).exp();
                 // The rounding of the exponent itself grows with it.
                 let tolerance = 2e-7 * (2.0 - expected.ln()) * expected + 1e-30;
-                assert!((*a as f64 - expected).abs() <= tolerance, "{simd:?} {d}: {a} {expected}");
+                assert!((*a as f64 - expected).abs() <= tolerance, "{isa:?} {d}: {a} {expected}");
             }
         }
     }

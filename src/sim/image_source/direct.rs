@@ -4,8 +4,8 @@
 //! sinc(j - f) = (-1)^j sin(pi f) / (pi (f - j)): one sine per image, one division per tap. The Hann window
 //! is w = (1 + cos(pi (j - f) / 40)) / 2 for `moving` and (1 + cos(pi j / 40)) / 2 for `fixed`.
 
+use crate::device::simd::{Isa, multiversion};
 use crate::sim::image_source::block::{Block, TimeGrid};
-use crate::sim::image_source::simd::{Simd, multiversion};
 use std::sync::OnceLock;
 
 /// Samples in front of and behind a response that taps may reach.
@@ -60,7 +60,7 @@ pub(crate) fn padded_length(samples: usize) -> usize {
 
 /// Adds the images of `block`, scaled by `amplitude`, to `out`: `channels` (1 or 4) channels of
 /// `out.len() / channels` samples, sample 0 at [`MARGIN`].
-pub(crate) fn add(simd: Simd, block: &Block, band: usize, moving: bool, channels: usize, out: &mut [f32]) {
+pub(crate) fn add(isa: Isa, block: &Block, band: usize, moving: bool, channels: usize, out: &mut [f32]) {
     let images = Arrivals {
         position: &block.position[..block.len],
         fraction: &block.fraction[..block.len],
@@ -68,9 +68,9 @@ pub(crate) fn add(simd: Simd, block: &Block, band: usize, moving: bool, channels
         amplitude: &block.amplitude[band][..block.len],
     };
     if channels == 4 {
-        add_foa(simd, images, window(moving), out);
+        add_foa(isa, images, window(moving), out);
     } else {
-        add_omni(simd, images, window(moving), out);
+        add_omni(isa, images, window(moving), out);
     }
 }
 

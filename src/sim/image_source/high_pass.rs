@@ -1,7 +1,7 @@
 //! Zero-phase high-pass of a response: an order-2 Butterworth filter run forward and backward over an odd
 //! extension of 9 samples at both ends (scipy's `sosfiltfilt`, which pyroomacoustics applies at 10 Hz).
 
-use crate::sim::image_source::simd::{Simd, multiversion};
+use crate::device::simd::{Isa, multiversion};
 use std::cell::RefCell;
 
 /// Samples of odd extension at each end.
@@ -62,7 +62,7 @@ thread_local! {
 }
 
 /// Filters each channel of `response` (channel-major, 1 or 4 channels) in place.
-pub(crate) fn high_pass(simd: Simd, response: &mut [f32], channels: usize, cutoff_hz: f64, sample_rate: u32) {
+pub(crate) fn high_pass(isa: Isa, response: &mut [f32], channels: usize, cutoff_hz: f64, sample_rate: u32) {
     let samples = response.len() / channels;
     if samples == 0 {
         return;
@@ -77,33 +77,33 @@ pub(crate) fn high_pass(simd: Simd, response: &mut [f32], channels: usize, cutof
         signal.resize(channels * stride, 0.0);
         differences.resize(channels * stride, 0.0);
         for (row, channel) in signal.chunks_mut(stride).zip(response.chunks(samples)) {
-            extend(simd, &mut row[BEFORE..], channel, edge);
+            extend(isa, &mut row[BEFORE..], channel, edge);
             // The state in which a constant has passed for ever: its differences and the output are zero.
             row[..BEFORE].fill(2.0 * channel[0] as f64 - channel[edge] as f64);
         }
-        difference(simd, signal, differences);
-        run(simd, &filter, differences, signal, channels, false);
+        difference(isa, signal, differences);
+        run(isa, &filter, differences, signal, channels, false);
         for row in signal.chunks_mut(stride) {
             let last = row[BEFORE + length - 1];
             row[BEFORE + length..].fill(last);
         }
-        difference(simd, signal, differences);
-        run(simd, &filter.reversed(), differences, signal, channels, true);
+        difference(isa, signal, differences);
+        run(isa, &filter.reversed(), differences, signal, channels, true);
         for (row, channel) in signal.chunks(stride).zip(response.chunks_mut(samples)) {
-            narrow(simd, &row[BEFORE + edge..], channel);
+            narrow(isa, &row[BEFORE + edge..], channel);
         }
     });
 }
 
 /// A channel with its odd extension at both ends.
-fn extend(simd: Simd, row: &mut [f64], channel: &[f32], edge: usize) {
+fn extend(isa: Isa, row: &mut [f64], channel: &[f32], edge: usize) {
     let samples = channel.len();
     let (first, last) = (channel[0] as f64, channel[samples - 1] as f64);
     for i in 0..edge {
         row[i] = 2.0 * first - channel[edge - i] as f64;
         row[edge + samples + i] = 2.0 * last - channel[samples - 2 - i] as f64;
     }
-    widen(simd, channel, &mut row[edge..]);
+    widen(isa, channel, &mut row[edge..]);
 }
 
 multiversion! {
@@ -139,12 +139,12 @@ fn difference_body(from: &[f64], to: &mut [f64]) {
 }
 
 /// Filters rows of second differences into `signal`, forward or `backward`.
-fn run(simd: Simd, filter: &Blocks, differences: &[f64], signal: &mut [f64], channels: usize, backward: bool) {
+fn run(isa: Isa, filter: &Blocks, differences: &[f64], signal: &mut [f64], channels: usize, backward: bool) {
     match (channels, backward) {
-        (4, false) => forward_foa(simd, filter, differences, signal),
-        (4, true) => backward_foa(simd, filter, differences, signal),
-        (_, false) => forward_omni(simd, filter, differences, signal),
-        (_, true) => backward_omni(simd, filter, differences, signal),
+        (4, false) => forward_foa(isa, filter, differences, signal),
+        (4, true) => backward_foa(isa, filter, differences, signal),
+        (_, false) => forward_omni(isa, filter, differences, signal),
+        (_, true) => backward_omni(isa, filter, differences, signal),
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_constant_vanishes_and_high_frequencies_pass() {
         let mut x: Vec<f32> = (0..40_000).map(|i| 3.0 + if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
-        high_pass(Simd::best(), &mut x, 1, 10.0, 16_000);
+        high_pass(Isa::current(), &mut x, 1, 10.0, 16_000);
         for (i, y) in x.iter().enumerate().skip(15_000).take(10_000) {
             let expected = if i % 2 == 0 { 1.0 } else { -1.0 };
             assert!((y - expected).abs() < 1e-3, "{i}: {y}");
@@ -207,7 +207,7 @@ mod tests {
         let rate = 4000;
         let tone = |i: usize| (2.0 * std::f64::consts::PI * 20.0 * i as f64 / rate as f64).sin();
         let mut x: Vec<f32> = (0..40_000).map(|i| tone(i) as f32).collect();
-        high_pass(Simd::best(), &mut x, 1, 10.0, rate);
+        high_pass(Isa::current(), &mut x, 1, 10.0, rate);
         let gain = x[20_050] as f64 / tone(20_050);
         assert!((gain - 16.0 / 17.0).abs() < 1e-3, "{gain}");
     }

@@ -13,14 +13,14 @@ mod grid;
 mod high_pass;
 mod images;
 mod lut;
-mod simd;
+mod spread;
 
+use crate::device::simd::Isa;
 use crate::error::Result;
 use crate::sim::room::{Extent, Filter, Room};
 pub use device::impulse_responses_on;
 use images::{Images, Walls};
 use rayon::prelude::*;
-pub use simd::Simd;
 
 /// Impulse responses of one room.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,14 +61,14 @@ impl Rir {
 /// The responses of every source of `room`. Sources are computed in parallel; the result does not depend
 /// on the number of threads. Errors: what [`Room::check`] refuses.
 pub fn impulse_responses(room: &Room) -> Result<Rir> {
-    impulse_responses_with(room, Simd::best())
+    impulse_responses_with(room, Isa::current())
 }
 
 /// [`impulse_responses`] with a chosen instruction set (the results agree within rounding).
-pub fn impulse_responses_with(room: &Room, simd: Simd) -> Result<Rir> {
+pub fn impulse_responses_with(room: &Room, isa: Isa) -> Result<Rir> {
     room.check()?;
     keep_freed_memory();
-    let prepared = Prepared::new(room, simd);
+    let prepared = Prepared::new(room, isa);
     let responses = (0..room.sources_m.len()).into_par_iter().map(|i| prepared.response(i)).collect();
     Ok(Rir { channels: room.microphone.channels(), sample_rate: room.sample_rate, responses })
 }
@@ -109,13 +109,13 @@ struct Prepared<'a> {
     room: &'a Room,
     bands: Vec<[f64; 6]>,
     walls: Walls,
-    simd: Simd,
+    isa: Isa,
 }
 
 impl Prepared<'_> {
-    fn new(room: &Room, simd: Simd) -> Prepared<'_> {
+    fn new(room: &Room, isa: Isa) -> Prepared<'_> {
         let (bands, air_per_m) = bands::resampled(room);
-        Prepared { room, walls: Walls::new(room, &bands, air_per_m), bands, simd }
+        Prepared { room, walls: Walls::new(room, &bands, air_per_m), bands, isa }
     }
 
     fn response(&self, index: usize) -> Vec<f32> {
@@ -136,12 +136,12 @@ impl Prepared<'_> {
             let bank = bands::Bank::for_samples(room.sample_rate, samples);
             let mut sum = bank.start(channels);
             for (band, response) in per_band.iter().enumerate() {
-                bank.add(self.simd, &mut sum, band, response, channels);
+                bank.add(self.isa, &mut sum, band, response, channels);
             }
             bank.finish(sum, channels, samples)
         };
         if room.high_pass_hz > 0.0 {
-            high_pass::high_pass(self.simd, &mut response, channels, room.high_pass_hz, room.sample_rate);
+            high_pass::high_pass(self.isa, &mut response, channels, room.high_pass_hz, room.sample_rate);
         }
         response
     }
@@ -153,9 +153,9 @@ impl Prepared<'_> {
         let mut out = vec![vec![0.0; channels * stride]; self.bands.len()];
         let grid = direct::time_grid(room.sample_rate, room.speed_of_sound, room.delay_samples);
         let moving = room.filter == Filter::Moving;
-        block::for_each_block(self.simd, images, &self.walls, grid, |block| {
+        block::for_each_block(self.isa, images, &self.walls, grid, |block| {
             for (band, out) in out.iter_mut().enumerate() {
-                direct::add(self.simd, block, band, moving, channels, out);
+                direct::add(self.isa, block, band, moving, channels, out);
             }
         });
         let heard = |padded: Vec<f32>| {
@@ -169,12 +169,10 @@ impl Prepared<'_> {
         let plan = grid::Plan::for_samples(samples);
         let time = grid::Plan::time_grid(room.sample_rate, room.speed_of_sound, room.delay_samples);
         grid::with_grids(self.bands.len(), plan.grid_len(), |grids| {
-            block::for_each_block(self.simd, images, &self.walls, time, |block| {
-                for (band, grid) in grids.iter_mut().enumerate() {
-                    grid::spread(self.simd, block, band, grid);
-                }
+            block::for_each_block(self.isa, images, &self.walls, time, |block| {
+                spread::spread(self.isa, block, grids);
             });
-            grids.iter().map(|grid| plan.response(self.simd, grid, room.microphone.channels(), samples)).collect()
+            grids.iter().map(|grid| plan.response(self.isa, grid, room.microphone.channels(), samples)).collect()
         })
     }
 }

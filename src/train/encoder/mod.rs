@@ -1,10 +1,13 @@
 //! Stage 1: the spatial encoder learns counts, directions, distances, classes and rooms (paper 4.3).
 
+pub mod ahead;
 pub mod batch;
 pub mod recipe;
 pub mod step;
 pub mod supply;
 
+use self::ahead::Batch;
+use self::batch::Clip;
 use self::recipe::EncoderRecipe;
 use self::step::Losses;
 use self::supply::Supply;
@@ -26,7 +29,7 @@ use std::path::Path;
 const PREFETCH_STEPS: u64 = 4;
 
 /// How a trained encoder is scored; the scores live in `eval`, which comes after training in the pipeline.
-pub trait Scorer {
+pub trait Scorer: Sync {
     /// Named scores on the first `limit` scenes of `set`, recorded during the run.
     ///
     /// # Errors
@@ -81,6 +84,8 @@ pub struct Training<'a> {
     dev: Option<ShardSet>,
     test: Option<ShardSet>,
     window: Window,
+    /// The clips of a step that were sent to the device while it worked on the one before.
+    ahead: Option<(u64, Vec<Batch>)>,
     scorer: &'a dyn Scorer,
 }
 
@@ -115,7 +120,7 @@ impl<'a> Training<'a> {
         let optimizer = Optimizer::new(&encoder.params, adamw, o.weight_decay, o.clip_norm);
         let schedule = Cosine { peak: o.learning_rate, warmup_ratio: o.warmup_ratio, total: recipe.train.steps };
         let updates = Updates::new(optimizer, schedule);
-        Ok(Training { recipe, encoder, updates, train, dev, test, window: Window::default(), scorer })
+        Ok(Training { recipe, encoder, updates, train, dev, test, window: Window::default(), ahead: None, scorer })
     }
 
     /// One line per fact about what will run.
@@ -132,8 +137,20 @@ impl<'a> Training<'a> {
         ]
     }
 
+    /// Clip number `i` of a step.
+    fn clip(&self, step: u64, i: usize) -> Result<Clip> {
+        let position = step * self.clips_per_step() + i as u64;
+        batch::clip(&self.train, &self.recipe.data, self.recipe.train.seed, step, position)
+    }
+
+    /// Sends the clips of a step to the device.
+    fn send(&self, step: u64) -> Result<Vec<Batch>> {
+        let sizes = (self.clips_per_step() as usize, self.recipe.train.batch);
+        Batch::send_all(&self.encoder, sizes, |i| self.clip(step, i))
+    }
+
     fn clips_per_step(&self) -> u64 {
-        self.recipe.train.clips().count() as u64
+        (self.recipe.train.batch * self.recipe.train.accumulate) as u64
     }
 
     /// Trains in the run folder `out` until the last step, or until a signal stops it.
@@ -164,9 +181,20 @@ impl Stage for Training<'_> {
         for ahead in 0..per_step {
             self.train.prefetch((step + PREFETCH_STEPS) * per_step + ahead);
         }
-        let (data, seed) = (&self.recipe.data, self.recipe.train.seed);
-        let make = |i: usize| batch::clip(&self.train, data, seed, step, step * per_step + i as u64);
-        let (gradient, losses) = step::gradients(&self.encoder, &self.recipe.loss, self.recipe.train.clips(), make)?;
+        let (gradient, losses) = if self.encoder.device() == Device::Host {
+            step::gradients(&self.encoder, &self.recipe.loss, per_step as usize, |i| self.clip(step, i))?
+        } else {
+            let batches = match self.ahead.take() {
+                Some((of, batches)) if of == step => batches,
+                _ => self.send(step)?,
+            };
+            let is_last = step + 1 == self.recipe.train.steps;
+            let meanwhile = || if is_last { Ok(Vec::new()) } else { self.send(step + 1) };
+            let (gradient, losses, next) =
+                step::gradients_on_device(&self.encoder, &self.recipe.loss, batches, meanwhile)?;
+            self.ahead = Some((step + 1, next));
+            (gradient, losses)
+        };
         if let Some(norm) = self.updates.apply(&mut self.encoder.params, &gradient, losses.matched, step)? {
             self.window.add(&losses, norm);
         }

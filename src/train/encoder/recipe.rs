@@ -173,29 +173,6 @@ impl Default for Train {
     }
 }
 
-impl Train {
-    /// How the clips of an optimizer step come.
-    pub fn clips(&self) -> Clips {
-        Clips { batch: self.batch, accumulate: self.accumulate }
-    }
-}
-
-/// The clips of an optimizer step: `accumulate` micro-batches of `batch`.
-#[derive(Clone, Copy, Debug)]
-pub struct Clips {
-    /// Clips per micro-batch: what a device computes at once.
-    pub batch: usize,
-    /// Micro-batches.
-    pub accumulate: usize,
-}
-
-impl Clips {
-    /// Clips in all.
-    pub fn count(self) -> usize {
-        self.batch * self.accumulate
-    }
-}
-
 impl Loss {
     /// The weights of the matched terms.
     pub fn weights(&self) -> Weights {

@@ -1,8 +1,8 @@
 //! Gradients of one optimizer step: clips in parallel, summed in order.
 
+use super::ahead::Batch;
 use super::batch::Clip;
-use super::recipe::{Clips, Loss};
-use crate::device::Device;
+use super::recipe::Loss;
 use crate::encoder::readout::MAP_DIRECTIONS;
 use crate::encoder::{Encoder, Features};
 use crate::error::Result;
@@ -71,22 +71,20 @@ impl BatchLosses {
 /// Losses of clips of one length, and the gradients of their sum times `share`, added to `flat`.
 fn batch_gradients(
     encoder: &Encoder,
-    clips: &[Clip],
+    (features, truths): (Features, Vec<ClipTruth>),
     loss: &Loss,
     share: f32,
     flat: &mut Tensor,
 ) -> Result<BatchLosses> {
-    let features = |clip: &Clip| encoder.features_equalized(&clip.audio, clip.gains(encoder.config.n_fft).as_deref());
-    let features = Features::stacked(clips.iter().map(features).collect());
-    let share = share * clips.len() as f32;
+    let targets: Vec<Target> = truths.iter().map(Target::from).collect();
+    let share = share * truths.len() as f32;
     let mut c = Forward::new(Tape::new(), &encoder.params);
     let out = encoder.forward(&mut c, &features);
-    let targets: Vec<Target> = clips.iter().map(|clip| Target::from(&clip.truth)).collect();
     let matched = spatial_loss(&mut c.tape, &out.predictions(), &targets, loss.weights());
-    let mut losses = BatchLosses { clips: clips.len(), matched: matched.tensor().clone(), direction_map: None };
+    let mut losses = BatchLosses { clips: truths.len(), matched: matched.tensor().clone(), direction_map: None };
     let mut total = elementwise::scale(&mut c.tape, &matched, share);
     if let Some(map) = &out.direction_map {
-        let target = Tensor::stacked(&clips.iter().map(|clip| map_target(&clip.truth)).collect::<Vec<Tensor>>());
+        let target = Tensor::stacked(&truths.iter().map(map_target).collect::<Vec<Tensor>>());
         let target = Var::constant(target.to(encoder.device()));
         let map_loss = bce::bce_with_logits(&mut c.tape, map, &target);
         losses.direction_map = Some(map_loss.tensor().clone());
@@ -98,53 +96,68 @@ fn batch_gradients(
     Ok(losses)
 }
 
-/// Gradients of the mean loss over the clips made by `make`, in the layout of the flat parameters. On the host each clip is
-/// computed by itself and added in order: the same bytes for any number of threads. A device takes the clips of a
-/// micro-batch that follow one another and have one length at once.
+impl Losses {
+    /// Adds the means over `clips` clips to those of a step of `count`.
+    fn add(&mut self, l: Losses, clips: usize, count: usize) {
+        self.matched += l.matched * clips as f64 / count as f64;
+        self.direction_map += l.direction_map * clips as f64 / count as f64;
+    }
+}
+
+/// Gradients of the mean loss over `count` clips made by `make`, in the layout of the flat parameters, on the host: each
+/// clip is computed by itself and added in order, which gives the same bytes for any number of threads.
 ///
 /// # Errors
 /// Those of `make`; `Internal` naming parameters without a gradient.
 pub fn gradients(
     encoder: &Encoder,
     loss: &Loss,
-    clips: Clips,
+    count: usize,
     make: impl Fn(usize) -> Result<Clip> + Sync,
 ) -> Result<(Tensor, Losses)> {
-    let (n, count) = (encoder.params.flat_len(), clips.count());
-    let share = 1.0 / count as f32;
-    let mut sum = Tensor::zeros_on(encoder.device(), DType::F32, &[n]);
-    let mut losses = Losses::default();
-    let mut add = |clips: usize, l: Losses| {
-        losses.matched += l.matched * clips as f64 / count as f64;
-        losses.direction_map += l.direction_map * clips as f64 / count as f64;
-    };
-    if encoder.device() != Device::Host {
-        let mut parts = Vec::new();
-        for start in (0..count).step_by(clips.batch) {
-            let made: Vec<Clip> = (start..start + clips.batch).map(&make).collect::<Result<_>>()?;
-            for equal in made.chunk_by(|a, b| a.audio.len() == b.audio.len()) {
-                parts.push(batch_gradients(encoder, equal, loss, share, &mut sum)?);
-            }
-        }
-        parts.iter().for_each(|part| add(part.clips, part.read()));
-        return Ok((sum, losses));
-    }
+    let (n, share) = (encoder.params.flat_len(), 1.0 / count as f32);
+    let (mut sum, mut losses) = (Tensor::zeros(&[n]), Losses::default());
     // A bounded number of gradients is held at a time, whatever the batch.
     let wave = rayon::current_num_threads().max(1) * 4;
     for start in (0..count).step_by(wave) {
         let parts: Vec<Result<(Tensor, Losses)>> = (start..count.min(start + wave))
             .into_par_iter()
             .map(|i| {
-                let mut flat = Tensor::zeros(&[n]);
-                let losses = batch_gradients(encoder, &[make(i)?], loss, share, &mut flat)?.read();
+                let (clip, mut flat) = (make(i)?, Tensor::zeros(&[n]));
+                let features = encoder.features_equalized(&clip.audio, clip.gains(encoder.config.n_fft).as_deref());
+                let losses = batch_gradients(encoder, (features, vec![clip.truth]), loss, share, &mut flat)?.read();
                 Ok((flat, losses))
             })
             .collect();
         for part in parts {
             let (flat, l) = part?;
             elementwise::accumulate_parts(&mut sum, &[(flat, 0)]);
-            add(1, l);
+            losses.add(l, 1, count);
         }
     }
     Ok((sum, losses))
+}
+
+/// The same on a device, batch after batch, each filling it. Before the losses are read, which waits for the device,
+/// `meanwhile` runs on the host.
+///
+/// # Errors
+/// Those of `meanwhile`; `Internal` naming parameters without a gradient.
+pub fn gradients_on_device<T>(
+    encoder: &Encoder,
+    loss: &Loss,
+    batches: Vec<Batch>,
+    meanwhile: impl FnOnce() -> Result<T>,
+) -> Result<(Tensor, Losses, T)> {
+    let count: usize = batches.iter().map(|batch| batch.truths.len()).sum();
+    let share = 1.0 / count as f32;
+    let mut sum = Tensor::zeros_on(encoder.device(), DType::F32, &[encoder.params.flat_len()]);
+    let mut parts = Vec::with_capacity(batches.len());
+    for batch in batches {
+        parts.push(batch_gradients(encoder, batch.arrive(encoder), loss, share, &mut sum)?);
+    }
+    let result = meanwhile()?;
+    let mut losses = Losses::default();
+    parts.iter().for_each(|part| losses.add(part.read(), part.clips, count));
+    Ok((sum, losses, result))
 }

@@ -1,0 +1,205 @@
+//! Dense products of any size on the host: C [M,N] = A [M,K] B [K,N], on one thread or on all.
+//!
+//! Three ways, chosen by the extents and strides alone:
+//!
+//! 1. **Many rows**: B is packed into panels as wide as the accumulators of [`tile`](super::tile), block by block; a panel
+//!    stays in the second-level cache while the rows of A pass. A sum over more than [`STEPS`] products is made of sums
+//!    of equal length, added in order: that keeps the rounding of a long sum that of a short one.
+//! 2. **Few rows, B read along K** (y = x W^T): one dot product per number of C, vectors along K. Every weight is read
+//!    once, so the speed is that of the memory.
+//! 3. **Few rows, B read along N** (dx = dy W): eight rows of B at a time, times numbers of A, onto C.
+//!
+//! B may be stored as bf16: it is widened while a panel is packed, or in registers, and never as a whole.
+//!
+//! **Threads** take rows of C, or columns where there are few rows. No number's sum is ever split between threads, and its
+//! order depends on the extents alone: the bytes are the same for any number of threads.
+
+mod few_rows;
+mod panels;
+#[cfg(test)]
+mod tests;
+
+use super::simd::{Element, Isa, Kernel, Simd};
+use super::tile::{Extent, Start};
+use half::bf16;
+use rayon::prelude::*;
+use std::cell::Cell;
+
+/// Who computes a dense product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Threads {
+    /// The thread that asks: right where the parallelism lies above.
+    #[default]
+    One,
+    /// All threads of the pool.
+    All,
+}
+
+/// A matrix of f32: element (m, k) at `m row + k column`.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    /// The numbers.
+    pub data: &'a [f32],
+    /// Distance of rows.
+    pub row: usize,
+    /// Distance of columns.
+    pub column: usize,
+}
+
+/// Numbers as they are stored.
+#[derive(Clone, Copy)]
+pub enum Numbers<'a> {
+    /// IEEE single precision.
+    F32(&'a [f32]),
+    /// The upper half of an f32.
+    Bf16(&'a [bf16]),
+}
+
+/// A matrix in either storage: element (k, n) at `k row + n column`.
+#[derive(Clone, Copy)]
+pub struct Stored<'a> {
+    /// The numbers.
+    pub data: Numbers<'a>,
+    /// Distance of rows.
+    pub row: usize,
+    /// Distance of columns.
+    pub column: usize,
+}
+
+/// The most rows that count as few.
+const FEW: usize = 8;
+/// The longest sum that is not made of shorter ones.
+const STEPS: usize = 512;
+/// Operations that are worth the start of another thread.
+const WORTH_A_THREAD: usize = 1 << 16;
+
+/// Dense products that a thread asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Products {
+    /// How many.
+    pub count: u64,
+    /// Pairs of numbers multiplied in them.
+    pub multiplications: u64,
+}
+
+thread_local! {
+    static COUNTED: Cell<Option<Products>> = const { Cell::new(None) };
+}
+
+/// Runs `f` and says which dense products this thread asked for meanwhile.
+pub fn counted<T>(f: impl FnOnce() -> T) -> (T, Products) {
+    let outer = COUNTED.replace(Some(Products::default()));
+    let result = f();
+    (result, COUNTED.replace(outer).unwrap_or_default())
+}
+
+/// C [M,N], row-major without gaps, = A B + what `start` says. Panics when an operand is too short for the extents.
+#[track_caller]
+pub fn multiply(threads: Threads, extent: Extent, a: Matrix, b: Stored, c: &mut [f32], start: Start) {
+    let Extent { m, n, k } = extent;
+    if m == 0 || n == 0 {
+        return;
+    }
+    if let Some(Products { count, multiplications }) = COUNTED.get() {
+        COUNTED.set(Some(Products { count: count + 1, multiplications: multiplications + (m * n * k) as u64 }));
+    }
+    let reach = |rows: usize, row: usize, columns: usize, column: usize| (rows - 1) * row + (columns - 1) * column + 1;
+    assert!(c.len() >= m * n, "product: C is too short");
+    assert!(k == 0 || a.data.len() >= reach(m, a.row, k, a.column), "product: A is too short");
+    assert!(k == 0 || b.data.len() >= reach(k, b.row, n, b.column), "product: B is too short");
+    if let Start::Bias(bias) = start {
+        assert!(bias.len() >= n, "product: the bias is too short");
+    }
+    // A column is the row of the transposed product.
+    if let (1, Numbers::F32(column), Start::Zero | Start::Sum) = (n, b.data, start) {
+        let a_row = Matrix { data: column, row: 0, column: b.row };
+        let b = Stored { data: Numbers::F32(a.data), row: a.column, column: a.row };
+        return split(threads, Extent { m: 1, n: m, k }, a_row, b, c, start);
+    }
+    split(threads, extent, a, b, c, start);
+}
+
+impl Numbers<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Numbers::F32(data) => data.len(),
+            Numbers::Bf16(data) => data.len(),
+        }
+    }
+}
+
+/// A part of C that one thread computes.
+#[derive(Clone, Copy)]
+struct Part {
+    rows: [usize; 2],
+    columns: [usize; 2],
+}
+
+/// C, whose parts several threads write.
+#[derive(Clone, Copy)]
+struct Target {
+    at: *mut f32,
+    /// Distance of rows.
+    row: usize,
+}
+
+// SAFETY: the parts that `split` makes do not overlap, and each is written by one thread.
+unsafe impl Send for Target {}
+unsafe impl Sync for Target {}
+
+fn split(threads: Threads, extent: Extent, a: Matrix, b: Stored, c: &mut [f32], start: Start) {
+    let Extent { m, n, k } = extent;
+    let target = Target { at: c.as_mut_ptr(), row: n };
+    let pieces = match threads {
+        Threads::One => 1,
+        Threads::All => rayon::current_num_threads().min((m * n * k / WORTH_A_THREAD).max(1)),
+    };
+    let isa = Isa::current();
+    let run = |part: Part| match b.data {
+        Numbers::F32(data) => isa.run(Work { extent, part, a, b: (data, b.row, b.column), c: target, start }),
+        Numbers::Bf16(data) => isa.run(Work { extent, part, a, b: (data, b.row, b.column), c: target, start }),
+    };
+    // Whole tiles: rows by eights, columns by the widest panel.
+    let (by_rows, unit) = if m >= 16 * pieces { (true, 8) } else { (false, 48) };
+    let units = if by_rows { m } else { n }.div_ceil(unit);
+    let bounds = |piece: usize, len: usize| [piece, piece + 1].map(|p| (p * units / pieces * unit).min(len));
+    let part = |piece: usize| {
+        if by_rows {
+            Part { rows: bounds(piece, m), columns: [0, n] }
+        } else {
+            Part { rows: [0, m], columns: bounds(piece, n) }
+        }
+    };
+    if pieces == 1 {
+        return run(part(0));
+    }
+    (0..pieces).into_par_iter().for_each(|piece| run(part(piece)));
+}
+
+/// One part of a product whose operands were checked against `extent`. B is (numbers, distance of rows, of columns).
+struct Work<'a, T> {
+    extent: Extent,
+    part: Part,
+    a: Matrix<'a>,
+    b: (&'a [T], usize, usize),
+    c: Target,
+    start: Start<'a>,
+}
+
+impl<T: Element> Kernel for Work<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        if self.part.rows[0] == self.part.rows[1] || self.part.columns[0] == self.part.columns[1] {
+            return;
+        }
+        // SAFETY: `multiply` checked the operands against the extents, and the parts of C are disjoint.
+        unsafe {
+            match (self.extent.m <= FEW, self.b) {
+                (true, (_, 1, _)) => few_rows::along_k(simd, &self),
+                (true, (_, _, 1)) => few_rows::along_n(simd, &self),
+                _ => panels::by_panels(simd, &self),
+            }
+        }
+    }
+}
