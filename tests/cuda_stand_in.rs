@@ -380,3 +380,20 @@ fn a_step_asks_the_pool_for_nothing() {
     println!("per clip: {} launches, {} uploads, {} pool calls", launches / 2, uploads / 2, step.pool_calls() / 2);
     assert!(launches > 100 && step.pool_calls() == 0, "{launches} launches, {} pool calls", step.pool_calls());
 }
+
+/// Per clip at batch 8, counted with these stand-ins on the program of commit ad31098, which took clips one by one and asked
+/// the driver's pool for every tensor (benches/results/2026-11-29-counted.md).
+const LAUNCHES_BEFORE: usize = 1074;
+const POOL_CALLS_BEFORE: usize = 2125;
+
+#[test]
+fn a_clip_of_a_batch_of_eight_asks_for_a_fifth_of_what_it_did() {
+    let Some(driver) = new_driver() else { return };
+    for options in [&[][..], &["--bf16"]] {
+        let step = counted::training_step(&driver, 8, options);
+        let (launches, pool_calls) = (step.launches() / 8, step.pool_calls() / 8);
+        println!("{options:?}: {launches} launches and {pool_calls} pool calls per clip");
+        assert!(launches * 5 <= LAUNCHES_BEFORE, "{launches} launches");
+        assert!(pool_calls * 5 <= POOL_CALLS_BEFORE, "{pool_calls} pool calls");
+    }
+}
