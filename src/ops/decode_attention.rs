@@ -4,7 +4,7 @@
 //! What generation does per token: the query sees all valid keys of its sequence, the first `lengths[b]` of the C that
 //! the cache has room for. There is no second query to share a key with, so the query heads of a KV head share it, and
 //! the keys are cut into parts of fixed size whose results are combined in order: a sequence gets the same bytes alone
-//! and in any batch, on one thread and on many. A sequence without keys gets zeros.
+//! and in any batch, on one thread and on those that compute the tape's products. A sequence without keys gets zeros.
 
 mod host;
 
@@ -34,7 +34,10 @@ pub fn decode_attention(
     let plan = Plan::new("decode_attention", [q.tensor(), k.tensor(), v.tensor()], &shape);
     assert!(plan.sizes.queries == 1, "decode_attention of {} queries per sequence", plan.sizes.queries);
     let inputs = [q.tensor(), k.tensor(), v.tensor()];
-    let out = if q.tensor().device() == Device::Host { host::decode(&plan, inputs) } else { launch(&plan, inputs) };
+    let out = match q.tensor().device() {
+        Device::Host => host::decode(&plan, inputs, tape.products()),
+        _ => launch(&plan, inputs),
+    };
     tape.constant("decode_attention", &[q, k, v], out)
 }
 

@@ -5,6 +5,7 @@
 //! order, whoever computed them.
 
 use super::super::attention::{Plan, Sizes};
+use crate::device::product::Threads;
 use crate::device::simd::slices::{each_vector, get, put};
 use crate::device::simd::{Isa, Kernel, Simd, dispatch};
 use crate::device::tile::{Extent, Rows, Spread, Start, product};
@@ -14,9 +15,9 @@ use rayon::prelude::*;
 /// Keys of a part: those of a head of 64 numbers fill 64 KB, the values as much.
 const PART: usize = 256;
 
-/// The output [B,1,Hq D], on all threads of the pool.
+/// The output [B,1,Hq D].
 #[track_caller]
-pub(super) fn decode(plan: &Plan, inputs: [&Tensor; 3]) -> Tensor {
+pub(super) fn decode(plan: &Plan, inputs: [&Tensor; 3], threads: Threads) -> Tensor {
     let sequences = plan.sequences();
     let s = &plan.sizes;
     let mut units = Vec::new();
@@ -31,7 +32,10 @@ pub(super) fn decode(plan: &Plan, inputs: [&Tensor; 3]) -> Tensor {
     let attend = |&(b, head, first): &(usize, usize, usize)| {
         isa.force(|| dispatch(Attend { sizes: &sequences[b], q, k, v, b, head, first }))
     };
-    let parts: Vec<Part> = units.par_iter().map(attend).collect();
+    let parts: Vec<Part> = match threads {
+        Threads::One => units.iter().map(attend).collect(),
+        Threads::All => units.par_iter().map(attend).collect(),
+    };
     let mut out = Tensor::zeros(&[s.batch, 1, s.heads_q * s.width]);
     let group = s.heads_q / s.heads_kv;
     let heads = out.data_mut().chunks_exact_mut(group * s.width).enumerate();
