@@ -304,7 +304,7 @@ fn emulator(out: &Path, units: &[(String, String, Vec<String>)]) {
         jobs.push((file.clone(), format!("#include \"cuemu.h\"\n{text}\n{entries}")));
     }
     for name in ["bugs", "helpers"] {
-        let path = PathBuf::from(format!("tests/emulator/{name}.cu"));
+        let path = PathBuf::from(format!("tests/kernels/{name}.cu"));
         println!("cargo:rerun-if-changed={}", path.display());
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let entries: String = heads(&text).map(|(_, name, _)| format!("EMU_ENTRY({name})\n")).collect();

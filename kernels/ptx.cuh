@@ -1,7 +1,7 @@
 // The only inline PTX of the project: tensor-core multiplication, the loads that feed it, asynchronous copies, rounding
 // to bf16, and the special-function unit without the care for subnormal numbers that C++ asks for: all of them
 // instructions of sm_80, which every later GPU runs as well. Under the emulator (CUEMU) each wrapper has a body in
-// plain C++ that follows the fragment layouts of the PTX ISA; tests/emulator.rs holds those to plain loops.
+// plain C++ that follows the fragment layouts of the PTX ISA; tests/kernels/emulator.rs holds those to plain loops.
 //
 // All functions here are called by all 32 lanes of a warp together, except cp_async_*, round_bf16, pack_bf16,
 // exp2_fast and sigmoid_fast, which concern one thread.

@@ -446,7 +446,7 @@ fn every_target_is_declared_and_exists() {
     let mut found: Vec<String> =
         declared.iter().filter(|path| !root().join(path).is_file()).map(|path| format!("{path}: not there")).collect();
     for path in ["tests", "benches"].iter().flat_map(|folder| files(folder)) {
-        let is_target = path.ends_with(".rs") && path.matches('/').count() == 1;
+        let is_target = path.ends_with("/main.rs") || path.ends_with(".rs") && path.matches('/').count() == 1;
         if is_target && !declared.contains(path.as_str()) {
             found.push(format!("{path}: not declared in Cargo.toml, so it never runs"));
         }

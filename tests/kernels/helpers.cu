@@ -1,4 +1,4 @@
-// Every helper of common.cuh and ptx.cuh in a kernel of its own, for tests/emulator.rs to compare with plain loops.
+// Every helper of common.cuh and ptx.cuh in a kernel of its own, for tests/kernels/emulator.rs to compare with plain loops.
 #include "common.cuh"
 #include "ptx.cuh"
 

@@ -10,9 +10,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use twnm::error::{Kind, Result};
 
-#[path = "cuda_stand_in/counted.rs"]
 mod counted;
-#[path = "cuda_stand_in/scenario.rs"]
 mod scenario;
 
 const JOB: &str = "TWNM_STANDIN_JOB";

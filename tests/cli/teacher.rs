@@ -1,7 +1,6 @@
 //! `twnm benchmark --teacher` against a local server that plays good and bad teachers: only checked rows enter, every
 //! request is counted, a killed run ends as it would have ended, and the key stays where it belongs.
 
-#[path = "teacher/server.rs"]
 mod server;
 
 use serde_json::{Value, json};

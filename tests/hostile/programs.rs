@@ -3,9 +3,7 @@
 //!
 //! `TWNM_KILLS=30 cargo test --release --test hostile` kills the real programs that often.
 
-mod common;
-
-use common::{assert_same, lasting};
+use crate::common::{assert_same, lasting};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;

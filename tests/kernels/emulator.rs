@@ -1,6 +1,5 @@
-//! The emulator is held to its promises: every seeded bug of `tests/emulator/bugs.cu` must show, its right twin must
+//! The emulator is held to its promises: every seeded bug of `bugs.cu` must show, its right twin must
 //! not, and every helper of `common.cuh` and `ptx.cuh` must agree with plain loops, under all three schedules.
-#![cfg(feature = "emu")]
 
 use std::ffi::{c_char, c_void};
 use twnm::device::emu::{EmuEntry, RawLaunch, launch_raw};

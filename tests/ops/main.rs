@@ -3,9 +3,7 @@
 //! One trial per op and place. The kernels run in the emulator under three schedules that must agree bit for bit; the
 //! last line says how many kernels there are and how many were launched, and a kernel that never was is a failure.
 
-#[path = "ops/coverage.rs"]
 mod coverage;
-#[path = "ops/own.rs"]
 mod own;
 
 use coverage::Coverage;

@@ -1,5 +1,5 @@
 // The mistakes that the emulator must see, each beside its right twin: a checker that stops catching bugs must fail
-// its own tests. A kernel `bug_*` differs from `right_*` in the one thing its comment names. tests/emulator.rs holds
+// its own tests. A kernel `bug_*` differs from `right_*` in the one thing its comment names. tests/kernels/emulator.rs holds
 // the list of what each has to show: a fault with its words, a result that depends on the schedule, or a NaN.
 #include "common.cuh"
 #include "ptx.cuh"

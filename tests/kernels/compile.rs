@@ -2,9 +2,7 @@
 //! not spill, stays within shared memory, and uses tensor cores where it should. Without NVRTC this is skipped, with
 //! the reason. `TWNM_WRITE_RESOURCES=1` writes `kernels/RESOURCES.md`; it must be up to date for the compiler it names.
 
-#[path = "kernels_compile/predicted.rs"]
-mod predicted;
-
+use crate::predicted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -181,7 +179,7 @@ fn compare_report(version: (u32, u32), rows: &BTreeMap<(String, String), Vec<Str
          multiprocessors),\noperations over the peak (tensor cores for kernels that use them) and attention's exponentials over \
          their rate, both on the\nmultiprocessor with the most blocks. How often the others wait for each other is not in it, \
          nor instructions beside these. No\ncase of that size: no prediction. Written by\n\
-         `TWNM_WRITE_RESOURCES=1 cargo test --release --test kernels_compile`.\n\n| file | kernel | threads |"
+         `TWNM_WRITE_RESOURCES=1 cargo test --release --test kernels compile`.\n\n| file | kernel | threads |"
     );
     LIMITS.iter().for_each(|limits| write!(text, " {} |", limits.arch).unwrap());
     text.push_str(" RTX 5090 predicted | H200 predicted | of |\n|---|---|---|---|---|---|---|---|---|---|\n");

@@ -1,8 +1,6 @@
 //! Scoring as users run it: answers, judgements, comparisons, reports and reference answerers, through `twnm-eval`.
 
-mod common;
-
-use common::{assert_same, lasting};
+use crate::common::{assert_same, lasting};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

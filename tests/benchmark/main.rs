@@ -2,19 +2,12 @@
 //!
 //! `TWNM_QUESTIONS=100000 cargo test --test benchmark` is the long form.
 
-#[path = "benchmark/answerer.rs"]
 mod answerer;
-#[path = "benchmark/cli.rs"]
 mod cli;
-#[path = "benchmark/hostile.rs"]
 mod hostile;
-#[path = "benchmark/judge.rs"]
 mod judge;
-#[path = "benchmark/synthetic_scenes.rs"]
 mod synthetic_scenes;
-#[path = "benchmark/truth.rs"]
 mod truth;
-#[path = "benchmark/words.rs"]
 mod words;
 
 use answerer::{Item, View};

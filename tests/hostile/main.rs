@@ -1,0 +1,6 @@
+//! Bad input and bad luck: damaged data, wrong recipes, full disks and kills; audio files as nobody should write them.
+
+mod audio;
+#[path = "../common/mod.rs"]
+mod common;
+mod programs;
