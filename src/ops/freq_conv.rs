@@ -170,7 +170,7 @@ fn launch(cut: &Cut, x: &Tensor, parameters: [&Tensor; 5], dy: &Tensor) -> [Tens
         n, f, h, groups, taps, frames, bundle, EPS,
     );
     let [mut dnorm_weight, mut dnorm_bias, mut dw, mut dbias, mut dslope] = parameters.map(|p| x.like_f32(p.shape()));
-    let launch = Launch::rows((weights + 4 * h as usize).div_ceil(32), 256);
+    let launch = Launch::rows((weights + 4 * h).div_ceil(32), 256);
     kernels::freq_conv_bwd_reduce_f32(
         launch,
         &mut dw,

@@ -70,7 +70,7 @@ fn of_bce() {
         let mut tape = Tape::new();
         let leaf = tape.leaf(tensor(&[n], &x));
         let loss = bce::bce_with_logits(&mut tape, &leaf, &Var::constant(tensor(&[n], &t)));
-        let expected = textbook(&[x.clone()]);
+        let expected = textbook(std::slice::from_ref(&x));
         assert!((values(loss.tensor())[0] - expected).abs() < 1e-6 * expected, "{n}");
         let grads = tape.backward(&loss, Tensor::scalar(1.0)).unwrap();
         assert_gradients(&textbook, &[x], &[values(grads.get(&leaf).unwrap())]);
