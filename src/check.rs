@@ -342,6 +342,9 @@ const COORDINATES_MAX: usize = 160;
 
 /// The reference's gradients against fourth-order central differences in f64: the largest relative L2 error
 /// over the inputs, with its input number.
+///
+/// # Errors
+/// The case and the input that the reference gives no gradient of the right length.
 pub fn gradcheck(case: &Case) -> Result<(f64, usize), String> {
     let mut values = case.draw();
     let view = |v: &[Vec<f64>]| -> Vec<f64> { (case.forward)(&v.iter().map(|x| x.as_slice()).collect::<Vec<_>>()) };
@@ -475,16 +478,25 @@ impl Parity {
 }
 
 /// The op's Host path against the f64 reference, with a tolerance derived from the plain f32 loops.
+///
+/// # Errors
+/// The case, when the op gave another number of values than the reference, or no gradient for an input.
 pub fn parity(case: &Case) -> Result<Parity, String> {
     parity_at(case, Place::HOST)
 }
 
 /// The op on any device against the f64 reference on the same (rounded) inputs.
+///
+/// # Errors
+/// As [`parity`].
 pub fn parity_at(case: &Case, place: Place) -> Result<Parity, String> {
     compare(case, place, &case.tracked())
 }
 
 /// As [`parity_at`] with a gradient for one input alone, as where the other parameters are frozen.
+///
+/// # Errors
+/// As [`parity`].
 pub fn parity_of_one_gradient(case: &Case, place: Place, input: usize) -> Result<Parity, String> {
     assert!(case.inputs[input].differentiable, "{}: input {input} has a gradient", case.label());
     let tracked: Vec<bool> = (0..case.inputs.len()).map(|i| i == input).collect();

@@ -88,6 +88,9 @@ pub struct Store {
 impl Store {
     /// The checkpoints in `folder`, made if absent; leftovers of a killed save are removed. The newest `keep`
     /// (at least 1) are kept when one is saved.
+    ///
+    /// # Errors
+    /// `Io` when the folder cannot be made or cleaned.
     pub fn open(folder: &Path, keep: usize) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, &e))?;
         crate::files::remove_temporaries(folder)?;
@@ -100,8 +103,11 @@ impl Store {
         Ok(Store { folder: folder.to_path_buf(), keep: keep.max(1) })
     }
 
-    /// Saves durably; on any error the older checkpoints are as they were and nothing of this one remains.
-    /// Returns its folder. Errors: [`Kind::Io`], with the bytes needed when the disk is too full.
+    /// Saves durably; on any error the older checkpoints are as they were and nothing of this one remains. Returns its
+    /// folder.
+    ///
+    /// # Errors
+    /// [`Kind::Io`], with the bytes needed when the disk is too full.
     #[track_caller]
     pub fn save(&self, snapshot: &Snapshot) -> Result<PathBuf> {
         let place = || format!("checkpoint of step {}", snapshot.step);
@@ -146,6 +152,9 @@ impl Store {
 
     /// What follows the publication of `step`: `latest` names it, older ones are removed. A run that was killed
     /// before that does it when it continues.
+    ///
+    /// # Errors
+    /// `Io` naming the file that could not be written or removed.
     pub fn settle(&self, step: u64) -> Result<()> {
         let (path, line) = (self.folder.join(LATEST_FILE), format!("step-{step}\n"));
         if !std::fs::read(&path).is_ok_and(|stored| stored == line.as_bytes()) {
@@ -167,6 +176,9 @@ impl Store {
     }
 
     /// Steps of the checkpoints there, newest first, good or not.
+    ///
+    /// # Errors
+    /// `Io` when the folder cannot be read.
     pub fn steps(&self) -> Result<Vec<u64>> {
         let mut steps = Vec::new();
         for entry in std::fs::read_dir(&self.folder).map_err(|e| Error::io("read", &self.folder, &e))?.flatten() {
@@ -178,9 +190,11 @@ impl Store {
         Ok(steps)
     }
 
-    /// The newest checkpoint whose every hash holds, `None` when there never was one. Damaged ones are skipped
-    /// with a warning. Errors: [`Kind::Integrity`] when there are only damaged ones: training never silently
-    /// starts over. One without its optimizer's state cannot be continued and counts as damaged.
+    /// The newest checkpoint whose every hash holds, `None` when there never was one. Damaged ones are skipped with a
+    /// warning. One without its optimizer's state cannot be continued and counts as damaged.
+    ///
+    /// # Errors
+    /// [`Kind::Integrity`] when there are only damaged ones: training never silently starts over.
     pub fn load_newest(&self) -> Result<Option<Checkpoint>> {
         self.newest(|checkpoint| match checkpoint.optimizer {
             Some(_) => Ok(checkpoint),
@@ -207,6 +221,9 @@ impl Store {
 }
 
 /// Reads `--checkpoint DIR`: a run folder (its newest good checkpoint) or a `step-N` folder.
+///
+/// # Errors
+/// `Missing` when nothing is there; `Integrity` naming the file that is missing, cut off or changed.
 pub fn open(path: &Path) -> Result<Checkpoint> {
     if path.join(STATE_FILE).is_file() {
         return load(path);
@@ -222,7 +239,9 @@ pub fn open(path: &Path) -> Result<Checkpoint> {
 }
 
 /// Loads one `step-N` folder after checking every hash.
-/// Errors: [`Kind::Integrity`] naming the file that is missing, cut off or changed.
+///
+/// # Errors
+/// [`Kind::Integrity`] naming the file that is missing, cut off or changed.
 pub fn load(folder: &Path) -> Result<Checkpoint> {
     let path = folder.join(STATE_FILE);
     let damaged = |file: &str, what: &str| Error::integrity(format!("{}: {what}", folder.join(file).display()));

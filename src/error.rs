@@ -140,6 +140,9 @@ impl std::error::Error for Error {}
 /// Adds a place to the error of a `Result`.
 pub trait Context<T> {
     /// See [`Error::context`]; the place is only formatted when there is an error.
+    ///
+    /// # Errors
+    /// Those of `self`, with the place in front.
     fn context_with<D: fmt::Display>(self, place: impl FnOnce() -> D) -> Result<T>;
 }
 

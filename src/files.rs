@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// Writes a file so that readers see either the old content or the whole new one: a temporary file in the
 /// same folder is filled by `fill`, synced, renamed over `path`, and the folder is synced. On any error
 /// the temporary file is removed and `path` is as it was. Missing parent folders are created.
+///
+/// # Errors
+/// `Io` naming the file or folder; a full disk has a hint.
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<()> {
     // A temporary file is private; a result is as readable as any other new file.
     write_with_mode(path, 0o644, fill)
@@ -35,21 +38,33 @@ fn write_with_mode(
 }
 
 /// [`write_atomic`] for bytes that are already there.
+///
+/// # Errors
+/// As [`write_atomic`].
 pub fn write_bytes_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomic(path, |out| out.write_all(bytes))
 }
 
 /// [`write_bytes_atomic`] for a file that only this user may read.
+///
+/// # Errors
+/// As [`write_atomic`].
 pub fn write_bytes_private(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with_mode(path, 0o600, |out| out.write_all(bytes))
 }
 
 /// Makes renames and removals in `folder` durable.
+///
+/// # Errors
+/// `Missing` or `Io` naming the folder.
 pub fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync folder", folder, &e))
 }
 
 /// Reads a whole file of at most `limit` bytes; a larger one, a folder, a device or a pipe is refused.
+///
+/// # Errors
+/// `Data` naming the file and its size when it is too large; those of [`open_regular`].
 pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = open_regular(path)?;
     let size = file.metadata().map_err(|e| Error::io("read", path, &e))?.len();
@@ -65,6 +80,9 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
 }
 
 /// Opens a regular file for reading; a pipe or device is refused at once instead of hanging.
+///
+/// # Errors
+/// `Missing` or `Io` naming the path; `Data` when it is no regular file.
 pub fn open_regular(path: &Path) -> Result<File> {
     let meta = std::fs::metadata(path).map_err(|e| Error::io("open", path, &e))?;
     if !meta.is_file() {
@@ -75,6 +93,9 @@ pub fn open_regular(path: &Path) -> Result<File> {
 }
 
 /// Removes leftovers of [`write_atomic`] calls that were killed (`.tmp-*` files directly in `folder`).
+///
+/// # Errors
+/// `Io` naming the file that could not be removed.
 pub fn remove_temporaries(folder: &Path) -> Result<()> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
     for entry in entries.flatten() {
@@ -94,7 +115,9 @@ pub struct FolderLock {
 
 impl FolderLock {
     /// Locks `folder` (which exists) through the file `name` in it, which stays there.
-    /// Errors: [`crate::error::Kind::Io`] when another process holds it.
+    ///
+    /// # Errors
+    /// `Io` when another process holds it.
     pub fn acquire(folder: &Path, name: &str) -> Result<Self> {
         use rustix::fs::{FlockOperation, flock};
         let path = folder.join(name);

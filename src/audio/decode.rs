@@ -22,10 +22,11 @@ use symphonia::core::meta::MetadataOptions;
 /// At most this share of a recording's packets may be damaged and skipped.
 const MAX_DAMAGED: f64 = 0.02;
 
-/// Reads a recording by its content, whatever its name: WAV, Ogg Vorbis, FLAC or MP3; at most 16 channels,
-/// 1 to 768 kHz, 6 hours. Everything else is [`Kind::Data`] naming the file and what it is.
+/// Reads a recording by its content, whatever its name: WAV, Ogg Vorbis, FLAC or MP3; at most 16 channels, 1 to 768
+/// kHz, 6 hours.
 ///
-/// [`Kind::Data`]: crate::error::Kind::Data
+/// # Errors
+/// `Data` naming the file and what it is when it is nothing of these; `Missing` or `Io` when it cannot be opened.
 pub fn read(path: &Path) -> Result<Audio> {
     match content(path)? {
         Content::Wav => wav::read(path).map(|wav| wav.audio),

@@ -107,12 +107,12 @@ impl Audio {
 
 /// Reads a First-Order-Ambisonics recording as 16 kHz AmbiX with exactly 4 channels (W, Y, Z, X; SN3D).
 ///
-/// `convention` is what the user says; without it the file's own mark counts (`.amb` is FuMa), else AmbiX.
-/// Recordings of second or third order (9, 16 channels) are cut to first order, which is exact in both
-/// orderings; a FuMa file of 3 channels is horizontal and gets a silent Z. Other counts are [`Kind::Data`]
-/// errors, as is everything [`decode::read`] refuses.
+/// `convention` is what the user says; without it the file's own mark counts (`.amb` is FuMa), else AmbiX. Recordings
+/// of second or third order (9, 16 channels) are cut to first order, which is exact in both orderings; a FuMa file of 3
+/// channels is horizontal and gets a silent Z.
 ///
-/// [`Kind::Data`]: crate::error::Kind::Data
+/// # Errors
+/// `Data` for other counts; what [`decode::read`] refuses.
 pub fn read_foa(path: &Path, convention: Option<Convention>) -> Result<Audio> {
     let (mut audio, marked) = match decode::content(path)? {
         sniff::Content::Wav => wav::read(path).map(|wav| (wav.audio, wav.convention))?,

@@ -11,8 +11,11 @@ use rubato::{Fft, FixedSync, Resampler, WindowFunction};
 /// (flat to about 97 % of the lower Nyquist frequency).
 const BLOCK: usize = 1024;
 
-/// Converts to `to` Hz. Output frame 0 lies at the time of input frame 0 and there are
-/// `ceil(frames * to / from)` frames. Rates outside [`RATES`] are [`Kind::Data`].
+/// Converts to `to` Hz. Output frame 0 lies at the time of input frame 0 and there are `ceil(frames * to / from)`
+/// frames.
+///
+/// # Errors
+/// `Data` for rates outside [`RATES`].
 pub fn resample(audio: &Audio, to: u32) -> Result<Audio> {
     let from = audio.sample_rate;
     for (rate, what) in [(from, "sample rate"), (to, "target sample rate")] {

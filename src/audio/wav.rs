@@ -48,10 +48,10 @@ impl Format {
     }
 }
 
-/// Reads a WAV, RF64, BW64 or AMB file. Content that is not acceptable is [`Kind::Data`] naming file and
-/// field; memory is taken only after the header agrees with the length of the file.
+/// Reads a WAV, RF64, BW64 or AMB file. Memory is taken only after the header agrees with the length of the file.
 ///
-/// [`Kind::Data`]: crate::error::Kind::Data
+/// # Errors
+/// `Data` naming file and field for content that is not acceptable; `Missing` or `Io` when it cannot be opened.
 pub fn read(path: &Path) -> Result<Wav> {
     let file = files::open_regular(path)?;
     let length = file.metadata().map_err(|e| Error::io("read", path, &e))?.len();
@@ -157,18 +157,21 @@ pub(super) fn check_samples(samples: &[f32], first_frame: usize, channel: usize)
         .hint("the file is damaged or was made by a program that diverged; export it again"))
 }
 
-/// Writes a WAV file, atomically: plain for up to 2 channels of 16 bits or floats, WAVE_FORMAT_EXTENSIBLE
-/// without speaker positions otherwise, RF64 above 4 GiB. NaN or infinite samples are [`Kind::Data`] errors
-/// and nothing is written.
+/// Writes a WAV file, atomically: plain for up to 2 channels of 16 bits or floats, WAVE_FORMAT_EXTENSIBLE without
+/// speaker positions otherwise, RF64 above 4 GiB.
 ///
-/// [`Kind::Data`]: crate::error::Kind::Data
+/// # Errors
+/// `Data` for samples that are NaN or infinite, and nothing is written; `Io` naming the file.
 #[track_caller]
 pub fn write(path: &Path, audio: &Audio, format: Format) -> Result<()> {
     write_with(path, audio, format, riff::GUID_MICROSOFT)
 }
 
-/// Writes a four-channel AmbiX signal as a FuMa `.amb` file (W, X, Y, Z; W scaled by 1/sqrt 2; Ambisonic
-/// B-format GUID), atomically. Errors as [`write`].
+/// Writes a four-channel AmbiX signal as a FuMa `.amb` file (W, X, Y, Z; W scaled by 1/sqrt 2; Ambisonic B-format
+/// GUID), atomically.
+///
+/// # Errors
+/// As [`write`].
 #[track_caller]
 pub fn write_amb(path: &Path, ambix: &Audio, format: Format) -> Result<()> {
     let mut fuma = ambix.clone();

@@ -40,8 +40,11 @@ pub struct Scenes {
     pub skipped: usize,
 }
 
-/// Reads the truth of a set. Errors: `Data` naming the scene whose line is none, or whose id, which names its recording
-/// in `audio/`, is no file name or another scene's.
+/// Reads the truth of a set.
+///
+/// # Errors
+/// `Data` naming the scene whose line is none, or whose id, which names its recording in `audio/`, is no file name or
+/// another scene's.
 pub fn read_scenes(set: &ShardSet) -> Result<Scenes> {
     let truths = (0..set.len()).into_par_iter().map(|i| set.truth(i)).collect::<Result<Vec<_>>>()?;
     let mut ids = BTreeSet::new();
@@ -144,7 +147,10 @@ pub struct Export<'a> {
 }
 
 impl Export<'_> {
-    /// What is heard in the scenes that `rows` ask about. Errors: `Data` for scenes without hashes of their recordings.
+    /// What is heard in the scenes that `rows` ask about.
+    ///
+    /// # Errors
+    /// `Data` for scenes without hashes of their recordings.
     pub fn contents(&self, rows: &[Row]) -> Result<Contents> {
         let used: BTreeSet<usize> = rows.iter().map(|r| r.scene).collect();
         let mut contents = Contents::default();
@@ -154,7 +160,10 @@ impl Export<'_> {
         Ok(contents)
     }
 
-    /// Writes everything; `benchmark.json` comes last, so that a folder with it is complete. Errors: `Io`, `Stopped`.
+    /// Writes everything; `benchmark.json` comes last, so that a folder with it is complete.
+    ///
+    /// # Errors
+    /// `Io` naming the file, `Stopped` after a signal.
     pub fn write(&self, made: &Generated, contents: &Contents) -> Result<Manifest> {
         let used: BTreeSet<usize> = made.rows.iter().map(|r| r.scene).collect();
         let manifest_path = self.out.join(MANIFEST_FILE);

@@ -19,7 +19,10 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Adds a scene. Errors: `Data` when its truth lists no recordings (made before they were hashed).
+    /// Adds a scene.
+    ///
+    /// # Errors
+    /// `Data` when its truth lists no recordings (made before they were hashed).
     pub fn add(&mut self, truth: &Truth, audio: &[i16]) -> Result<()> {
         let recordings = truth.sources.iter().filter_map(|s| s.recording.as_ref());
         if let Some(recording) = { recordings }.find(|id| !truth.recordings.contains_key(*id)) {

@@ -34,7 +34,9 @@ pub trait Recipe: Serialize + DeserializeOwned + Default {
 }
 
 /// Reads a recipe: defaults, then the file at `path`, then `sets` (`a.b=c` each, later ones win).
-/// Errors: [`crate::error::Kind::Usage`] listing everything that is wrong, [`crate::error::Kind::Missing`].
+///
+/// # Errors
+/// `Usage` listing everything that is wrong, `Missing` without the file.
 pub fn load<R: Recipe>(path: Option<&Path>, sets: &[String]) -> Result<R> {
     let text = match path {
         Some(path) => {
@@ -55,6 +57,9 @@ fn as_usage(error: Error) -> Error {
 }
 
 /// [`load`] from text already in memory (built-in recipes).
+///
+/// # Errors
+/// `Usage` listing everything that is wrong.
 pub fn parse<R: Recipe>(text: &str, sets: &[String]) -> Result<R> {
     let settings = R::settings();
     let mut errors = Vec::new();

@@ -62,9 +62,11 @@ pub struct Library {
 }
 
 impl Library {
-    /// Opens the first member of `family` that can be opened; a file that is there but cannot be opened is named in
-    /// the error ([`Kind::Unavailable`](crate::error::Kind::Unavailable)). Members of a major version above `newest`
-    /// are passed over: the driver does not run what they make. A file that the variable names is used whatever it is.
+    /// Opens the first member of `family` that can be opened. Members of a major version above `newest` are passed
+    /// over: the driver does not run what they make. A file that the variable names is used whatever it is.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`](crate::error::Kind::Unavailable), naming every file that is there but cannot be opened.
     pub fn open(family: &Family, newest: Option<u32>) -> Result<Library> {
         let is_used = |name: &&str| newest.is_none_or(|newest| major(name).is_none_or(|major| major <= newest));
         let names: Vec<&str> = family.names.iter().copied().filter(is_used).collect();

@@ -37,9 +37,12 @@ pub enum Device {
 }
 
 impl Device {
-    /// Parses `auto`, `host`, `cuda`, `cuda:N` or `emu` and opens what was asked for. Asking for a device that is not
-    /// there is an error ([`Kind::Unavailable`](crate::error::Kind::Unavailable)), never a silent fallback; `auto`
-    /// says in one line what it chose and why.
+    /// Parses `auto`, `host`, `cuda`, `cuda:N` or `emu` and opens what was asked for. `auto` says in one line what it
+    /// chose and why.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`](crate::error::Kind::Unavailable) for a device that is not there, never a silent fallback;
+    /// [`Kind::Usage`](crate::error::Kind::Usage) for an unknown name.
     pub fn parse(name: &str) -> Result<Device> {
         let ordinal = name.strip_prefix("cuda:").map(|n| n.parse::<u8>());
         match (name, ordinal) {

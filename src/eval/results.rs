@@ -73,6 +73,9 @@ pub fn read_results<T: DeserializeOwned + Checked>(kind: &str, files: &[(String,
 /// Results from files: numbers must be what they claim to be before they are drawn.
 pub trait Checked {
     /// What is wrong with it, naming the field.
+    ///
+    /// # Errors
+    /// What is wrong, in one line.
     fn check(&self) -> Result<(), String>;
 }
 

@@ -68,7 +68,10 @@ impl Path {
         Path(vec![at])
     }
 
-    /// The path through `points`. Errors: the sentence about what is wrong with them (none, or times that do not grow).
+    /// The path through `points`.
+    ///
+    /// # Errors
+    /// The sentence about what is wrong with them (none, or times that do not grow).
     pub fn through(points: Vec<Point>) -> Result<Path, String> {
         if points.is_empty() {
             return Err("a track without a point".into());

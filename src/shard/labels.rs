@@ -56,8 +56,10 @@ impl Labels {
         }
     }
 
-    /// The labels of a scene, its sources in their order. Errors: [`crate::error::Kind::Data`] for more than
-    /// [`SOURCES_MAX`] sources: which of them a clip should be labelled with is nobody's guess.
+    /// The labels of a scene, its sources in their order.
+    ///
+    /// # Errors
+    /// `Data` for more than [`SOURCES_MAX`] sources: which of them a clip should be labelled with is nobody's guess.
     pub fn of(truth: &Truth) -> Result<Labels> {
         if truth.sources.len() > SOURCES_MAX {
             let message = format!("{}: {} sources, a clip has at most {SOURCES_MAX}", truth.id, truth.sources.len());
@@ -136,7 +138,10 @@ impl Labels {
         }
     }
 
-    /// Whether everything is in range for a clip of `frames` and `classes` classes; the message names the field.
+    /// Whether everything is in range for a clip of `frames` and `classes` classes.
+    ///
+    /// # Errors
+    /// The field that is out of range, in one line.
     pub fn check(&self, frames: usize, classes: usize) -> Result<(), String> {
         if self.count > SOURCES_MAX {
             return Err(format!("count is {}, at most {SOURCES_MAX}", self.count));

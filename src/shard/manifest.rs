@@ -42,6 +42,9 @@ pub struct ShardSpec {
 
 impl ShardSpec {
     /// A specification with shards of about 64 MiB; `config` is the resolved recipe.
+    ///
+    /// # Errors
+    /// `Usage` when the recipe cannot be stored as JSON.
     pub fn new(scenes: usize, frames: usize, seed: u64, classes: &[String], config: &impl Serialize) -> Result<Self> {
         let config = serde_json::to_value(config).map_err(|e| Error::usage(format!("recipe cannot be stored: {e}")))?;
         let clip_bytes = (frames * CHANNELS * size_of::<i16>()).max(1);
@@ -136,8 +139,10 @@ impl Manifest {
         }
     }
 
-    /// Reads and checks `DIR/manifest.json`. Errors: [`crate::error::Kind::Missing`] without one,
-    /// [`crate::error::Kind::Data`] when it contradicts itself.
+    /// Reads and checks `DIR/manifest.json`.
+    ///
+    /// # Errors
+    /// `Missing` without one, `Data` when it contradicts itself.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST_FILE);
         if !path.exists() {
@@ -180,6 +185,9 @@ impl Manifest {
     }
 
     /// Writes `DIR/manifest.json` atomically.
+    ///
+    /// # Errors
+    /// `Io` naming the file.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("a manifest is plain data");
         bytes.push(b'\n');

@@ -31,13 +31,17 @@ struct Shard {
 
 impl ShardSet {
     /// Opens the set in `folder` after checking sizes, headers, labels and the hash of every file.
-    /// Errors: [`crate::error::Kind::Integrity`] naming the shard that was cut off or changed,
-    /// [`crate::error::Kind::Data`] for one that contradicts the manifest.
+    ///
+    /// # Errors
+    /// `Integrity` naming the shard that was cut off or changed, `Data` for one that contradicts the manifest.
     pub fn open(folder: &Path) -> Result<Self> {
         Self::open_all(&[folder])
     }
 
     /// [`ShardSet::open`] for several folders, whose class lists must be equal.
+    ///
+    /// # Errors
+    /// Those of [`ShardSet::open`]; `Usage` naming the folder whose classes differ.
     pub fn open_all(folders: &[&Path]) -> Result<Self> {
         let mut set = ShardSet { shards: vec![], manifests: vec![], starts: vec![0], lines: vec![] };
         for folder in folders {
@@ -137,7 +141,10 @@ impl ShardSet {
         &self.lines[i]
     }
 
-    /// The ground truth of scene `i`. Errors: [`crate::error::Kind::Data`] naming the line.
+    /// The ground truth of scene `i`.
+    ///
+    /// # Errors
+    /// `Data` naming the line.
     pub fn truth(&self, i: usize) -> Result<Truth> {
         serde_json::from_str(&self.lines[i]).map_err(|e| Error::data(format!("{SCENES_FILE}: scene {i}: {e}")))
     }

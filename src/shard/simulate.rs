@@ -33,9 +33,12 @@ pub struct Simulation<'a> {
 
 impl Simulation<'_> {
     /// Makes the set, or the part of it that is missing; `done(n)` is called with the number of scenes that were
-    /// already there and then with 1 after each new one. The bytes depend on the settings alone, not on threads
-    /// or interruptions. Errors: [`Kind::Usage`] when the folder holds another set or no scene can be drawn,
-    /// [`Kind::Data`] for a recording that cannot be decoded, [`Kind::Stopped`] after a signal.
+    /// already there and then with 1 after each new one. The bytes depend on the settings alone, not on threads or
+    /// interruptions.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when the folder holds another set or no scene can be drawn, [`Kind::Data`] for a recording that
+    /// cannot be decoded, [`Kind::Stopped`] after a signal.
     pub fn run(&self, done: impl Fn(usize) + Sync) -> Result<Manifest> {
         let sampler = SceneSampler::new(self.config, self.sources, self.split, self.seed)?;
         let writer = ShardWriter::open(self.out, self.spec()?)?;
@@ -114,7 +117,9 @@ impl Simulation<'_> {
 }
 
 /// Scene `index` rendered on `device` (audio [4, frames]) with its labels, for training without a set on a disk.
-/// Errors: settings that no room can meet, recordings that cannot be decoded.
+///
+/// # Errors
+/// Settings that no room can meet, recordings that cannot be decoded.
 pub fn scene_on(device: Device, sampler: &SceneSampler, sources: &Sources, index: u64) -> Result<(Tensor, Labels)> {
     let scene = sampler.scene(index)?;
     let rendered = render_on(device, &scene, sources).context_with(|| format!("scene {index}"))?;

@@ -28,7 +28,9 @@ pub struct Sample {
 
 impl Sample {
     /// Quantises `audio` (channel-major, [4, frames]) relative to its peak and serialises `truth`.
-    /// Errors: [`Kind::Data`] for a sample that is not finite, naming channel and frame.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] for a sample that is not finite, naming channel and frame.
     #[track_caller]
     pub fn new(audio: &[f32], labels: Labels, truth: &impl Serialize) -> Result<Self> {
         assert_eq!(audio.len() % CHANNELS, 0, "four channels of equal length are needed");
@@ -58,9 +60,12 @@ pub struct ShardWriter {
 }
 
 impl ShardWriter {
-    /// Begins a set in `folder`, or continues the one there when it has the same specification. Leftovers of
-    /// a killed run are removed. Errors: [`Kind::Usage`] when the folder holds a set made otherwise (every
-    /// difference is named) or foreign shards; [`Kind::Integrity`] when a finished set is damaged; [`Kind::Io`] when another process writes there.
+    /// Begins a set in `folder`, or continues the one there when it has the same specification. Leftovers of a killed
+    /// run are removed.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when the folder holds a set made otherwise (every difference is named) or foreign shards;
+    /// [`Kind::Integrity`] when a finished set is damaged; [`Kind::Io`] when another process writes there.
     pub fn open(folder: &Path, spec: ShardSpec) -> Result<Self> {
         assert!(spec.scenes_per_shard > 0 && spec.frames > 0, "a shard holds at least one scene of one frame");
         let parts = folder.join(PARTS_FOLDER);
@@ -113,6 +118,9 @@ impl ShardWriter {
 
     /// Stores the scenes of shard `index` ([`ShardSpec::range`]), in order. Thread-safe for different shards.
     /// On an error nothing of the shard remains and the set can be continued.
+    ///
+    /// # Errors
+    /// `Io` naming the file.
     #[track_caller]
     pub fn write(&self, index: usize, samples: &[Sample]) -> Result<()> {
         let (n, frames) = (samples.len(), self.spec.frames);
@@ -146,8 +154,10 @@ impl ShardWriter {
         write_bytes_atomic(&self.part(index, "json"), &record)
     }
 
-    /// Ends the set when every shard is there: joins the ground truth, writes the manifest, removes the
-    /// bookkeeping. Errors: [`Kind::Internal`] when a shard is missing.
+    /// Ends the set when every shard is there: joins the ground truth, writes the manifest, removes the bookkeeping.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when a shard is missing.
     pub fn finish(self) -> Result<Manifest> {
         if let Some(manifest) = self.complete {
             return Ok(manifest);

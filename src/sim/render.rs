@@ -27,12 +27,18 @@ pub struct Rendered {
     pub truth: Truth,
 }
 
-/// The audio of a scene, [4, frames] at 16 kHz, AmbiX. Errors: recordings that cannot be decoded.
+/// The audio of a scene, [4, frames] at 16 kHz, AmbiX.
+///
+/// # Errors
+/// Recordings that cannot be decoded.
 pub fn render(scene: &Scene, sources: &Sources) -> Result<Audio> {
     Ok(render_with_truth(scene, sources)?.audio)
 }
 
-/// Renders a scene and its ground truth. Errors: recordings that cannot be decoded.
+/// Renders a scene and its ground truth.
+///
+/// # Errors
+/// Recordings that cannot be decoded.
 pub fn render_with_truth(scene: &Scene, sources: &Sources) -> Result<Rendered> {
     let rir = impulse_responses(&scene.room)?;
     let slots = 0..scene.sources.len();

@@ -141,7 +141,10 @@ impl Room {
         }
     }
 
-    /// Checks values, positions and cost; all errors in one message ([`crate::error::Kind::Data`]).
+    /// Checks values, positions and cost.
+    ///
+    /// # Errors
+    /// `Data` with everything that is wrong in one message.
     pub fn check(&self) -> Result<()> {
         let mut errors = Vec::new();
         self.check_values(&mut errors);

@@ -25,7 +25,10 @@ const KEYS: [&str; 14] = [
 ];
 
 impl Room {
-    /// Reads and checks a `room.json`. Errors name the file, the field and the fix ([`crate::error::Kind::Data`]).
+    /// Reads and checks a `room.json`.
+    ///
+    /// # Errors
+    /// `Missing` or `Io` naming the file; `Data` naming file, field and fix.
     pub fn read(path: &Path) -> Result<Room> {
         let bytes = crate::files::read_limited(path, 16 << 20)?;
         let text = std::str::from_utf8(&bytes)
@@ -34,6 +37,9 @@ impl Room {
     }
 
     /// Parses and checks the text of a `room.json`.
+    ///
+    /// # Errors
+    /// `Data` naming field and fix.
     pub fn from_json(text: &str) -> Result<Room> {
         let room = parse(text)?;
         room.check()?;

@@ -105,8 +105,10 @@ pub struct SceneSampler {
 }
 
 impl SceneSampler {
-    /// A sampler over the recordings of `split`. Errors: a split without recordings, or with fewer than a
-    /// scene may need ([`crate::error::Kind::Usage`]).
+    /// A sampler over the recordings of `split`.
+    ///
+    /// # Errors
+    /// A split without recordings, or with fewer than a scene may need (`Usage`).
     pub fn new(config: &SceneConfig, sources: &Sources, split: Split, seed: u64) -> Result<SceneSampler> {
         let recordings = sources.recordings();
         let members = sources.in_split(split);
@@ -135,7 +137,10 @@ impl SceneSampler {
         Ok(SceneSampler { config: config.clone(), seed, pools, class_names, varies })
     }
 
-    /// Scene `index`. Errors: settings that no room can meet ([`crate::error::Kind::Usage`]).
+    /// Scene `index`.
+    ///
+    /// # Errors
+    /// Settings that no room can meet (`Usage`).
     pub fn scene(&self, index: u64) -> Result<Scene> {
         let config = &self.config;
         let mut rng = Rng::new(self.seed, "scene", index);

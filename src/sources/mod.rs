@@ -149,13 +149,12 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Lists the recordings (wav, ogg, flac, mp3) below `dirs` without decoding them, in the order of their
-    /// ids. `classes` fixes the class list (at most 64, for example a checkpoint's); without it the class
-    /// folders of the environment domain, then `speech` and `music`, make the list. A folder that is missing
-    /// or holds no recording is [`Kind::Missing`], a class list that cannot be used [`Kind::Usage`].
+    /// Lists the recordings (wav, ogg, flac, mp3) below `dirs` without decoding them, in the order of their ids.
+    /// `classes` fixes the class list (at most 64, for example a checkpoint's); without it the class folders of the
+    /// environment domain, then `speech` and `music`, make the list.
     ///
-    /// [`Kind::Missing`]: crate::error::Kind::Missing
-    /// [`Kind::Usage`]: crate::error::Kind::Usage
+    /// # Errors
+    /// `Missing` for a folder that is not there or holds no recording; `Usage` for a class list that cannot be used.
     pub fn open(dirs: &[SourceDir], classes: Option<&[String]>) -> Result<Sources> {
         let mut found = folders::scan(dirs)?;
         let classes = classes::assign(&mut found, classes)?;
@@ -197,24 +196,29 @@ impl Sources {
         (0..self.splits.len()).filter(|&i| split == Split::All || self.splits[i] == split).collect()
     }
 
-    /// Takes the splits of a `splits.json` written by [`Sources::write_splits`]. Groups that the file does not
-    /// know become training material, with a warning. A file that is none is [`Kind::Data`].
+    /// Takes the splits of a `splits.json` written by [`Sources::write_splits`]. Groups that the file does not know
+    /// become training material, with a warning.
     ///
-    /// [`Kind::Data`]: crate::error::Kind::Data
+    /// # Errors
+    /// `Missing` without the file; `Data` for one that holds no splits.
     pub fn use_splits(&mut self, path: &Path) -> Result<()> {
         self.splits = splits::from_file(path, &self.recordings)?;
         Ok(())
     }
 
     /// Writes the split of every group, atomically, in the order of their keys.
+    ///
+    /// # Errors
+    /// `Io` naming the file.
     pub fn write_splits(&self, path: &Path) -> Result<()> {
         splits::write(path, &self.recordings, &self.splits)
     }
 
-    /// The samples of recording `i`: mono, 16 kHz, leading and trailing silence (50 dB below its loudest part)
-    /// cut off; never empty. A file that cannot be decoded or holds only silence is [`Kind::Data`] naming it.
+    /// The samples of recording `i`: mono, 16 kHz, leading and trailing silence (50 dB below its loudest part) cut off;
+    /// never empty.
     ///
-    /// [`Kind::Data`]: crate::error::Kind::Data
+    /// # Errors
+    /// `Data` naming a file that cannot be decoded or holds only silence.
     #[track_caller]
     pub fn audio(&self, i: usize) -> Result<Arc<[f32]>> {
         if let Some(audio) = self.cache[i].get() {
@@ -231,7 +235,9 @@ impl Sources {
     }
 
     /// BLAKE3 (hexadecimal) of the samples that [`Sources::audio`] gives for recording `i`.
-    /// Errors: as [`Sources::audio`].
+    ///
+    /// # Errors
+    /// As [`Sources::audio`].
     #[track_caller]
     pub fn audio_hash(&self, i: usize) -> Result<String> {
         if let Some(hash) = self.hashes[i].get() {
@@ -241,8 +247,11 @@ impl Sources {
         Ok(self.hashes[i].get_or_init(|| hash).clone())
     }
 
-    /// Decodes all recordings of `split` in parallel, so that later use is free and a bad file is found now:
-    /// the error of the first one in order, if any. Stops filling the cache when it is full.
+    /// Decodes all recordings of `split` in parallel, so that later use is free and a bad file is found now. Stops
+    /// filling the cache when it is full.
+    ///
+    /// # Errors
+    /// That of [`Sources::audio`] for the first bad recording in order.
     pub fn preload(&self, split: Split) -> Result<()> {
         let wanted = self.in_split(split);
         let failed = wanted.par_iter().find_map_first(|&i| {

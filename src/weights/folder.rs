@@ -23,6 +23,9 @@ impl Tensors {
     ///
     /// The index must name exactly the tensors of its files: a missing file, a tensor that is missing, in two
     /// files or not in the index, and any file name that leaves the folder are refused.
+    ///
+    /// # Errors
+    /// `Missing` naming the file that is not there; `Data` naming file and tensor for everything else that is refused.
     pub fn open_folder(folder: &Path, stem: &str) -> Result<Self> {
         let single = folder.join(format!("{stem}.safetensors"));
         let index = folder.join(format!("{stem}.safetensors.index.json"));

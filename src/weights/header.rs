@@ -32,8 +32,10 @@ pub struct Header {
     pub data_start: usize,
 }
 
-/// Checks the header of a whole file held in (or mapped to) `bytes`. Errors are [`crate::error::Kind::Data`]
-/// and name the tensor, but not the file: the caller adds it.
+/// Checks the header of a whole file held in (or mapped to) `bytes`.
+///
+/// # Errors
+/// `Data` naming the tensor, but not the file: the caller adds it.
 pub fn check(bytes: &[u8]) -> Result<Header> {
     let Some((prefix, rest)) = bytes.split_first_chunk::<8>() else {
         return Err(not_safetensors(bytes, &format!("{} bytes are too short for a safetensors file", bytes.len())));

@@ -64,7 +64,9 @@ impl MappedFile {
 
 impl Tensors {
     /// Opens one safetensors file. Its header is checked ([`header::check`]) before a tensor is touched.
-    /// Errors: [`crate::error::Kind::Missing`], [`crate::error::Kind::Data`] naming file and tensor.
+    ///
+    /// # Errors
+    /// `Missing`, `Data` naming file and tensor.
     pub fn open(path: &Path) -> Result<Self> {
         let file = MappedFile::open(path)?;
         let index = file.header.names.iter().map(|name| (name.clone(), 0)).collect();
@@ -102,21 +104,33 @@ impl Tensors {
     }
 
     /// The shape of `name`.
+    ///
+    /// # Errors
+    /// `Data` naming the file when it holds no tensor `name`.
     pub fn shape(&self, name: &str) -> Result<&[usize]> {
         Ok(&self.file_of(name)?.header.layout.info(name).expect("indexed").shape)
     }
 
     /// The stored element type of `name`.
+    ///
+    /// # Errors
+    /// `Data` naming the file when it holds no tensor `name`.
     pub fn dtype(&self, name: &str) -> Result<Dtype> {
         Ok(self.file_of(name)?.header.layout.info(name).expect("indexed").dtype)
     }
 
     /// The stored bytes of `name`, little-endian, row-major.
+    ///
+    /// # Errors
+    /// `Data` naming the file when it holds no tensor `name`.
     pub fn bytes(&self, name: &str) -> Result<&[u8]> {
         Ok(self.file_of(name)?.bytes(name))
     }
 
     /// Values as f32: borrowed when stored as aligned F32, converted from BF16, F16 and F64 otherwise.
+    ///
+    /// # Errors
+    /// `Data` naming file and tensor when it is not there or of another type.
     pub fn f32(&self, name: &str) -> Result<Cow<'_, [f32]>> {
         let bytes = self.bytes(name)?;
         Ok(match self.dtype(name)? {
@@ -129,6 +143,9 @@ impl Tensors {
     }
 
     /// Whole numbers as i64: borrowed when stored as aligned I64, widened from smaller ones otherwise.
+    ///
+    /// # Errors
+    /// `Data` naming file and tensor when it is not there or of another type.
     pub fn i64(&self, name: &str) -> Result<Cow<'_, [i64]>> {
         let bytes = self.bytes(name)?;
         Ok(match self.dtype(name)? {
@@ -142,6 +159,9 @@ impl Tensors {
     }
 
     /// Elements of exactly this stored type, borrowed: shards are read so. `dtype` must be the one of `T`.
+    ///
+    /// # Errors
+    /// `Data` naming file and tensor when it is not there, of another type or not aligned to its elements.
     pub fn borrowed<T: bytemuck::AnyBitPattern>(&self, name: &str, dtype: Dtype) -> Result<&[T]> {
         assert_eq!(dtype.bitsize(), 8 * size_of::<T>(), "{dtype:?} does not have the size of the Rust type");
         let stored = self.dtype(name)?;
@@ -165,7 +185,9 @@ impl Tensors {
     }
 
     /// A parameter of a model: f32 of exactly `shape`, every value finite.
-    /// Errors name file, tensor, both shapes, or the first index that is NaN or infinite.
+    ///
+    /// # Errors
+    /// `Data` naming file, tensor and both shapes, or the first index that is NaN or infinite.
     pub fn parameter(&self, name: &str, shape: &[usize]) -> Result<Cow<'_, [f32]>> {
         self.expect_shape(name, shape)?;
         let place = || format!("{}: tensor {name:?}", self.path.display());

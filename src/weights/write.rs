@@ -62,9 +62,12 @@ pub struct Written {
 
 /// Writes `entries` and the `strings` of `__metadata__` to `path`, atomically ([`crate::files::write_atomic`]).
 ///
-/// The bytes depend on the content alone: tensors are stored by element size (largest first, so that each is
-/// aligned to its elements) and name, strings by key; the header is padded so that data begins at a multiple
-/// of 64. Errors: [`crate::error::Kind::Io`]. Panics on a name that is empty, too long or given twice.
+/// The bytes depend on the content alone: tensors are stored by element size (largest first, so that each is aligned to
+/// its elements) and name, strings by key; the header is padded so that data begins at a multiple of 64. Panics on a
+/// name that is empty, too long or given twice.
+///
+/// # Errors
+/// `Io`.
 #[track_caller]
 pub fn write(path: &Path, entries: &[Entry], strings: &[(&str, &str)]) -> Result<Written> {
     let mut sorted: Vec<&Entry> = entries.iter().collect();
@@ -115,6 +118,9 @@ fn header(sorted: &[&Entry], strings: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// Size and BLAKE3 of any regular file, read in pieces.
+///
+/// # Errors
+/// Those of [`crate::files::open_regular`]; `Io` when it cannot be read.
 pub fn hash_file(path: &Path) -> Result<Written> {
     let mut file = crate::files::open_regular(path)?;
     let (mut hasher, mut bytes) = (blake3::Hasher::new(), 0);

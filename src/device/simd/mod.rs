@@ -36,7 +36,6 @@ pub trait Kernel {
 }
 
 /// An instruction set: a token for its vectors. Pointers may have any alignment.
-#[allow(clippy::missing_safety_doc)]
 pub trait Simd: Copy + 'static {
     /// A vector of [`Simd::LANES`] numbers.
     type V: Copy;
@@ -51,18 +50,35 @@ pub trait Simd: Copy + 'static {
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::V;
-    /// SAFETY: `LANES` floats are readable at `at`.
+    /// `LANES` consecutive floats.
+    ///
+    /// # Safety
+    /// `LANES` floats are readable at `at`.
     unsafe fn load(self, at: *const f32) -> Self::V;
-    /// The first `n` lanes from memory, zeros in the others. SAFETY: `n` floats are readable at `at`.
+    /// The first `n` lanes from memory, zeros in the others.
+    ///
+    /// # Safety
+    /// `n` floats are readable at `at`.
     unsafe fn load_first(self, at: *const f32, n: usize) -> Self::V;
     /// `W` consecutive floats, repeated over the lanes; `W` is 1, 2 or 4.
-    /// SAFETY: `W` floats are readable at `at`.
+    ///
+    /// # Safety
+    /// `W` floats are readable at `at`.
     unsafe fn broadcast<const W: usize>(self, at: *const f32) -> Self::V;
-    /// `LANES` numbers stored as bf16. SAFETY: they are readable at `at`.
+    /// `LANES` numbers stored as bf16.
+    ///
+    /// # Safety
+    /// `LANES` numbers are readable at `at`.
     unsafe fn load_bf16(self, at: *const bf16) -> Self::V;
-    /// SAFETY: `LANES` floats are writable at `at`.
+    /// Stores all lanes.
+    ///
+    /// # Safety
+    /// `LANES` floats are writable at `at`.
     unsafe fn store(self, at: *mut f32, v: Self::V);
-    /// Stores the first `n` lanes. SAFETY: `n` floats are writable at `at`.
+    /// Stores the first `n` lanes.
+    ///
+    /// # Safety
+    /// `n` floats are writable at `at`.
     unsafe fn store_first(self, at: *mut f32, v: Self::V, n: usize);
     /// a + b.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;

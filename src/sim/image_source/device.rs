@@ -10,7 +10,10 @@ use crate::tensor::Tensor;
 
 /// The responses of all sources of `rooms`, room by room, as one tensor [sources, channels, samples] on `device`, the
 /// shorter ones followed by zeros. The rooms agree on filter, microphone, rate, high-pass and in how many bands they
-/// are computed. Errors: what [`Room::check`] refuses.
+/// are computed.
+///
+/// # Errors
+/// What [`Room::check`] refuses.
 #[track_caller]
 pub fn impulse_responses_on(device: Device, rooms: &[&Room]) -> Result<Tensor> {
     let first = *rooms.first().expect("at least one room");

@@ -58,13 +58,19 @@ impl Rir {
     }
 }
 
-/// The responses of every source of `room`. Sources are computed in parallel; the result does not depend
-/// on the number of threads. Errors: what [`Room::check`] refuses.
+/// The responses of every source of `room`. Sources are computed in parallel; the result does not depend on the number
+/// of threads.
+///
+/// # Errors
+/// What [`Room::check`] refuses.
 pub fn impulse_responses(room: &Room) -> Result<Rir> {
     impulse_responses_with(room, Isa::current())
 }
 
 /// [`impulse_responses`] with a chosen instruction set (the results agree within rounding).
+///
+/// # Errors
+/// What [`Room::check`] refuses.
 pub fn impulse_responses_with(room: &Room, isa: Isa) -> Result<Rir> {
     room.check()?;
     keep_freed_memory();
@@ -82,6 +88,9 @@ fn keep_freed_memory() {
 }
 
 /// Number of images of source `index` that are heard.
+///
+/// # Errors
+/// What [`Room::check`] refuses.
 pub fn heard_images(room: &Room, index: usize) -> Result<usize> {
     room.check()?;
     let walls = Walls::new(room, &room.absorption[..1], vec![0.0]);

@@ -18,8 +18,10 @@ pub struct RenderedOn {
     pub truth: Truth,
 }
 
-/// Renders a scene on `device`; [`super::render`]'s result within rounding, the same noise. Errors: recordings that
-/// cannot be decoded.
+/// Renders a scene on `device`; [`super::render`]'s result within rounding, the same noise.
+///
+/// # Errors
+/// Recordings that cannot be decoded.
 pub fn render_on(device: Device, scene: &Scene, sources: &Sources) -> Result<RenderedOn> {
     if device == Device::Host {
         let rendered = render_with_truth(scene, sources)?;

@@ -89,10 +89,12 @@ pub struct Run {
 impl Run {
     /// Opens `folder` for the resolved recipe `config`: a new run, or the one there continued (`Some`: load it).
     ///
-    /// From here on SIGINT and SIGTERM set [`Run::should_stop`]. Errors: [`Kind::Usage`] when the folder holds
-    /// a run of another recipe (the differing settings are named) or of other data, or any run and `resume` is
-    /// never;
-    /// [`Kind::Io`] when another process trains there; [`Kind::Integrity`] when no checkpoint is good.
+    /// From here on SIGINT and SIGTERM set [`Run::should_stop`].
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when the folder holds a run of another recipe (the differing settings are named) or of other
+    /// data, or any run and `resume` is never; [`Kind::Io`] when another process trains there; [`Kind::Integrity`] when
+    /// no checkpoint is good.
     pub fn open(folder: &Path, config: &str, options: &RunOptions) -> Result<(Run, Option<Checkpoint>)> {
         crate::signals::catch_stop();
         refuse_conflict(folder, config, options.resume)?;
@@ -142,6 +144,9 @@ impl Run {
 
     /// Records metrics of `step` (names such as `train/loss`). Numbers that are not finite are kept as the
     /// texts "NaN", "Infinity", "-Infinity": they are never hidden.
+    ///
+    /// # Errors
+    /// `Io` naming the file that could not be written.
     pub fn log(&mut self, step: u64, values: &[(&str, f64)]) -> Result<()> {
         self.metrics.append(step, values)?;
         let (now, elapsed) = (unix_s(), self.started.elapsed().as_secs_f64());
@@ -192,6 +197,9 @@ impl Run {
     }
 
     /// Ends a run: draws the curves and writes the card.
+    ///
+    /// # Errors
+    /// `Io` naming the file that could not be written.
     pub fn finish(mut self, card: &Card) -> Result<()> {
         self.progress.finish();
         self.metrics.write_csv()?;
