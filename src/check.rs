@@ -3,9 +3,9 @@
 //! An op describes itself once, as a [`Reference`] (plain loops, generic over f32 and f64) and a list of
 //! [`Case`]s. The tests, `twnm doctor --ops` and the benches all walk that list; nothing is checked by hand.
 
-mod prepared;
+mod bench_inputs;
 
-pub use prepared::Prepared;
+pub use bench_inputs::Prepared;
 
 use crate::device::Device;
 use crate::rng::Rng;
@@ -152,7 +152,7 @@ impl Input {
         Input { is_checked: false, ..self }
     }
     /// Stays f32 where activations are stored as bf16.
-    pub fn wide(self) -> Input {
+    pub fn keep_f32(self) -> Input {
         Input { is_wide: true, ..self }
     }
 }
@@ -221,7 +221,7 @@ impl Case {
         self
     }
     /// Marks the op as one with kernels for activations stored as bf16.
-    pub fn narrow(mut self) -> Case {
+    pub fn with_bf16(mut self) -> Case {
         self.has_bf16 = true;
         self
     }

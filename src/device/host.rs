@@ -1,16 +1,20 @@
 //! Host memory: 64-byte aligned buffers with a small free list per thread, counted in f32.
 //!
 //! Ops work on chunks that fit the second-level cache; taking the block that was freed last keeps the working
-//! set of a chunk in that cache instead of walking through fresh pages.
+//! set of a chunk in that cache instead of walking through fresh pages. Large blocks bypass the C library: its arenas
+//! keep what several threads allocated and freed in turn, which cost a step of the encoder a third of its peak.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ptr::NonNull;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const ALIGN_BYTES: usize = 64;
-/// Larger blocks go straight back to the system, so that the peak of a step is what the step really needs.
+/// Larger blocks are kept by no thread, so that the peak of a step is what the step really needs.
 const POOLED_MAX_FLOATS: usize = 1 << 20;
 const POOLED_TOTAL_FLOATS: usize = 8 << 20;
+/// What all threads together keep of larger blocks: enough that the maps of one layer after another share their pages.
+const LARGE_TOTAL_FLOATS: usize = 32 << 20;
 /// All bits set: a NaN, and two NaNs for a reader of bf16.
 const POISON: f32 = f32::from_bits(u32::MAX);
 
@@ -36,11 +40,46 @@ impl Drop for Pool {
     fn drop(&mut self) {
         for (capacity, stack) in self.classes.drain(..) {
             for pointer in stack {
-                // SAFETY: the block was allocated with this layout and sits in no Buffer any more.
-                unsafe { dealloc(pointer.as_ptr().cast(), layout(capacity)) };
+                // SAFETY: the block was allocated with this capacity and sits in no Buffer any more.
+                unsafe { release(pointer, capacity) };
             }
         }
     }
+}
+
+/// Large blocks that were freed last, the latest at the end.
+struct Large {
+    free: Vec<(NonNull<f32>, usize)>,
+    held: usize,
+}
+
+// SAFETY: a free block belongs to the list alone.
+unsafe impl Send for Large {}
+
+static LARGE: Mutex<Large> = Mutex::new(Large { free: Vec::new(), held: 0 });
+
+impl Large {
+    fn take(&mut self, capacity: usize) -> Option<NonNull<f32>> {
+        let at = self.free.iter().rposition(|block| block.1 == capacity)?;
+        self.held -= capacity;
+        Some(self.free.remove(at).0)
+    }
+
+    /// Keeps a block in place of those that were freed longest ago, and hands back what there is no room for.
+    fn put(&mut self, pointer: NonNull<f32>, capacity: usize) -> Vec<(NonNull<f32>, usize)> {
+        self.free.push((pointer, capacity));
+        self.held += capacity;
+        let mut over = 0;
+        while self.held > LARGE_TOTAL_FLOATS {
+            self.held -= self.free[over].1;
+            over += 1;
+        }
+        self.free.drain(..over).collect()
+    }
+}
+
+fn large() -> MutexGuard<'static, Large> {
+    LARGE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 thread_local! {
@@ -49,6 +88,47 @@ thread_local! {
 
 fn layout(capacity: usize) -> Layout {
     Layout::from_size_align(capacity * 4, ALIGN_BYTES).expect("a tensor is smaller than the address space")
+}
+
+/// A block of the C library, or, above [`POOLED_MAX_FLOATS`], zeros from the system in huge pages where it has some.
+///
+/// # Safety
+/// `capacity` is not zero.
+unsafe fn allocate(capacity: usize) -> NonNull<f32> {
+    // SAFETY: the size is not zero; a new anonymous mapping overlaps nothing.
+    let raw = unsafe {
+        if capacity <= POOLED_MAX_FLOATS { alloc(layout(capacity)).cast() } else { map(capacity * 4).cast() }
+    };
+    NonNull::new(raw).unwrap_or_else(|| handle_alloc_error(layout(capacity)))
+}
+
+/// # Safety
+/// [`allocate`] made the block with this capacity, and nobody uses it any more.
+unsafe fn release(pointer: NonNull<f32>, capacity: usize) {
+    let raw = pointer.as_ptr();
+    // SAFETY: by the contract of this function.
+    unsafe {
+        if capacity <= POOLED_MAX_FLOATS {
+            dealloc(raw.cast(), layout(capacity));
+        } else {
+            rustix::mm::munmap(raw.cast(), capacity * 4).expect("a mapping of this process");
+        }
+    }
+}
+
+/// Null where the system has no memory left.
+fn map(bytes: usize) -> *mut std::ffi::c_void {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+    // SAFETY: without a fixed address a mapping overlaps nothing.
+    let mapped =
+        unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
+    let Ok(pointer) = mapped else { return std::ptr::null_mut() };
+    #[cfg(target_os = "linux")]
+    // SAFETY: the range is the mapping just made. Advice only: a system without huge pages refuses it.
+    unsafe {
+        rustix::mm::madvise(pointer, bytes, rustix::mm::Advice::LinuxHugepage).ok();
+    }
+    pointer
 }
 
 /// Rounds up to 16 floats below 1024 and to an eighth of a power of two above: few classes, little waste.
@@ -64,18 +144,20 @@ impl Buffer {
     /// A block of `len` floats with unspecified content (all bits set in debug builds: NaN in f32 and bf16, -1 as an integer): write before reading.
     pub fn uninit(len: usize) -> Buffer {
         let capacity = capacity_class(len);
-        let recycled = POOL.try_with(|pool| pool.borrow_mut().take(capacity)).ok().flatten();
+        let recycled = match capacity {
+            ..=POOLED_MAX_FLOATS => POOL.try_with(|pool| pool.borrow_mut().take(capacity)).ok().flatten(),
+            _ => large().take(capacity),
+        };
         let pointer = recycled.unwrap_or_else(|| {
-            // SAFETY: the layout has a non-zero size.
-            let raw = unsafe { alloc(layout(capacity)) };
-            NonNull::new(raw.cast()).unwrap_or_else(|| handle_alloc_error(layout(capacity)))
+            // SAFETY: a capacity is never zero.
+            unsafe { allocate(capacity) }
         });
         let mut buffer = Buffer { pointer, len, capacity };
         if cfg!(debug_assertions) {
             // SAFETY: writing through a raw pointer initialises the block.
             unsafe { std::slice::from_raw_parts_mut(buffer.pointer.as_ptr(), len) }.fill(POISON);
-        } else if recycled.is_none() {
-            // Fresh memory is defined once, so that a slice over it never exposes undefined bytes.
+        } else if recycled.is_none() && capacity <= POOLED_MAX_FLOATS {
+            // Fresh memory is defined once, so that a slice over it never exposes undefined bytes; the system's is zero.
             buffer.zero();
         }
         buffer
@@ -108,10 +190,15 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        if self.capacity > POOLED_MAX_FLOATS {
+            let over = large().put(self.pointer, self.capacity);
+            // SAFETY: each was allocated with its capacity, and nobody else holds it.
+            return over.into_iter().for_each(|(pointer, capacity)| unsafe { release(pointer, capacity) });
+        }
         let kept = POOL.try_with(|pool| pool.borrow_mut().put(self.capacity, self.pointer)).unwrap_or(false);
         if !kept {
-            // SAFETY: allocated with this layout, and nobody else holds the pointer.
-            unsafe { dealloc(self.pointer.as_ptr().cast(), layout(self.capacity)) };
+            // SAFETY: allocated with this capacity, and nobody else holds the pointer.
+            unsafe { release(self.pointer, self.capacity) };
         }
     }
 }
@@ -125,7 +212,7 @@ impl Pool {
     }
 
     fn put(&mut self, capacity: usize, pointer: NonNull<f32>) -> bool {
-        if capacity > POOLED_MAX_FLOATS || self.held + capacity > POOLED_TOTAL_FLOATS {
+        if self.held + capacity > POOLED_TOTAL_FLOATS {
             return false;
         }
         self.held += capacity;

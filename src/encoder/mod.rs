@@ -4,7 +4,7 @@
 //! `paper` preset is the executable definition of the reference implementation, parameter by parameter; `small` and
 //! `pocket` use the covariance front end and the flat read-out (module `cells`).
 
-pub mod cells;
+pub mod covariance;
 pub mod readout;
 pub mod store;
 pub mod trunk;
@@ -124,7 +124,7 @@ impl EncoderConfig {
     pub fn bands(&self) -> usize {
         match self.input {
             InputMode::Map => self.n_fft / 2 + 1,
-            InputMode::Covariance => self.n_fft / 2 / cells::BINS,
+            InputMode::Covariance => self.n_fft / 2 / covariance::BINS,
         }
     }
 
@@ -140,7 +140,7 @@ impl EncoderConfig {
     pub fn samples_min(&self) -> usize {
         match self.input {
             InputMode::Map => self.n_fft / 2 + 1,
-            InputMode::Covariance => (self.hop * cells::FRAMES).max(self.n_fft / 2 + 1),
+            InputMode::Covariance => (self.hop * covariance::FRAMES).max(self.n_fft / 2 + 1),
         }
     }
 
@@ -394,7 +394,7 @@ fn from_map(config: &EncoderConfig, map: Tensor) -> Features {
     match config.input {
         InputMode::Map => Features { map, spectrum: None },
         InputMode::Covariance => {
-            let (pooled, spectrum) = cells::pool(&map);
+            let (pooled, spectrum) = covariance::pool(&map);
             Features { map: pooled, spectrum: Some(spectrum) }
         }
     }

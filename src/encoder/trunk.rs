@@ -4,7 +4,7 @@
 //! bottleneck (its weight shared by all blocks); convolution along frequency again; attention along time for each
 //! frequency; a temporal convolution network. SpatialNet's order with the paper's sizes (4.2.1; notes 1.2).
 
-use super::{EncoderConfig, InputMode, cells};
+use super::{EncoderConfig, InputMode, covariance};
 use crate::nn::chunks::{Along, Chunk, at_once, chunks};
 use crate::nn::layers::{Conv1d, Linear, Norm, Prelu};
 use crate::nn::{Builder, Forward, Init, Memory, ParamId};
@@ -21,7 +21,7 @@ const FRAMES_PER_CHUNK: usize = 8;
 
 enum Stem {
     Map { conv: Conv1d, norm: Norm },
-    Cells(cells::FrontEnd),
+    Covariance(covariance::FrontEnd),
 }
 
 /// Stem and blocks.
@@ -170,7 +170,7 @@ impl Trunk {
                 conv: Conv1d::new(b, &format!("{prefix}stem"), 8, h, config.stem_kernel, config.stem_groups),
                 norm: Norm::group(b, &format!("{prefix}stem_norm"), h, config.stem_groups),
             },
-            InputMode::Covariance => Stem::Cells(cells::FrontEnd::new(b, &format!("{prefix}cells"), config)),
+            InputMode::Covariance => Stem::Covariance(covariance::FrontEnd::new(b, &format!("{prefix}cells"), config)),
         };
         let weight = b.param(format!("{prefix}full_weight"), &[s, f, f], Init::Normal((f as f64).powf(-0.5)), true);
         let bias = b.param(format!("{prefix}full_bias"), &[s, f], Init::Constant(0.0), false);
@@ -208,7 +208,7 @@ impl Trunk {
                 let x = along(c, memory, map, Along::Time, &conv.ids(), Arc::new(move |c, x| conv.forward(c, x)));
                 along(c, memory, &x, Along::Frequency, &norm.ids(), Arc::new(move |c, x| norm.forward(c, x)))
             }
-            Stem::Cells(front_end) => front_end.forward(c, map),
+            Stem::Covariance(front_end) => front_end.forward(c, map),
         };
         let mut trace = vec![x];
         for block in &self.blocks {

@@ -106,7 +106,9 @@ fn normal_cdf<R: Real>(x: R) -> R {
 /// Applies the function to every element.
 pub fn activation(tape: &mut Tape, kind: Activation, x: &Var) -> Var {
     let (y, saved) = (values(kind, x.tensor()), x.clone());
-    tape.record(kind.name(), &[x], y, move |dy, grads| grads.add(saved.id(), slopes(kind, saved.tensor(), dy)))
+    tape.record(kind.name(), &[x], y, move |dy, grads| {
+        grads.add(saved.id(), activation_backward(kind, saved.tensor(), dy))
+    })
 }
 
 fn values(kind: Activation, x: &Tensor) -> Tensor {
@@ -120,10 +122,10 @@ fn values(kind: Activation, x: &Tensor) -> Tensor {
 }
 
 /// dy f'(x).
-fn slopes(kind: Activation, x: &Tensor, dy: &Tensor) -> Tensor {
+fn activation_backward(kind: Activation, x: &Tensor, dy: &Tensor) -> Tensor {
     let mut dx = x.like(x.shape());
     if x.device() == Device::Host {
-        host::slopes(kind, x.data(), dy.data(), dx.data_mut());
+        host::backward(kind, x.data(), dy.data(), dx.data_mut());
         return dx;
     }
     kernels::activation_bwd(Launch::quads(x.len()), &mut dx, x, dy, kind as i32, x.len());
@@ -149,7 +151,7 @@ pub fn cases() -> Vec<Case> {
         Case::new("activation", format!("{} {n}", kind.name()), Plain(kind), inputs, move |tape, v| {
             activation(tape, kind, &v[0])
         })
-        .narrow()
+        .with_bf16()
     };
     let mut all: Vec<Case> = Activation::ALL.iter().flat_map(|&k| [1, 17, 64, 1021].map(|n| case(k, n))).collect();
     all.push(case(Activation::Silu, 626 * 192).bench(4.0 * 626.0 * 192.0));

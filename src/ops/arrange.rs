@@ -234,5 +234,5 @@ pub fn cases() -> Vec<Case> {
     let mean = Case::new("mean_axis1", "[1, 501, 192]", mean, vec![input(&[1, 501, 192])], |t, v| mean_axis1(t, &v[0]));
     all.push(swap.bench(0.0).copied(8, &[0]));
     all.push(mean.bench(501.0 * 192.0).copied(1032, &[0]));
-    all.into_iter().map(Case::narrow).collect()
+    all.into_iter().map(Case::with_bf16).collect()
 }

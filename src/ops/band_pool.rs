@@ -172,10 +172,10 @@ impl Reference for Sizes {
 /// The cases of this op. The bias is data here: its gradient is exactly zero, which no relative error measures.
 pub fn cases() -> Vec<Case> {
     let case = |b: usize, f: usize, t: usize, h: usize| {
-        let inputs = vec![input(&[b, f, t, h]), input(&[1, h]).wide(), input(&[1]).wide().fixed()];
+        let inputs = vec![input(&[b, f, t, h]), input(&[1, h]).keep_f32(), input(&[1]).keep_f32().fixed()];
         let name = format!("B {b}, F {f}, T {t}, H {h}");
         Case::new("band_pool", name, Sizes { b, f, t, h }, inputs, |tape, v| band_pool(tape, &v[0], &v[1], &v[2]))
-            .narrow()
+            .with_bf16()
     };
     let sizes = [(1, 2, 1, 1), (2, 5, 3, 4), (1, 17, 2, 7), (1, 9, 67, 2), (1, 8, 2, 33), (2, 259, 1, 31)];
     let mut all: Vec<Case> = sizes.map(|(b, f, t, h)| case(b, f, t, h)).into();

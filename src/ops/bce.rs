@@ -65,8 +65,8 @@ impl Reference for Plain {
 /// The cases of this op.
 pub fn cases() -> Vec<Case> {
     let case = |n: usize| {
-        let inputs = vec![input(&[n]).scaled(2.0), input(&[n]).scaled(0.1).shifted(0.5).fixed().wide()];
-        Case::new("bce", format!("{n}"), Plain, inputs, |tape, v| bce_with_logits(tape, &v[0], &v[1])).narrow()
+        let inputs = vec![input(&[n]).scaled(2.0), input(&[n]).scaled(0.1).shifted(0.5).fixed().keep_f32()];
+        Case::new("bce", format!("{n}"), Plain, inputs, |tape, v| bce_with_logits(tape, &v[0], &v[1])).with_bf16()
     };
     [1, 13, 128, 257, 1023, 1025, 4099].map(case).into()
 }

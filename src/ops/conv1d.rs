@@ -246,8 +246,8 @@ pub fn cases() -> Vec<Case> {
 /// A case and its operations.
 fn case([batch, len, groups, inputs, outputs, taps]: [usize; 6], is_of_silu: bool) -> (Case, f64) {
     let s = Sizes { batch, len, groups, inputs, outputs, taps };
-    let weight = input(&[s.cout(), inputs, taps]).scaled(((inputs * taps) as f64).powf(-0.5)).wide();
-    let arguments = vec![input(&[batch, len, s.cin()]), weight, input(&[s.cout()]).wide()];
+    let weight = input(&[s.cout(), inputs, taps]).scaled(((inputs * taps) as f64).powf(-0.5)).keep_f32();
+    let arguments = vec![input(&[batch, len, s.cin()]), weight, input(&[s.cout()]).keep_f32()];
     let name = format!("B {batch}, L {len}, G {groups}, {inputs} -> {outputs}, k {taps}");
     let case = if is_of_silu {
         Case::new("conv1d", format!("SiLU, {name}"), OfSilu(Plain(s)), arguments, move |tape, v| {
@@ -256,5 +256,5 @@ fn case([batch, len, groups, inputs, outputs, taps]: [usize; 6], is_of_silu: boo
     } else {
         Case::new("conv1d", name, Plain(s), arguments, move |tape, v| conv1d(tape, &v[0], &v[1], &v[2], groups))
     };
-    (case.narrow(), s.flops())
+    (case.with_bf16(), s.flops())
 }

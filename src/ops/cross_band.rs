@@ -28,14 +28,14 @@ pub fn cross_band(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usi
     let sizes = Sizes::of(x.tensor(), parameters, groups);
     // The kernels of the backward pass know no frozen parameters; the ops do.
     let is_composed = x.tensor().device() == Device::Host || freq_conv::is_partly_frozen(tape, x, parameters);
-    let cut = if is_composed { None } else { Cut::fitting(sizes, x.tensor().dtype()) };
-    let Some(cut) = cut else { return composed(tape, x, parameters, groups) };
-    let y = forward(&cut, x.tensor(), parameters);
+    let tiling = if is_composed { None } else { Tiling::fitting(sizes, x.tensor().dtype()) };
+    let Some(tiling) = tiling else { return composed(tape, x, parameters, groups) };
+    let y = forward(&tiling, x.tensor(), parameters);
     let all: Vec<&Var> = std::iter::once(x).chain(parameters).collect();
     let (xv, inputs) = (x.clone(), parameters.clone());
     tape.record("cross_band", &all, y, move |dy, grads| {
         let (first, full, second) = parts(&inputs);
-        let [x1, x2] = inputs_of_parts(&cut, xv.tensor(), &inputs);
+        let [x1, x2] = inputs_of_parts(&tiling, xv.tensor(), &inputs);
         let [dx2, of_second @ ..] = freq_conv::backward(&x2, second, groups, dy);
         drop(x2);
         let [dx1, of_full @ ..] = full_backward(x1, full, dx2);
@@ -56,7 +56,7 @@ pub fn is_one_kernel(map: &Tensor, parameters: &Parameters, groups: usize) -> bo
     let [s, _] = parameters[7].tensor().dims("cross_band squeeze weight");
     let sizes = Sizes { n: b * t, f, h, groups, taps, s };
     let is_trained = parameters.iter().all(|p| p.id().is_some());
-    map.device() != Device::Host && is_trained && Cut::fitting(sizes, map.dtype()).is_some()
+    map.device() != Device::Host && is_trained && Tiling::fitting(sizes, map.dtype()).is_some()
 }
 
 /// The parameters of the first convolution, the map, the second convolution.
@@ -135,25 +135,31 @@ impl Sizes {
     }
 }
 
-/// How the kernel cuts its work: frames per block, groups per tile.
-struct Cut {
+/// How the kernel divides its work: frames per block, groups per tile.
+struct Tiling {
     sizes: Sizes,
     frames: usize,
     bundle: usize,
     bytes: usize,
 }
 
-impl Cut {
+impl Tiling {
     /// As many frames as fit the shared memory of a GPU, up to three, then as many groups; `None` where not one fits.
-    fn fitting(sizes: Sizes, dtype: DType) -> Option<Cut> {
+    fn fitting(sizes: Sizes, dtype: DType) -> Option<Tiling> {
         const SHARED_BYTES_MAX: usize = 99 * 1024;
         if dtype == DType::Bf16 && sizes.h % 2 == 1 {
             return None;
         }
-        let cuts =
+        let tilings =
             (1..=3.min(sizes.n.max(1))).rev().flat_map(|frames| (1..=sizes.groups).rev().map(move |b| (frames, b)));
-        cuts.map(|(frames, bundle)| Cut { sizes, frames, bundle, bytes: shared_bytes(&sizes, frames, bundle, dtype) })
-            .find(|cut| cut.bytes <= SHARED_BYTES_MAX)
+        tilings
+            .map(|(frames, bundle)| Tiling {
+                sizes,
+                frames,
+                bundle,
+                bytes: shared_bytes(&sizes, frames, bundle, dtype),
+            })
+            .find(|tiling| tiling.bytes <= SHARED_BYTES_MAX)
     }
     /// The launch, and the sizes in the order of the kernels' arguments.
     fn launch(&self) -> (Launch, [usize; 8]) {
@@ -183,10 +189,10 @@ fn shared_bytes(sizes: &Sizes, frames: usize, bundle: usize, dtype: DType) -> us
     (dtype.bytes() * up(frames * f * h + 16) + moments + conv.max(map)).max(read)
 }
 
-fn forward(cut: &Cut, x: &Tensor, parameters: &Parameters) -> Tensor {
+fn forward(tiling: &Tiling, x: &Tensor, parameters: &Parameters) -> Tensor {
     let of = |i: usize| parameters[i].tensor();
-    let (packed, mut y) = (packed(cut, x, of(11)), x.like(x.shape()));
-    let (launch, [n, f, h, groups, taps, s, frames, bundle]) = cut.launch();
+    let (packed, mut y) = (packed(tiling, x, of(11)), x.like(x.shape()));
+    let (launch, [n, f, h, groups, taps, s, frames, bundle]) = tiling.launch();
     #[rustfmt::skip]
     kernels::cross_band_fwd(
         launch, &mut y, x, &packed,
@@ -199,10 +205,10 @@ fn forward(cut: &Cut, x: &Tensor, parameters: &Parameters) -> Tensor {
 }
 
 /// x1 and x2, what the second and the third part begin with.
-fn inputs_of_parts(cut: &Cut, x: &Tensor, parameters: &Parameters) -> [Tensor; 2] {
+fn inputs_of_parts(tiling: &Tiling, x: &Tensor, parameters: &Parameters) -> [Tensor; 2] {
     let of = |i: usize| parameters[i].tensor();
-    let (packed, mut x1, mut x2) = (packed(cut, x, of(11)), x.like(x.shape()), x.like(x.shape()));
-    let (launch, [n, f, h, groups, taps, s, frames, bundle]) = cut.launch();
+    let (packed, mut x1, mut x2) = (packed(tiling, x, of(11)), x.like(x.shape()), x.like(x.shape()));
+    let (launch, [n, f, h, groups, taps, s, frames, bundle]) = tiling.launch();
     #[rustfmt::skip]
     kernels::cross_band_inputs(
         launch, &mut x1, &mut x2, x, &packed,
@@ -214,8 +220,8 @@ fn inputs_of_parts(cut: &Cut, x: &Tensor, parameters: &Parameters) -> [Tensor; 2
 }
 
 /// The maps' weights [S, F, F] as the kernels read them, stored as x is.
-fn packed(cut: &Cut, x: &Tensor, weight: &Tensor) -> Tensor {
-    let Sizes { f, s, .. } = cut.sizes;
+fn packed(tiling: &Tiling, x: &Tensor, weight: &Tensor) -> Tensor {
+    let Sizes { f, s, .. } = tiling.sizes;
     let rows = f.next_multiple_of(32);
     let columns = if x.dtype() == DType::Bf16 { f.next_multiple_of(16) } else { f };
     let mut packed = x.like(&[s, rows, columns]);
@@ -308,14 +314,14 @@ pub fn cases() -> Vec<Case> {
     let small = [[1, 1, 2, 1, 1, 1], [4, 5, 6, 3, 3, 2]];
     let large = [[2, 33, 32, 2, 5, 9], [3, 31, 10, 5, 3, 3], [5, 18, 30, 1, 3, 4]];
     let mut all: Vec<Case> = small.map(|sizes| case(sizes, Gradients::All)).into();
-    all.push(case([4, 5, 6, 3, 3, 2], Gradients::Convolutions).narrow());
+    all.push(case([4, 5, 6, 3, 3, 2], Gradients::Convolutions).with_bf16());
     // More groups than the kernel of the convolutions' backward pass takes: there separate ops round more often.
     all.push(case([1, 3, 17, 17, 3, 2], Gradients::Convolutions));
-    all.extend(small.into_iter().chain(large).map(|sizes| case(sizes, Gradients::None).narrow()));
+    all.extend(small.into_iter().chain(large).map(|sizes| case(sizes, Gradients::None).with_bf16()));
     let flops = 2.0 * 8.0 * 129.0 * (2.0 * 96.0 * 12.0 * 5.0 + 2.0 * 96.0 * 8.0 + 8.0 * 129.0);
     all.push(case([8, 129, 96, 8, 5, 8], Gradients::All).bench(flops));
     all.push(case([8, 129, 96, 8, 5, 8], Gradients::All).bench(flops).copied(501, &[0]));
-    all.push(case([8, 129, 96, 8, 5, 8], Gradients::Convolutions).narrow().bench(flops).copied(501, &[0]));
+    all.push(case([8, 129, 96, 8, 5, 8], Gradients::Convolutions).with_bf16().bench(flops).copied(501, &[0]));
     all
 }
 
@@ -328,7 +334,7 @@ fn case([n, f, h, groups, taps, s]: [usize; 6], gradients: Gradients) -> Case {
         let input = input(&shape)
             .scaled((fan_in as f64).powf(-0.5) * if is_slope { 1e-3 } else { 0.5 })
             .shifted(if is_norm_weight || is_slope { 1.0 } else { 0.1 })
-            .wide();
+            .keep_f32();
         let is_left = gradients == Gradients::Convolutions && ((5..13).contains(&i) || i == 17);
         if is_left { input.unchecked() } else { input }
     };

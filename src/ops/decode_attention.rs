@@ -100,7 +100,7 @@ fn case([capacity, heads_q, heads_kv, width]: [usize; 4], lengths: &'static [i32
         let lengths = list(v[0].shape()[0] / batch).to(v[0].tensor().device());
         decode_attention(tape, &v[0], [&v[1], &v[2]], (heads_q, heads_kv), &lengths)
     })
-    .narrow()
+    .with_bf16()
 }
 
 /// The cases of this op.

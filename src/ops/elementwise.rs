@@ -255,7 +255,7 @@ pub fn cases() -> Vec<Case> {
     }
     for (rows, c) in [(1, 1), (5, 7), (3, 33), (7, 4), (63, 31), (65, 32), (131, 5)] {
         let name = format!("rows {rows}, C {c}");
-        let inputs = vec![input(&[rows, c]), input(&[c]).wide()];
+        let inputs = vec![input(&[rows, c]), input(&[c]).keep_f32()];
         all.push(Case::new("scale_channels", name.clone(), Kind::Channels(c), inputs, |t, v| {
             scale_channels(t, &v[0], &v[1])
         }));
@@ -269,5 +269,5 @@ pub fn cases() -> Vec<Case> {
     let half = Case::new("scale", format!("{n}"), Kind::Scale(0.5), one.clone(), |t, v| scale(t, &v[0], 0.5));
     let stored = Case::new("cast", format!("{n}"), Kind::Cast, one, |t, v| cast(t, &v[0], DType::F32));
     all.extend([half, stored].map(|case| case.bench(n as f64).copied(1032, &[0])));
-    all.into_iter().map(Case::narrow).collect()
+    all.into_iter().map(Case::with_bf16).collect()
 }

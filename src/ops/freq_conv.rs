@@ -19,7 +19,7 @@ pub type Parameters = [Var; 5];
 #[track_caller]
 pub fn freq_conv(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usize) -> Var {
     let sizes = Sizes::of(x.tensor(), parameters, groups);
-    let has_no_kernel = x.tensor().device() == Device::Host || Cut::fitting(sizes, x.tensor().dtype()).is_none();
+    let has_no_kernel = x.tensor().device() == Device::Host || Tiling::fitting(sizes, x.tensor().dtype()).is_none();
     if has_no_kernel || is_partly_frozen(tape, x, parameters) {
         return composed(tape, x, parameters, groups);
     }
@@ -58,8 +58,8 @@ fn composed(
 /// not even one group fits the shared memory of a GPU, by the backward passes of the ops.
 #[track_caller]
 pub(super) fn backward(x: &Tensor, parameters: &Parameters, groups: usize, dy: &Tensor) -> [Tensor; 6] {
-    if let Some(cut) = Cut::fitting(Sizes::of(x, parameters, groups), x.dtype()) {
-        return launch(&cut, x, parameters.each_ref().map(Var::tensor), dy);
+    if let Some(tiling) = Tiling::fitting(Sizes::of(x, parameters, groups), x.dtype()) {
+        return launch(&tiling, x, parameters.each_ref().map(Var::tensor), dy);
     }
     let mut tape = Tape::new();
     let leaf = tape.leaf(x.clone());
@@ -114,18 +114,18 @@ const CHANNELS_MAX: usize = 128;
 /// Enough for every GPU to be busy to the end; each block brings its own partial sums.
 const BLOCKS_MAX: usize = 512;
 
-/// How the kernel cuts its work: frames per block, groups per tile.
-struct Cut {
+/// How the kernel divides its work: frames per block, groups per tile.
+struct Tiling {
     sizes: Sizes,
     frames: usize,
     bundle: usize,
     bytes: usize,
 }
 
-impl Cut {
+impl Tiling {
     /// As many groups as fit the shared memory of a GPU; `None` where not one fits, a row has more channels than a warp
     /// takes, or the sums of the weights' gradients are too many for the registers of a block.
-    fn fitting(sizes: Sizes, dtype: DType) -> Option<Cut> {
+    fn fitting(sizes: Sizes, dtype: DType) -> Option<Tiling> {
         // Of the 99 KiB the layout takes a little.
         const SHARED_BYTES_MAX: usize = 99 * 1024 - 128;
         let inputs = sizes.h / sizes.groups;
@@ -135,9 +135,10 @@ impl Cut {
         }
         // Two at least: a block begins with the weights, which is as much work as a good part of a frame.
         let frames = sizes.n.div_ceil(BLOCKS_MAX).max(2);
-        let cuts = (1..=sizes.groups).rev();
-        cuts.map(|bundle| Cut { sizes, frames, bundle, bytes: shared_bytes(&sizes, bundle, dtype) })
-            .find(|cut| cut.bytes <= SHARED_BYTES_MAX)
+        let tilings = (1..=sizes.groups).rev();
+        tilings
+            .map(|bundle| Tiling { sizes, frames, bundle, bytes: shared_bytes(&sizes, bundle, dtype) })
+            .find(|tiling| tiling.bytes <= SHARED_BYTES_MAX)
     }
 }
 
@@ -157,13 +158,13 @@ fn shared_bytes(sizes: &Sizes, bundle: usize, dtype: DType) -> usize {
     dtype.bytes() * numbers + 8 * (up(f) + (f.div_ceil(TILE[0]) + WARPS) * h)
 }
 
-fn launch(cut: &Cut, x: &Tensor, parameters: [&Tensor; 5], dy: &Tensor) -> [Tensor; 6] {
-    let Sizes { n, f, h, groups, taps } = cut.sizes;
+fn launch(tiling: &Tiling, x: &Tensor, parameters: [&Tensor; 5], dy: &Tensor) -> [Tensor; 6] {
+    let Sizes { n, f, h, groups, taps } = tiling.sizes;
     let [norm_weight, norm_bias, weight, bias, slope] = parameters;
-    let (blocks, weights) = (n.div_ceil(cut.frames), weight.len());
+    let (blocks, weights) = (n.div_ceil(tiling.frames), weight.len());
     let (mut dx, mut partial) = (x.like(x.shape()), x.like_f32(&[blocks, weights + 4 * h]));
-    let [n, f, h, groups, taps, frames, bundle] = [n, f, h, groups, taps, cut.frames, cut.bundle];
-    let launch = Launch::rows(blocks, 32 * WARPS).shared(cut.bytes);
+    let [n, f, h, groups, taps, frames, bundle] = [n, f, h, groups, taps, tiling.frames, tiling.bundle];
+    let launch = Launch::rows(blocks, 32 * WARPS).shared(tiling.bytes);
     #[rustfmt::skip]
     kernels::freq_conv_bwd(
         launch, &mut dx, &mut partial, x, dy, norm_weight, norm_bias, weight, bias, slope,
@@ -229,7 +230,7 @@ impl Reference for Plain {
 pub fn cases() -> Vec<Case> {
     let case = |[n, f, h, groups, taps]: [usize; 5]| {
         let sizes = Sizes { n, f, h, groups, taps };
-        let [norm_weight, norm_bias, weight, bias, slope] = sizes.shapes().map(|shape| input(&shape).wide());
+        let [norm_weight, norm_bias, weight, bias, slope] = sizes.shapes().map(|shape| input(&shape).keep_f32());
         let fan_in = (h / groups * taps) as f64;
         let inputs = vec![
             input(&[n, f, h]).shifted(0.3),
@@ -244,7 +245,7 @@ pub fn cases() -> Vec<Case> {
             freq_conv(tape, &v[0], v[1..].try_into().expect("five parameters"), groups)
         };
         (
-            Case::new("freq_conv", name, Plain(sizes), inputs, run).narrow(),
+            Case::new("freq_conv", name, Plain(sizes), inputs, run).with_bf16(),
             2.0 * (n * f * h * (h / groups) * taps) as f64,
         )
     };

@@ -180,12 +180,12 @@ impl Reference for Plain {
 pub fn cases() -> Vec<Case> {
     const SIZES: [(usize, usize, usize); 6] = [(1, 1, 1), (2, 5, 3), (3, 17, 2), (1, 33, 4), (31, 25, 9), (65, 24, 1)];
     let case = |n: usize, f: usize, s: usize| {
-        let weight = input(&[s, f, f]).scaled((f as f64).powf(-0.5)).wide();
-        let inputs = vec![input(&[n, f, s]), weight, input(&[s, f]).wide()];
+        let weight = input(&[s, f, f]).scaled((f as f64).powf(-0.5)).keep_f32();
+        let inputs = vec![input(&[n, f, s]), weight, input(&[s, f]).keep_f32()];
         Case::new("full_band", format!("N {n}, F {f}, S {s}"), Plain { n, f, s }, inputs, |tape, v| {
             full_band(tape, &v[0], &v[1], &v[2])
         })
-        .narrow()
+        .with_bf16()
     };
     let mut all: Vec<Case> = SIZES.map(|(n, f, s)| case(n, f, s)).into();
     all.push(case(8, 129, 8).bench(2.0 * 8.0 * 129.0 * 129.0 * 8.0));

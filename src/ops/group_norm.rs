@@ -157,12 +157,12 @@ impl Reference for Plain {
 /// The cases of this op.
 pub fn cases() -> Vec<Case> {
     let case = |n: usize, l: usize, c: usize, groups: usize| {
-        let inputs = vec![input(&[n, l, c]).shifted(0.3), input(&[c]).shifted(1.0).wide(), input(&[c]).wide()];
+        let inputs = vec![input(&[n, l, c]).shifted(0.3), input(&[c]).shifted(1.0).keep_f32(), input(&[c]).keep_f32()];
         let name = format!("N {n}, L {l}, C {c}, groups {groups}");
         Case::new("group_norm", name, Plain(Sizes { n, l, c, groups }), inputs, move |tape, v| {
             group_norm(tape, &v[0], &v[1], &v[2], groups)
         })
-        .narrow()
+        .with_bf16()
     };
     let mut checks = vec![(1, 1, 3, 1), (2, 7, 6, 3), (1, 33, 8, 8), (3, 5, 12, 4)];
     // Around the blocks of the kernels: several bundles, the last one smaller; fewer and more rows than fit at once.

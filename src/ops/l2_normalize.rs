@@ -84,7 +84,7 @@ pub fn cases() -> Vec<Case> {
     let case = |rows: usize, c: usize| {
         let name = format!("rows {rows}, C {c}");
         Case::new("l2_normalize", name, Plain { c }, vec![input(&[rows, c])], |tape, v| l2_normalize(tape, &v[0]))
-            .narrow()
+            .with_bf16()
     };
     [(1, 2), (5, 3), (7, 17), (3, 31), (4, 32), (2, 33)].map(|(r, c)| case(r, c)).into()
 }

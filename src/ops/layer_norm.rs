@@ -242,11 +242,11 @@ impl Reference for Plain {
 /// The cases of this op.
 pub fn cases() -> Vec<Case> {
     let case = |rows: usize, c: usize| {
-        let inputs = vec![input(&[rows, c]).shifted(0.3), input(&[c]).shifted(1.0).wide(), input(&[c]).wide()];
+        let inputs = vec![input(&[rows, c]).shifted(0.3), input(&[c]).shifted(1.0).keep_f32(), input(&[c]).keep_f32()];
         Case::new("layer_norm", format!("rows {rows}, C {c}"), Plain { rows, c }, inputs, |tape, v| {
             layer_norm(tape, &v[0], &v[1], &v[2])
         })
-        .narrow()
+        .with_bf16()
     };
     let mut all: Vec<Case> = vec![];
     for (rows, widths) in [(1, vec![1, 3, 4]), (3, vec![31, 97, 127, 191, 385]), (2, vec![33, 192, 384, 640])] {

@@ -6,7 +6,7 @@
 //! db are f32 all the same. dr is dy itself.
 
 use super::elementwise;
-use super::matmul::{self, Factor, Plus, product_on_device};
+use super::matmul::{self, Epilogue, Factor, product_on_device};
 use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::device::product::{Matrix, Numbers, Stored, Threads, multiply};
@@ -48,8 +48,8 @@ fn layer(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>, residual: O
         r.tensor().expect_shape("linear residual", &shape);
     }
     let sizes = Sizes { rows, m, k, threads: tape.products() };
-    let plus = Plus { bias: bias.map(Var::tensor), addend: residual.map(Var::tensor) };
-    let y = sizes.forward(&shape, x.tensor(), weight, plus);
+    let epilogue = Epilogue { bias: bias.map(Var::tensor), addend: residual.map(Var::tensor) };
+    let y = sizes.forward(&shape, x.tensor(), weight, epilogue);
     let inputs: Vec<&Var> = [x, weight].into_iter().chain(bias).chain(residual).collect();
     let (xv, wv, bid, rid) = (x.clone(), weight.clone(), bias.map(Var::id), residual.and_then(Var::id));
     tape.record("linear", &inputs, y, move |dy, grads| {
@@ -79,16 +79,17 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn forward(self, shape: &[usize], x: &Tensor, w: &Var, plus: Plus) -> Tensor {
+    fn forward(self, shape: &[usize], x: &Tensor, w: &Var, epilogue: Epilogue) -> Tensor {
         let Sizes { rows, m, k, threads } = self;
         let mut y = x.like(shape);
         if x.device() != Device::Host {
             let w = fitting(w, x);
             let (x, w) = (Factor::of(x, k, 1), Factor::of(&w, 1, k));
-            product_on_device(&mut y, 1, (rows, m, k), x, w, plus);
+            product_on_device(&mut y, 1, (rows, m, k), x, w, epilogue);
             return y;
         }
-        let (extent, start) = (Extent { m: rows, n: m, k }, plus.bias.map_or(Start::Zero, |b| Start::Bias(b.data())));
+        let (extent, start) =
+            (Extent { m: rows, n: m, k }, epilogue.bias.map_or(Start::Zero, |b| Start::Bias(b.data())));
         let (x, w) = (Matrix { data: x.data(), row: k, column: 1 }, numbers(w.tensor(), 1, k));
         multiply(threads, extent, x, w, y.data_mut(), start);
         y
@@ -99,7 +100,7 @@ impl Sizes {
         if x.device() != Device::Host {
             let w = fitting(w, x);
             let (dy, w) = (Factor::of(dy, m, 1), Factor::of(&w, k, 1));
-            product_on_device(&mut dx, 1, (rows, k, m), dy, w, Plus::default());
+            product_on_device(&mut dx, 1, (rows, k, m), dy, w, Epilogue::default());
             return dx;
         }
         let (dy, w) = (Matrix { data: dy.data(), row: m, column: 1 }, numbers(w.tensor(), k, 1));
@@ -111,7 +112,7 @@ impl Sizes {
         let (Sizes { rows, m, k, threads }, mut dw) = (self, x.like_f32(shape));
         if x.device() != Device::Host {
             let (dy, x) = (Factor::of(dy, 1, m), Factor::of(x, k, 1));
-            product_on_device(&mut dw, 1, (m, k, rows), dy, x, Plus::default());
+            product_on_device(&mut dw, 1, (m, k, rows), dy, x, Epilogue::default());
             return dw;
         }
         let (dy, x) = (Matrix { data: dy.data(), row: 1, column: m }, numbers(x, k, 1));
@@ -147,7 +148,7 @@ pub(crate) fn column_sums_on(dy: &Tensor, m: usize) -> Tensor {
     let [mut sum, mut partial] = [dy.like_f32(&[m]), dy.like_f32(&[slices.count, m])];
     let launch = Launch::new([m.div_ceil(32), slices.count, 1], 256);
     kernels::linear_column_sums(launch, &mut partial, dy, rows, m, slices.rows);
-    matmul::add_partials(&mut sum, &partial, [1, slices.count, 1, m], Plus::default());
+    matmul::add_partials(&mut sum, &partial, [1, slices.count, 1, m], Epilogue::default());
     sum
 }
 
@@ -237,29 +238,31 @@ impl Reference for WithResidual {
 pub fn cases() -> Vec<Case> {
     let inputs = |rows: usize, m: usize, k: usize, has_wide_weight: bool| {
         let weight = input(&[m, k]).scaled((k as f64).powf(-0.5));
-        let weight = if has_wide_weight { weight.wide() } else { weight };
-        vec![input(&[rows, k]), weight, input(&[m]).wide()]
+        let weight = if has_wide_weight { weight.keep_f32() } else { weight };
+        vec![input(&[rows, k]), weight, input(&[m]).keep_f32()]
     };
     let case = |rows: usize, m: usize, k: usize, has_wide_weight: bool| {
         let (name, inputs) = (format!("rows {rows}, {k} -> {m}"), inputs(rows, m, k, has_wide_weight));
         let run = |tape: &mut Tape, v: &[Var]| linear(tape, &v[0], &v[1], Some(&v[2]));
-        Case::new("linear", name, Plain { rows, m, k }, inputs, run).narrow()
+        Case::new("linear", name, Plain { rows, m, k }, inputs, run).with_bf16()
     };
-    let plus = |rows: usize, m: usize, k: usize, has_wide_weight: bool| {
+    let epilogue = |rows: usize, m: usize, k: usize, has_wide_weight: bool| {
         let mut inputs = inputs(rows, m, k, has_wide_weight);
         inputs.push(input(&[rows, m]));
         let name = format!("residual, rows {rows}, {k} -> {m}");
         let run = |tape: &mut Tape, v: &[Var]| linear_plus(tape, &v[0], &v[1], &v[2], &v[3]);
-        Case::new("linear", name, WithResidual(Plain { rows, m, k }), inputs, run).narrow()
+        Case::new("linear", name, WithResidual(Plain { rows, m, k }), inputs, run).with_bf16()
     };
     let flops = |r: usize, m: usize, k: usize| 2.0 * (r * m * k) as f64;
     let checks = [(1, 1, 1), (1, 7, 3), (13, 5, 31), (33, 17, 16), (64, 65, 15)];
     let mut all: Vec<Case> = checks.iter().map(|&(r, m, k)| case(r, m, k, false)).collect();
     all.extend([(65, 33, 17), (129, 72, 96), (1100, 24, 8)].map(|(r, m, k)| case(r, m, k, true)));
-    all.extend([(1, 1, 1), (1, 7, 3), (13, 5, 31), (31, 33, 16), (33, 32, 15)].map(|(r, m, k)| plus(r, m, k, false)));
+    all.extend(
+        [(1, 1, 1), (1, 7, 3), (13, 5, 31), (31, 33, 16), (33, 32, 15)].map(|(r, m, k)| epilogue(r, m, k, false)),
+    );
     // Around the large tiles, odd widths, and sums in parts.
-    all.extend([(127, 65, 24), (129, 96, 192), (130, 136, 40), (257, 97, 33)].map(|(r, m, k)| plus(r, m, k, true)));
-    all.push(plus(5, 6, 1100, true));
+    all.extend([(127, 65, 24), (129, 96, 192), (130, 136, 40), (257, 97, 33)].map(|(r, m, k)| epilogue(r, m, k, true)));
+    all.push(epilogue(5, 6, 1100, true));
     for (r, m, k) in [(626, 288, 96), (626, 96, 192)] {
         all.push(case(r, m, k, true).bench(flops(r, m, k)));
     }
@@ -267,6 +270,6 @@ pub fn cases() -> Vec<Case> {
         all.push(case(r, m, k, true).bench(flops(r, m, k)).copied(1032, &[0]));
     }
     let (r, m, k) = (501, 96, 192);
-    all.push(plus(r, m, k, true).bench(flops(r, m, k)).copied(1032, &[0, 3]));
+    all.push(epilogue(r, m, k, true).bench(flops(r, m, k)).copied(1032, &[0, 3]));
     all
 }

@@ -226,12 +226,12 @@ impl Reference for Sizes {
 /// The cases of this op.
 pub fn cases() -> Vec<Case> {
     let case = |b: usize, t: usize, d: usize| {
-        let w = input(&[4 * d, d]).scaled((d as f64).powf(-0.5)).wide();
+        let w = input(&[4 * d, d]).scaled((d as f64).powf(-0.5)).keep_f32();
         let inputs = vec![input(&[b, t, 4 * d]), w, input(&[b, d]), input(&[b, d])];
         Case::new("lstm", format!("B {b}, T {t}, D {d}"), Sizes { b, t, d }, inputs, |tape, v| {
             lstm(tape, &v[0], &v[1], &v[2], &v[3])
         })
-        .narrow()
+        .with_bf16()
     };
     // 78 cells are the most whose weights fit into shared memory with the state; 257 steps make two slices of dW.
     let sizes = [(1, 1, 1), (2, 5, 3), (1, 4, 17), (3, 2, 8), (257, 1, 2), (1, 2, 33), (1, 2, 77), (1, 2, 79)];

@@ -5,7 +5,7 @@
 
 mod launch;
 
-pub(crate) use self::launch::{Factor, Plus, add_partials, narrowed, product_on_device};
+pub(crate) use self::launch::{Epilogue, Factor, add_partials, narrowed, product_on_device};
 use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::device::product::{Matrix, Numbers, Stored, Threads, multiply};
@@ -48,7 +48,7 @@ fn products(
     if c.device() != Device::Host {
         let a = Factor { tensor: a, row: a_row, column: a_column, batch: m * k };
         let b = Factor { tensor: b, row: b_row, column: b_column, batch: k * n };
-        return product_on_device(c, batch, (m, n, k), a, b, Plus::default());
+        return product_on_device(c, batch, (m, n, k), a, b, Epilogue::default());
     }
     for i in 0..batch {
         let a = Matrix { data: &a.data()[i * m * k..], row: a_row, column: a_column };
@@ -112,7 +112,7 @@ pub fn cases() -> Vec<Case> {
     let case = |batch: usize, m: usize, n: usize, k: usize| {
         let inputs = vec![input(&[batch, m, k]), input(&[batch, k, n]).scaled((k as f64).powf(-0.5))];
         let name = format!("{batch} of {m} x {k} x {n}");
-        Case::new("matmul", name, Plain { batch, m, n, k }, inputs, |tape, v| matmul(tape, &v[0], &v[1])).narrow()
+        Case::new("matmul", name, Plain { batch, m, n, k }, inputs, |tape, v| matmul(tape, &v[0], &v[1])).with_bf16()
     };
     let mut all: Vec<Case> = [
         (1, 1, 1, 1),

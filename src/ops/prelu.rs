@@ -129,9 +129,9 @@ impl Reference for Plain {
 /// The cases of this op.
 pub fn cases() -> Vec<Case> {
     let case = |rows: usize, c: usize| {
-        let inputs = vec![input(&[rows, c]), input(&[c]).scaled(0.1).shifted(0.25).wide()];
+        let inputs = vec![input(&[rows, c]), input(&[c]).scaled(0.1).shifted(0.25).keep_f32()];
         Case::new("prelu", format!("rows {rows}, C {c}"), Plain { c }, inputs, |tape, v| prelu(tape, &v[0], &v[1]))
-            .narrow()
+            .with_bf16()
     };
     let sizes = [(1, 1), (5, 13), (9, 31), (3, 33), (63, 4), (65, 7), (131, 5)];
     let mut all: Vec<Case> = sizes.map(|(r, c)| case(r, c)).into();

@@ -137,7 +137,7 @@ pub fn cases() -> Vec<Case> {
             let x = cast(tape, &v[0], DType::F32);
             stft_to(tape, &x, n_fft, hop, dtype)
         })
-        .narrow()
+        .with_bf16()
     };
     let fast = [
         (4, 700, 256, 128),

@@ -3,8 +3,8 @@
 //! One trial per op and place. The kernels run in the emulator under three schedules that must agree bit for bit; the
 //! last line says how many kernels there are and how many were launched, and a kernel that never was is a failure.
 
+mod beyond_cases;
 mod coverage;
-mod own;
 
 use coverage::Coverage;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -22,7 +22,7 @@ fn main() {
     let gpu = cuda::choose(None);
     let reason = gpu.as_ref().err().map(|e| e.message().to_string());
     let coverage = Arc::new(Coverage::new(reason.clone()));
-    let mut trials = own::trials(&coverage);
+    let mut trials = beyond_cases::trials(&coverage);
     for (op, cases) in by_op() {
         let cases = Arc::new(cases);
         let trial = |place: &str, run: fn(&[Case], &Coverage) -> Result<(), Failed>| {
@@ -33,7 +33,7 @@ fn main() {
         trials.push(trial("host", on_host));
         trials.push(trial("instruction sets", on_every_instruction_set));
         trials.push(trial("one gradient alone", one_gradient_alone));
-        if !own::WITHOUT_KERNELS.contains(&op) {
+        if !beyond_cases::WITHOUT_KERNELS.contains(&op) {
             trials.push(trial("emu f32", |cases, coverage| on_emulator(cases, DType::F32, coverage)));
         }
         trials.push(
@@ -104,7 +104,7 @@ fn on_every_instruction_set(cases: &[Case], _: &Coverage) -> Result<(), Failed> 
 /// A gradient for one input, the others frozen: on the host for every case, in the emulator for the largest small one.
 fn one_gradient_alone(cases: &[Case], _: &Coverage) -> Result<(), Failed> {
     let small: Vec<&Case> = cases.iter().filter(|c| !c.is_bench).collect();
-    let has_kernels = small.first().is_some_and(|case| !own::WITHOUT_KERNELS.contains(&case.op));
+    let has_kernels = small.first().is_some_and(|case| !beyond_cases::WITHOUT_KERNELS.contains(&case.op));
     let on_host = small.iter().map(|&case| (case, Place::HOST));
     let on_emulator =
         small.last().filter(|_| has_kernels).map(|&case| (case, Place { device: Device::Emu, dtype: DType::F32 }));

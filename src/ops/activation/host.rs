@@ -16,7 +16,7 @@ pub(super) fn values(kind: Activation, x: &[f32], y: &mut [f32]) {
 }
 
 /// dx = dy f'(x).
-pub(super) fn slopes(kind: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+pub(super) fn backward(kind: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
     match kind {
         Activation::Silu => map2(Silu, x, dy, dx),
         Activation::Gelu => map2(Gelu, x, dy, dx),

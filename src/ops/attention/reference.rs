@@ -148,7 +148,7 @@ fn case(sizes: [usize; 6], seen: Seen, lengths: Option<&'static [i32]>) -> Case 
         let shape = Shape { heads_q, heads_kv, mask: seen.mask(&first), key_lengths: lengths.as_ref() };
         attention(tape, &v[0], &v[1], &v[2], &shape)
     })
-    .narrow()
+    .with_bf16()
 }
 
 fn packed(batch: usize, n: usize, heads: usize, width: usize) -> Case {
@@ -157,7 +157,7 @@ fn packed(batch: usize, n: usize, heads: usize, width: usize) -> Case {
     let inputs = vec![input(&[batch, n, 3 * heads * width])];
     let name = format!("B {batch}, N {n}, heads {heads}, D {width}");
     let run = move |tape: &mut crate::tape::Tape, v: &[crate::tape::Var]| self_attention(tape, &v[0], heads);
-    Case::new("self_attention", name, Packed(Plain(vec![s; batch])), inputs, run).narrow()
+    Case::new("self_attention", name, Packed(Plain(vec![s; batch])), inputs, run).with_bf16()
 }
 
 /// The cases of this op.

@@ -18,7 +18,7 @@ const BLOCKS: usize = 1024;
 const SLICES_MAX: usize = 128;
 
 /// A convolution in pieces.
-struct Cut {
+struct Tiling {
     sizes: Sizes,
     steps: usize,
     bundle: usize,
@@ -41,7 +41,7 @@ impl Sizes {
     }
 }
 
-impl Cut {
+impl Tiling {
     fn tiles(&self) -> usize {
         self.sizes.batch * self.sizes.len.div_ceil(self.steps)
     }
@@ -70,32 +70,37 @@ impl Cut {
     }
     /// The first of several that fits.
     #[track_caller]
-    fn fitting(cuts: impl IntoIterator<Item = Cut>, bytes: impl Fn(&Cut) -> usize, sizes: Sizes) -> Cut {
-        let fitting = cuts.into_iter().find(|cut| bytes(cut) <= SHARED_BYTES_MAX);
+    fn fitting(tilings: impl IntoIterator<Item = Tiling>, bytes: impl Fn(&Tiling) -> usize, sizes: Sizes) -> Tiling {
+        let fitting = tilings.into_iter().find(|tiling| bytes(tiling) <= SHARED_BYTES_MAX);
         fitting.unwrap_or_else(|| panic!("conv1d: {sizes:?} does not fit the shared memory of a GPU; use more groups"))
     }
     /// For y, and with exchanged sizes for dx.
     #[track_caller]
-    fn into_windows(sizes: Sizes, dtype: DType) -> Cut {
+    fn into_windows(sizes: Sizes, dtype: DType) -> Tiling {
         let pitch = if dtype == DType::Bf16 { sizes.inputs.next_multiple_of(2) } else { sizes.inputs };
         let (steps, bundle) = (sizes.steps(TILE[0]), sizes.bundle());
         let smaller = [(steps, bundle, 48), (steps, 1, 24), (TILE[0], 1, 24), (TILE[0], 1, 8)];
-        let cuts = smaller.map(|(steps, bundle, columns)| {
+        let tilings = smaller.map(|(steps, bundle, columns)| {
             let columns = if bundle > 1 { sizes.outputs } else { sizes.outputs.min(columns) };
-            Cut { sizes, steps, bundle, columns, pitch }
+            Tiling { sizes, steps, bundle, columns, pitch }
         });
-        Cut::fitting(cuts, |cut| cut.windows_bytes(dtype), sizes)
+        Tiling::fitting(tilings, |tiling| tiling.windows_bytes(dtype), sizes)
     }
     /// For dw.
     #[track_caller]
-    fn into_products(sizes: Sizes, dtype: DType) -> Cut {
+    fn into_products(sizes: Sizes, dtype: DType) -> Tiling {
         let pitch = if dtype == DType::Bf16 { sizes.inputs.next_multiple_of(8) } else { sizes.inputs };
         let (steps, columns) = (sizes.steps(16), sizes.outputs.min(TILE[1]));
         let most = if columns < sizes.outputs { 1 } else { WARPS[1] / (sizes.taps * pitch).div_ceil(TILE[0]) };
         let bundle = sizes.bundle().min(most).max(1);
-        let cuts =
-            [(steps, bundle), (steps, 1), (16, 1)].map(|(steps, bundle)| Cut { sizes, steps, bundle, columns, pitch });
-        Cut::fitting(cuts, |cut| cut.products_bytes(dtype), sizes)
+        let tilings = [(steps, bundle), (steps, 1), (16, 1)].map(|(steps, bundle)| Tiling {
+            sizes,
+            steps,
+            bundle,
+            columns,
+            pitch,
+        });
+        Tiling::fitting(tilings, |tiling| tiling.products_bytes(dtype), sizes)
     }
     fn launch_windows(&self, dtype: DType) -> Launch {
         let items = self.bundle * self.columns.div_ceil(TILE[1]) * (self.steps / TILE[0]);
@@ -108,9 +113,9 @@ impl Cut {
 /// y = conv(x) + bias, or of SiLU(x) with `is_of_silu`.
 pub(super) fn forward(sizes: Sizes, is_of_silu: bool, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     let mut y = x.like(&[sizes.batch, sizes.len, sizes.cout()]);
-    let cut = Cut::into_windows(sizes, x.dtype());
-    let [n, l, g, i, o, k, steps, bundle, columns, pitch] = cut.arguments();
-    let launch = cut.launch_windows(x.dtype());
+    let tiling = Tiling::into_windows(sizes, x.dtype());
+    let [n, l, g, i, o, k, steps, bundle, columns, pitch] = tiling.arguments();
+    let launch = tiling.launch_windows(x.dtype());
     let silu = is_of_silu;
     kernels::conv1d_fwd(launch, &mut y, x, weight, bias, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
     y
@@ -119,9 +124,9 @@ pub(super) fn forward(sizes: Sizes, is_of_silu: bool, x: &Tensor, weight: &Tenso
 /// dx; `of_silu` is x where the convolution was one of SiLU(x).
 pub(super) fn backward_x(sizes: Sizes, of_silu: Option<&Tensor>, dy: &Tensor, weight: &Tensor) -> Tensor {
     let mut dx = dy.like(&[sizes.batch, sizes.len, sizes.cin()]);
-    let cut = Cut::into_windows(sizes.exchanged(), dy.dtype());
-    let [n, l, g, i, o, k, steps, bundle, columns, pitch] = cut.arguments();
-    let launch = cut.launch_windows(dy.dtype());
+    let tiling = Tiling::into_windows(sizes.exchanged(), dy.dtype());
+    let [n, l, g, i, o, k, steps, bundle, columns, pitch] = tiling.arguments();
+    let launch = tiling.launch_windows(dy.dtype());
     let (silu, x) = (of_silu.is_some(), of_silu.unwrap_or(dy));
     kernels::conv1d_bwd_x(launch, &mut dx, dy, x, weight, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
     dx
@@ -130,14 +135,14 @@ pub(super) fn backward_x(sizes: Sizes, of_silu: Option<&Tensor>, dy: &Tensor, we
 /// dw and db, those of SiLU(x) with `is_of_silu`.
 pub(super) fn backward_w(sizes: Sizes, is_of_silu: bool, x: &Tensor, dy: &Tensor) -> [Tensor; 2] {
     let (cout, weights) = (sizes.cout(), sizes.cout() * sizes.inputs * sizes.taps);
-    let cut = Cut::into_products(sizes, x.dtype());
-    let slices = cut.tiles().min(SLICES_MAX);
+    let tiling = Tiling::into_products(sizes, x.dtype());
+    let slices = tiling.tiles().min(SLICES_MAX);
     let mut partial = x.like_f32(&[slices, weights + cout]);
-    let entries = (sizes.taps * cut.pitch).div_ceil(TILE[0]);
-    let warps = entries.min(WARPS[1] / cut.bundle);
-    let grid = [slices, cut.slices(), entries.div_ceil(warps)];
-    let launch = Launch::new(grid, 32 * warps * cut.bundle).shared(cut.products_bytes(x.dtype()));
-    let [n, l, g, i, o, k, steps, bundle, columns, pitch] = cut.arguments();
+    let entries = (sizes.taps * tiling.pitch).div_ceil(TILE[0]);
+    let warps = entries.min(WARPS[1] / tiling.bundle);
+    let grid = [slices, tiling.slices(), entries.div_ceil(warps)];
+    let launch = Launch::new(grid, 32 * warps * tiling.bundle).shared(tiling.products_bytes(x.dtype()));
+    let [n, l, g, i, o, k, steps, bundle, columns, pitch] = tiling.arguments();
     let silu = is_of_silu;
     kernels::conv1d_bwd_w(launch, &mut partial, x, dy, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
     let [mut dw, mut db] = [x.like_f32(&[cout, sizes.inputs, sizes.taps]), x.like_f32(&[cout])];

@@ -102,7 +102,7 @@ const STAGE: usize = 32;
 
 /// What is added to a product, in registers: nothing by default.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Plus<'a> {
+pub(crate) struct Epilogue<'a> {
     /// A number per column, f32 [N], the same for each batch.
     pub bias: Option<&'a Tensor>,
     /// A tensor like the product, [batch, M, N].
@@ -117,14 +117,14 @@ pub(crate) fn product_on_device(
     (m, n, k): (usize, usize, usize),
     a: Factor,
     b: Factor,
-    plus: Plus,
+    epilogue: Epilogue,
 ) {
     assert_eq!(c.len(), batch * m * n, "a product of {batch} x {m} x {n} numbers");
-    assert!(plus.addend.is_none_or(|r| r.len() == c.len()), "what is added to a product is of its size");
+    assert!(epilogue.addend.is_none_or(|r| r.len() == c.len()), "what is added to a product is of its size");
     if c.is_empty() {
         return;
     }
-    if by_library(c, batch, (m, n, k), a, b, plus) {
+    if by_library(c, batch, (m, n, k), a, b, epilogue) {
         return;
     }
     let tiles_of = |shape: &Shape| m.div_ceil(shape.tile[0]) * n.div_ceil(shape.tile[1]);
@@ -133,11 +133,11 @@ pub(crate) fn product_on_device(
     let k_split = k.div_ceil(splits).next_multiple_of(STAGE);
     let splits = k.div_ceil(k_split).max(1);
     let none = a.tensor.like_f32(&[1]);
-    let run = |shape: &Shape, to: &mut Tensor, splits: usize, plus: Plus| {
+    let run = |shape: &Shape, to: &mut Tensor, splits: usize, epilogue: Epilogue| {
         // Pointers that the kernel does not follow; their types are checked all the same.
         let no_addend = if a.tensor.dtype() == to.dtype() { a.tensor } else { &none };
-        let (bias, addend) = (plus.bias.unwrap_or(&none), plus.addend.unwrap_or(no_addend));
-        let [has_bias, has_addend] = [plus.bias, plus.addend].map(|t| t.is_some().into());
+        let (bias, addend) = (epilogue.bias.unwrap_or(&none), epilogue.addend.unwrap_or(no_addend));
+        let [has_bias, has_addend] = [epilogue.bias, epilogue.addend].map(|t| t.is_some().into());
         let launch = Launch::new([tiles_of(shape), splits, batch], shape.threads).shared(shape.shared_bytes);
         let [m, n, k, k_split] = [m, n, k, k_split].map(|v| v as i32);
         let [a_row, a_column, a_batch] = [a.row, a.column, a.batch].map(|v| v as i64);
@@ -148,11 +148,11 @@ pub(crate) fn product_on_device(
         );
     };
     if splits == 1 {
-        return run(&whole, c, 1, plus);
+        return run(&whole, c, 1, epilogue);
     }
     let mut partials = c.like_f32(&[batch, splits, m, n]);
-    run(&Shape::of(DType::F32, (m, n, k), a, b), &mut partials, splits, Plus::default());
-    add_partials(c, &partials, [batch, splits, m, n], plus);
+    run(&Shape::of(DType::F32, (m, n, k), a, b), &mut partials, splits, Epilogue::default());
+    add_partials(c, &partials, [batch, splits, m, n], epilogue);
 }
 
 /// The product by cuBLASLt, on a GPU where the library is found and for factors without gaps; whether it was done.
@@ -162,7 +162,7 @@ fn by_library(
     (m, n, k): (usize, usize, usize),
     a: Factor,
     b: Factor,
-    plus: Plus,
+    epilogue: Epilogue,
 ) -> bool {
     let is_plain = |f: &Factor, rows: usize, columns: usize| (f.row, f.column) == (columns.max(1), 1) || rows == 0;
     let is_transposed = |f: &Factor, rows: usize| (f.row, f.column) == (1, rows);
@@ -173,7 +173,7 @@ fn by_library(
     }
     let (inputs, output, strides) = (a.tensor.dtype(), c.dtype(), [a.batch, b.batch, m * n]);
     let matmul = Matmul { m, n, k, batch, transpose_a, transpose_b, strides, inputs, output, alpha: 1.0 };
-    let addends = Addends { bias: plus.bias.map(Tensor::place), matrix: plus.addend.map(Tensor::place) };
+    let addends = Addends { bias: epilogue.bias.map(Tensor::place), matrix: epilogue.addend.map(Tensor::place) };
     matmul.run(a.tensor.place(), b.tensor.place(), addends, c.place()).unwrap_or_else(|error| raise(error))
 }
 
@@ -195,7 +195,7 @@ pub(crate) fn add_partials(
     c: &mut Tensor,
     partials: &Tensor,
     [batch, splits, m, n]: [usize; 4],
-    Plus { bias, addend }: Plus,
+    Epilogue { bias, addend }: Epilogue,
 ) {
     let launch = Launch::new([(m * n).div_ceil(32), batch, 1], 256);
     let [has_bias, has_addend] = [bias, addend].map(|t| t.is_some());

@@ -2,7 +2,7 @@
 //!
 //! The weights of an image serve all bands. With several bands they are laid out once for a group of images, in the
 //! order of the grid, and every band adds that group before the next: what is left per band is a multiplication of the
-//! gains and one multiply-add per vector.
+//! gains and one multiply-add per vector. With one band they go from the registers onto the grid.
 
 use crate::device::simd::Isa;
 use crate::sim::image_source::block::{Block, CAPACITY};
@@ -114,35 +114,36 @@ impl Spread<'_> {
     #[target_feature(enable = "avx2,fma")]
     unsafe fn avx2(&self, grids: &mut [Vec<f32>]) {
         use std::arch::x86_64::*;
-        let (table, mut laid_out) = (kernel_table().as_ptr(), [Weights([0.0; 4 * WIDTH]); GROUP]);
+        let table = kernel_table().as_ptr();
         let pick: [__m256i; 4] = std::array::from_fn(|k| {
             let (a, b) = (2 * k as i32, 2 * k as i32 + 1);
             _mm256_setr_epi32(a, a, a, a, b, b, b, b)
         });
+        // SAFETY of both: by the contract of this function.
+        let weights_of = |i: usize| unsafe {
+            let line = table.add(self.rows[i] as usize).cast::<f32>();
+            let weights =
+                _mm256_fmadd_ps(_mm256_set1_ps(self.rests[i]), _mm256_load_ps(line.add(8)), _mm256_load_ps(line));
+            pick.map(|pick| _mm256_permutevar8x32_ps(weights, pick))
+        };
+        let add = |grid: *mut f32, amplitude: &[f32], i: usize, weights: [__m256; 4]| unsafe {
+            let gains = _mm256_broadcast_ps(&_mm_loadu_ps(self.block.gains[i].as_ptr()));
+            let gains = _mm256_mul_ps(gains, _mm256_set1_ps(*amplitude.get_unchecked(i)));
+            let to = grid.add(4 * (self.block.position[i] as usize - 3));
+            for (k, weight) in weights.into_iter().enumerate() {
+                let to = to.add(8 * k);
+                _mm256_storeu_ps(to, _mm256_fmadd_ps(weight, gains, _mm256_loadu_ps(to)));
+            }
+        };
+        if let [grid] = grids {
+            (0..self.block.len).for_each(|i| add(grid.as_mut_ptr(), &self.block.amplitude[0], i, weights_of(i)));
+            return;
+        }
+        let mut laid_out = [[_mm256_setzero_ps(); 4]; GROUP];
         for images in self.groups() {
-            // SAFETY: by the contract of this function; an image of a group has its place in `laid_out`.
-            unsafe {
-                for i in images.clone() {
-                    let line = table.add(self.rows[i] as usize).cast::<f32>();
-                    let rest = _mm256_set1_ps(self.rests[i]);
-                    let weights = _mm256_fmadd_ps(rest, _mm256_load_ps(line.add(8)), _mm256_load_ps(line));
-                    let to = laid_out.as_mut_ptr().add(i - images.start).cast::<f32>();
-                    for (k, pick) in pick.iter().enumerate() {
-                        _mm256_store_ps(to.add(8 * k), _mm256_permutevar8x32_ps(weights, *pick));
-                    }
-                }
-                for (grid, amplitude) in grids.iter_mut().zip(&self.block.amplitude) {
-                    for i in images.clone() {
-                        let weights = laid_out.as_ptr().add(i - images.start).cast::<f32>();
-                        let gains = _mm256_broadcast_ps(&_mm_loadu_ps(self.block.gains[i].as_ptr()));
-                        let gains = _mm256_mul_ps(gains, _mm256_set1_ps(*amplitude.get_unchecked(i)));
-                        let to = grid.as_mut_ptr().add(4 * (self.block.position[i] as usize - 3));
-                        for k in 0..4 {
-                            let (weight, to) = (_mm256_load_ps(weights.add(8 * k)), to.add(8 * k));
-                            _mm256_storeu_ps(to, _mm256_fmadd_ps(weight, gains, _mm256_loadu_ps(to)));
-                        }
-                    }
-                }
+            images.clone().zip(&mut laid_out).for_each(|(i, to)| *to = weights_of(i));
+            for (grid, amplitude) in grids.iter_mut().zip(&self.block.amplitude) {
+                images.clone().zip(&laid_out).for_each(|(i, from)| add(grid.as_mut_ptr(), amplitude, i, *from));
             }
         }
     }
@@ -153,34 +154,35 @@ impl Spread<'_> {
     #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
     unsafe fn avx512(&self, grids: &mut [Vec<f32>]) {
         use std::arch::x86_64::*;
-        let (table, mut laid_out) = (kernel_table().as_ptr(), [Weights([0.0; 4 * WIDTH]); GROUP]);
+        let table = kernel_table().as_ptr();
         let first = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-        let second = _mm512_add_epi32(first, _mm512_set1_epi32(4));
+        let pick = [first, _mm512_add_epi32(first, _mm512_set1_epi32(4))];
+        // SAFETY of both: by the contract of this function.
+        let weights_of = |i: usize| unsafe {
+            let line = table.add(self.rows[i] as usize).cast::<f32>();
+            let weights =
+                _mm256_fmadd_ps(_mm256_set1_ps(self.rests[i]), _mm256_load_ps(line.add(8)), _mm256_load_ps(line));
+            pick.map(|pick| _mm512_permutexvar_ps(pick, _mm512_castps256_ps512(weights)))
+        };
+        let add = |grid: *mut f32, amplitude: &[f32], i: usize, [low, high]: [__m512; 2]| unsafe {
+            let gains = _mm512_broadcast_f32x4(_mm_loadu_ps(self.block.gains[i].as_ptr()));
+            let gains = _mm512_mul_ps(gains, _mm512_set1_ps(*amplitude.get_unchecked(i)));
+            let to = grid.add(4 * (self.block.position[i] as usize - 3));
+            let next = to.add(16);
+            let low = _mm512_fmadd_ps(low, gains, _mm512_loadu_ps(to));
+            let high = _mm512_fmadd_ps(high, gains, _mm512_loadu_ps(next));
+            _mm512_storeu_ps(to, low);
+            _mm512_storeu_ps(next, high);
+        };
+        if let [grid] = grids {
+            (0..self.block.len).for_each(|i| add(grid.as_mut_ptr(), &self.block.amplitude[0], i, weights_of(i)));
+            return;
+        }
+        let mut laid_out = [[_mm512_setzero_ps(); 2]; GROUP];
         for images in self.groups() {
-            // SAFETY: by the contract of this function; an image of a group has its place in `laid_out`.
-            unsafe {
-                for i in images.clone() {
-                    let line = table.add(self.rows[i] as usize).cast::<f32>();
-                    let rest = _mm256_set1_ps(self.rests[i]);
-                    let weights = _mm256_fmadd_ps(rest, _mm256_load_ps(line.add(8)), _mm256_load_ps(line));
-                    let weights = _mm512_castps256_ps512(weights);
-                    let to = laid_out.as_mut_ptr().add(i - images.start).cast::<f32>();
-                    _mm512_store_ps(to, _mm512_permutexvar_ps(first, weights));
-                    _mm512_store_ps(to.add(16), _mm512_permutexvar_ps(second, weights));
-                }
-                for (grid, amplitude) in grids.iter_mut().zip(&self.block.amplitude) {
-                    for i in images.clone() {
-                        let weights = laid_out.as_ptr().add(i - images.start).cast::<f32>();
-                        let gains = _mm512_broadcast_f32x4(_mm_loadu_ps(self.block.gains[i].as_ptr()));
-                        let gains = _mm512_mul_ps(gains, _mm512_set1_ps(*amplitude.get_unchecked(i)));
-                        let to = grid.as_mut_ptr().add(4 * (self.block.position[i] as usize - 3));
-                        let next = to.add(16);
-                        let low = _mm512_fmadd_ps(_mm512_load_ps(weights), gains, _mm512_loadu_ps(to));
-                        let high = _mm512_fmadd_ps(_mm512_load_ps(weights.add(16)), gains, _mm512_loadu_ps(next));
-                        _mm512_storeu_ps(to, low);
-                        _mm512_storeu_ps(next, high);
-                    }
-                }
+            images.clone().zip(&mut laid_out).for_each(|(i, to)| *to = weights_of(i));
+            for (grid, amplitude) in grids.iter_mut().zip(&self.block.amplitude) {
+                images.clone().zip(&laid_out).for_each(|(i, from)| add(grid.as_mut_ptr(), amplitude, i, *from));
             }
         }
     }

@@ -1,16 +1,10 @@
 //! Trials beside the case table: what must be caught.
 
-#[path = "own/copies.rs"]
 mod copies;
-#[path = "own/kv_cache.rs"]
 mod kv_cache;
-#[path = "own/optimizer.rs"]
 mod optimizer;
-#[path = "own/pointwise.rs"]
 mod pointwise;
-#[path = "own/rooms.rs"]
 mod rooms;
-#[path = "own/witness.rs"]
 mod witness;
 
 use super::Coverage;
