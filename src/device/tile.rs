@@ -190,7 +190,7 @@ unsafe fn block<S: Simd, const MR: usize, const NV: usize, const W: usize, const
             start::<S, MR, NV, RAGGED, false>(simd, target, &mut sum);
         }
         // Three rows from one address: that many fit the addressing modes without arithmetic.
-        let mut a: [*const f32; 3] = std::array::from_fn(|i| panel.a.wrapping_add(3 * i * panel.a_row));
+        let mut a: [*const f32; 3] = std::array::from_fn(|i| of_its_own(panel.a.wrapping_add(3 * i * panel.a_row)));
         let mut b = panel.b;
         for _ in 0..panel.k {
             let mut columns = [simd.zero(); NV];
@@ -219,6 +219,17 @@ unsafe fn block<S: Simd, const MR: usize, const NV: usize, const W: usize, const
         panel.a = panel.a.wrapping_add(MR * panel.a_row);
         target.c = target.c.wrapping_add(MR * target.c_row);
     }
+}
+
+/// The same address, of which the compiler does not know where it comes from: it would make each row's address from the
+/// one before, a chain as long as the multiplications of a step.
+#[inline(always)]
+fn of_its_own(mut address: *const f32) -> *const f32 {
+    // SAFETY: no instruction at all.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(reg) address, options(pure, nomem, nostack, preserves_flags));
+    }
+    address
 }
 
 /// Joins the sums with the bias or the present content of C, where there is one. `IS_LATE`: adds it, else it is the
