@@ -7,10 +7,13 @@
 //! counts three times the forward's operations, attention three and a half times (it forms the probabilities again).
 
 use criterion::{Criterion, Throughput};
+use rayon::prelude::*;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use twnm::check::{Case, Place, Prepared, parity};
+use twnm::device::product::{Matrix, Numbers, Stored, Threads, multiply};
 use twnm::device::simd::{Isa, multiply_in_registers};
+use twnm::device::tile::{Extent, Start};
 use twnm::device::{Device, cuda};
 
 /// Best rate of several short runs, in operations per second: others share the machine.
@@ -92,6 +95,38 @@ fn print_host(cases: &[Case]) {
     }
 }
 
+/// What decoding consists of: one row times the weights of a linear layer, on one thread and on all, beside the speed at
+/// which all threads read as many bytes.
+fn print_decode_product() {
+    const ROWS: usize = 7000;
+    const WIDTH: usize = 896;
+    let (x, wide) = (vec![0.5f32; WIDTH], vec![0.25f32; ROWS * WIDTH]);
+    let narrow = vec![half::bf16::from_f32(0.25); ROWS * WIDTH];
+    let threads = rayon::current_num_threads();
+    println!("\n1 x {WIDTH} times {ROWS} x {WIDTH}, {threads} threads: GB/s of weights");
+    for (name, data, bytes) in [("f32", Numbers::F32(&wide), 4), ("bf16", Numbers::Bf16(&narrow), 2)] {
+        let mut y = vec![0.0f32; ROWS];
+        let read = (ROWS * WIDTH * bytes) as f64;
+        let mut rate = |threads: Threads| {
+            best_rate(read, 100, || {
+                let a = Matrix { data: &x, row: WIDTH, column: 1 };
+                let b = Stored { data, row: 1, column: WIDTH };
+                multiply(threads, Extent { m: 1, n: ROWS, k: WIDTH }, a, b, &mut y, Start::Zero);
+                black_box(&mut y);
+            })
+        };
+        let (one, all) = (rate(Threads::One), rate(Threads::All));
+        println!("{name:5} one thread {:6.1}, all {:6.1}: {:.2} times", one / 1e9, all / 1e9, all / one);
+    }
+    let (from, mut to) = (wide, vec![0.0f32; ROWS * WIDTH]);
+    let part = from.len().div_ceil(threads);
+    let copied = best_rate((8 * from.len()) as f64, 100, || {
+        to.par_chunks_mut(part).zip(from.par_chunks(part)).for_each(|(to, from)| to.copy_from_slice(from));
+        black_box(&mut to);
+    });
+    println!("a copy by all threads reads and writes {:.1} GB/s", copied / 1e9);
+}
+
 fn main() {
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(200))
@@ -104,6 +139,7 @@ fn main() {
     let cases: Vec<Case> = cases.collect();
     cases.iter().for_each(|case| through_criterion(&mut criterion, case, place));
     if is_host {
+        print_decode_product();
         print_host(&cases);
     }
     criterion.final_summary();

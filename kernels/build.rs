@@ -233,7 +233,40 @@ fn emit_head(out: &mut String, doc: &[String], name: &str, signature: &str) {
         writeln!(out, "/// {}", line.replace('[', "\\[").replace(']', "\\]")).unwrap();
     }
     writeln!(out, "#[track_caller]\n#[allow(clippy::too_many_arguments)]").unwrap();
-    writeln!(out, "pub fn {name}(launch: Launch{signature}) {{").unwrap();
+    // A launcher whose storage another one chooses is called by that one alone.
+    writeln!(out, "#[allow(dead_code)]\npub(crate) fn {name}(launch: Launch{signature}) {{").unwrap();
+}
+
+/// More arguments than this are given by name, as the fields of a structure.
+const LISTED_MAX: usize = 12;
+
+/// The launcher `name` with named arguments: a structure `Name` of its parameters that is launched.
+fn emit_struct(out: &mut String, kernel: &Kernel, name: &str) {
+    if kernel.params.len() <= LISTED_MAX {
+        return;
+    }
+    let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
+    let camel: String = name.split('_').map(capital).collect();
+    let has_life = kernel.params.iter().any(|(_, param)| !matches!(param, Param::Scalar(_)));
+    assert!(has_life, "{name}: a kernel has tensors");
+    writeln!(out, "/// The arguments of [`{name}`].\n#[allow(dead_code)]\npub(crate) struct {camel}<'a> {{").unwrap();
+    for (field, param) in &kernel.params {
+        let kind = match param {
+            Param::Input(_) => "&'a Tensor",
+            Param::Optional(_) => "Option<&'a Tensor>",
+            Param::Output(_) => "&'a mut Tensor",
+            Param::Scalar("i32" | "i64") => "usize",
+            Param::Scalar(kind) => kind,
+            Param::Parts => "&'a [(Tensor, usize)]",
+        };
+        writeln!(out, "    pub(crate) {field}: {kind},").unwrap();
+    }
+    let fields: Vec<&str> = kernel.params.iter().map(|(field, _)| field.as_str()).collect();
+    let fields = fields.join(", ");
+    writeln!(out, "}}\n\nimpl {camel}<'_> {{\n    #[track_caller]\n    #[allow(dead_code)]").unwrap();
+    writeln!(out, "    pub(crate) fn launch(self, launch: Launch) {{").unwrap();
+    writeln!(out, "        let {camel} {{ {fields} }} = self;\n        {name}(launch, {fields});\n    }}\n}}\n")
+        .unwrap();
 }
 
 fn emit(out: &mut String, kernel: &Kernel, index: usize) {
@@ -255,6 +288,7 @@ fn emit(out: &mut String, kernel: &Kernel, index: usize) {
         writeln!(out, "    call.expect_aligned({which});").unwrap();
     }
     writeln!(out, "    call.run();\n}}\n").unwrap();
+    emit_struct(out, kernel, &kernel.name);
 }
 
 /// One launcher for two kernels `<name>_f32` and `<name>_bf16` that differ in how some tensors are stored: it asks the
@@ -281,6 +315,7 @@ fn emit_twins(out: &mut String, kernels: &[Kernel]) {
         writeln!(out, "        DType::F32 => {}(launch{arguments}),", float.name).unwrap();
         writeln!(out, "        DType::Bf16 => {}(launch{arguments}),", bf16.name).unwrap();
         writeln!(out, "        other => panic!(\"{name}: {deciding} stores {{other:?}}\"),\n    }}\n}}\n").unwrap();
+        emit_struct(out, float, name);
     }
 }
 

@@ -259,9 +259,9 @@ impl Grads {
     }
 }
 
-/// sum += x, where they lie.
+/// sum += x, where they lie. Panics when their lengths, types or devices differ.
 #[track_caller]
-fn accumulate(sum: &mut Tensor, x: &Tensor) {
+pub fn accumulate(sum: &mut Tensor, x: &Tensor) {
     if sum.device() == Device::Host {
         return slices::accumulate(sum.data_mut(), x.data());
     }

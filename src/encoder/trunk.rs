@@ -112,9 +112,9 @@ impl CrossBand {
     }
     fn parameters(&self, c: &mut Forward) -> cross_band::Parameters {
         let parameters: Vec<Var> = self.ids().into_iter().map(|id| c.param(id)).collect();
-        parameters.try_into().expect("as many as the op takes")
+        <[Var; 18]>::try_from(parameters).expect("as many as the op takes").into()
     }
-    /// In the order of [`cross_band::Parameters`].
+    /// In the order of the fields of [`cross_band::Parameters`].
     fn ids(&self) -> Vec<ParamId> {
         [self.fconv1.ids(), self.full.ids(), self.fconv2.ids()].concat()
     }

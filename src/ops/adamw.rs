@@ -104,16 +104,18 @@ impl AdamW {
         let one = Launch::rows(1, 256);
         kernels::adamw_norm_finish_f32(one, &mut norm, &mut factor, &partial, count, clip as f32);
         let (step_size, root) = self.corrected(step, lr);
-        let [size, inverse_root, decay] = [step_size, 1.0 / root, lr * decay].map(|x| x as f32);
-        let (b1, b2, eps, launch, n) = (self.beta1, self.beta2, self.eps, Launch::quads(n), n);
+        let [step_size, inverse_root, decay] = [step_size, 1.0 / root, lr * decay].map(|x| x as f32);
+        let (&AdamW { beta1, beta2, eps, .. }, factor, launch) = (self, &factor, Launch::quads(n));
         #[rustfmt::skip]
         match narrow {
-            None => kernels::adamw_update_f32(
-                launch, p, m, v, g, decays, &factor, b1, b2, eps, size, inverse_root, decay, n,
-            ),
-            Some(narrow) => kernels::adamw_update_bf16(
-                launch, narrow, p, m, v, g, decays, &factor, b1, b2, eps, size, inverse_root, decay, n,
-            ),
+            None => kernels::AdamwUpdateF32 {
+                p, m, v, g, decays, factor, beta1, beta2, eps, step_size, inverse_root, decay, n,
+            }
+            .launch(launch),
+            Some(narrow) => kernels::AdamwUpdateBf16 {
+                narrow, p, m, v, g, decays, factor, beta1, beta2, eps, step_size, inverse_root, decay, n,
+            }
+            .launch(launch),
         };
         norm
     }

@@ -17,31 +17,104 @@ use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
 
-/// A frequency convolution: norm weight and bias [H], weight [H, H/G, k], bias [H], slope [H]. Then the map: norm
-/// weight and bias [H], squeeze weight [S, H] and bias [S], unsqueeze weight [H, S] and bias [H], map weight [S, F, F]
-/// and bias [S, F]. Then the second convolution.
-pub type Parameters = [Var; 18];
+/// The parameters of the three parts, or what belongs to each of them.
+#[derive(Clone, Debug)]
+pub struct Parameters<T = Var> {
+    /// Of the first frequency convolution.
+    pub first: freq_conv::Parameters<T>,
+    /// Of the map over all bands.
+    pub full: FullBand<T>,
+    /// Of the second frequency convolution.
+    pub second: freq_conv::Parameters<T>,
+}
+
+/// The parameters of the part in the middle.
+#[derive(Clone, Debug)]
+pub struct FullBand<T = Var> {
+    /// Of the norm [H].
+    pub norm_weight: T,
+    /// Of the norm [H].
+    pub norm_bias: T,
+    /// [S, H].
+    pub squeeze_weight: T,
+    /// [S].
+    pub squeeze_bias: T,
+    /// [H, S].
+    pub unsqueeze_weight: T,
+    /// [H].
+    pub unsqueeze_bias: T,
+    /// Of the map across frequency [S, F, F].
+    pub weight: T,
+    /// Of the map across frequency [S, F].
+    pub bias: T,
+}
+
+impl<T> Parameters<T> {
+    /// All of them, part by part, in the order of the fields.
+    pub fn all(&self) -> impl Iterator<Item = &T> {
+        let (first, second) = (self.first.all(), self.second.all());
+        first.into_iter().chain(self.full.all()).chain(second)
+    }
+}
+
+impl<T> FullBand<T> {
+    fn all(&self) -> [&T; 8] {
+        let of_norm = [&self.norm_weight, &self.norm_bias];
+        let of_squeeze = [&self.squeeze_weight, &self.squeeze_bias, &self.unsqueeze_weight, &self.unsqueeze_bias];
+        let ([a, b], [c, d, e, f]) = (of_norm, of_squeeze);
+        [a, b, c, d, e, f, &self.weight, &self.bias]
+    }
+}
+
+impl<T> From<[T; 8]> for FullBand<T> {
+    fn from(all: [T; 8]) -> Self {
+        let [norm_weight, norm_bias, squeeze_weight, squeeze_bias, unsqueeze_weight, unsqueeze_bias, weight, bias] =
+            all;
+        FullBand {
+            norm_weight,
+            norm_bias,
+            squeeze_weight,
+            squeeze_bias,
+            unsqueeze_weight,
+            unsqueeze_bias,
+            weight,
+            bias,
+        }
+    }
+}
+
+impl<T> From<[T; 18]> for Parameters<T> {
+    fn from(all: [T; 18]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r] = all;
+        Parameters {
+            first: [a, b, c, d, e].into(),
+            full: [f, g, h, i, j, k, l, m].into(),
+            second: [n, o, p, q, r].into(),
+        }
+    }
+}
 
 /// Applies the three parts.
 #[track_caller]
 pub fn cross_band(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usize) -> Var {
     let sizes = Sizes::of(x.tensor(), parameters, groups);
+    let mut all: Vec<&Var> = parameters.all().collect();
     // The kernels of the backward pass know no frozen parameters; the ops do.
-    let is_composed = x.tensor().device() == Device::Host || freq_conv::is_partly_frozen(tape, x, parameters);
+    let is_composed = x.tensor().device() == Device::Host || freq_conv::is_partly_frozen(tape, x, &all);
     let tiling = if is_composed { None } else { Tiling::fitting(sizes, x.tensor().dtype()) };
     let Some(tiling) = tiling else { return composed(tape, x, parameters, groups) };
     let y = forward(&tiling, x.tensor(), parameters);
-    let all: Vec<&Var> = std::iter::once(x).chain(parameters).collect();
+    all.insert(0, x);
     let (xv, inputs) = (x.clone(), parameters.clone());
     tape.record("cross_band", &all, y, move |dy, grads| {
-        let (first, full, second) = parts(&inputs);
+        let Parameters { first, full, second } = &inputs;
         let [x1, x2] = inputs_of_parts(&tiling, xv.tensor(), &inputs);
         let [dx2, of_second @ ..] = freq_conv::backward(&x2, second, groups, dy);
         drop(x2);
         let [dx1, of_full @ ..] = full_backward(x1, full, dx2);
         let [dx, of_first @ ..] = freq_conv::backward(xv.tensor(), first, groups, &dx1);
         grads.add(xv.id(), dx);
-        for (parameter, gradient) in inputs.iter().zip(of_first.into_iter().chain(of_full).chain(of_second)) {
+        for (parameter, gradient) in inputs.all().zip(of_first.into_iter().chain(of_full).chain(of_second)) {
             grads.add(parameter.id(), gradient);
         }
     })
@@ -52,23 +125,16 @@ pub fn cross_band(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usi
 #[track_caller]
 pub fn is_one_kernel(map: &Tensor, parameters: &Parameters, groups: usize) -> bool {
     let [b, f, t, h] = map.dims("cross_band map");
-    let [_, _, taps] = parameters[2].tensor().dims("cross_band convolution weight");
-    let [s, _] = parameters[7].tensor().dims("cross_band squeeze weight");
+    let [_, _, taps] = parameters.first.weight.tensor().dims("cross_band convolution weight");
+    let [s, _] = parameters.full.squeeze_weight.tensor().dims("cross_band squeeze weight");
     let sizes = Sizes { n: b * t, f, h, groups, taps, s };
-    let is_trained = parameters.iter().all(|p| p.id().is_some());
+    let is_trained = parameters.all().all(|p| p.id().is_some());
     map.device() != Device::Host && is_trained && Tiling::fitting(sizes, map.dtype()).is_some()
-}
-
-/// The parameters of the first convolution, the map, the second convolution.
-fn parts(parameters: &Parameters) -> (&freq_conv::Parameters, &[Var; 8], &freq_conv::Parameters) {
-    let (first, rest) = parameters.split_first_chunk().expect("eighteen parameters");
-    let (full, second) = rest.split_first_chunk().expect("thirteen parameters");
-    (first, full, second.try_into().expect("five parameters"))
 }
 
 /// The parts as separate ops.
 fn composed(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usize) -> Var {
-    let (first, full, second) = parts(parameters);
+    let Parameters { first, full, second } = parameters;
     let x1 = freq_conv::freq_conv(tape, x, first, groups);
     let change = full_part(tape, &x1, full);
     let x2 = elementwise::add(tape, &x1, &change);
@@ -76,28 +142,27 @@ fn composed(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usize) ->
 }
 
 /// What the part in the middle adds to x, as separate ops.
-fn full_part(tape: &mut Tape, x: &Var, parameters: &[Var; 8]) -> Var {
-    let [norm_weight, norm_bias, squeeze, squeeze_bias, unsqueeze, unsqueeze_bias, weight, bias] = parameters;
-    let y = layer_norm(tape, x, norm_weight, norm_bias);
-    let y = linear(tape, &y, squeeze, Some(squeeze_bias));
+fn full_part(tape: &mut Tape, x: &Var, p: &FullBand) -> Var {
+    let y = layer_norm(tape, x, &p.norm_weight, &p.norm_bias);
+    let y = linear(tape, &y, &p.squeeze_weight, Some(&p.squeeze_bias));
     let y = activation(tape, Activation::Silu, &y);
-    let y = full_band::full_band(tape, &y, weight, bias);
-    let y = linear(tape, &y, unsqueeze, Some(unsqueeze_bias));
+    let y = full_band::full_band(tape, &y, &p.weight, &p.bias);
+    let y = linear(tape, &y, &p.unsqueeze_weight, Some(&p.unsqueeze_bias));
     activation(tape, Activation::Silu, &y)
 }
 
 /// Gradients of x1 and of the parameters of the part in the middle.
 #[track_caller]
-fn full_backward(x1: Tensor, parameters: &[Var; 8], dx2: Tensor) -> [Tensor; 9] {
+fn full_backward(x1: Tensor, parameters: &FullBand, dx2: Tensor) -> [Tensor; 9] {
     let mut tape = Tape::new();
     let leaf = tape.leaf(x1);
-    let leaves = parameters.each_ref().map(|p| tape.leaf(p.tensor().clone()));
+    let leaves: FullBand = parameters.all().map(|p| tape.leaf(p.tensor().clone())).into();
     let change = full_part(&mut tape, &leaf, &leaves);
     let mut grads = tape.backward(&change, dx2.clone()).unwrap_or_else(|e| panic!("cross_band: {e}"));
     // x1 also goes past the part, so dx2 does.
     let [around, through] = [dx2, grads.take(&leaf)].map(Var::constant);
     let dx1 = elementwise::add(&mut Tape::without_gradients(), &around, &through).tensor().clone();
-    let [a, b, c, d, e, f, g, h] = leaves.each_ref().map(|leaf| grads.take(leaf));
+    let [a, b, c, d, e, f, g, h] = leaves.all().map(|leaf| grads.take(leaf));
     [dx1, a, b, c, d, e, f, g, h]
 }
 
@@ -116,12 +181,12 @@ impl Sizes {
     #[track_caller]
     fn of(x: &Tensor, parameters: &Parameters, groups: usize) -> Sizes {
         let [n, f, h] = x.dims("cross_band x");
-        let [_, _, taps] = parameters[2].tensor().dims("cross_band convolution weight");
-        let [s, _] = parameters[7].tensor().dims("cross_band squeeze weight");
+        let [_, _, taps] = parameters.first.weight.tensor().dims("cross_band convolution weight");
+        let [s, _] = parameters.full.squeeze_weight.tensor().dims("cross_band squeeze weight");
         assert!(groups > 0 && h.is_multiple_of(groups), "cross_band: {h} channels do not split into {groups} groups");
         assert!(taps % 2 == 1, "cross_band: {taps} taps; \"same\" padding needs an odd number");
         let sizes = Sizes { n, f, h, groups, taps, s };
-        for (parameter, shape) in parameters.iter().zip(sizes.shapes()) {
+        for (parameter, shape) in parameters.all().zip(sizes.shapes()) {
             parameter.tensor().expect_shape("cross_band parameter", &shape);
         }
         sizes
@@ -190,32 +255,42 @@ fn shared_bytes(sizes: &Sizes, frames: usize, bundle: usize, dtype: DType) -> us
 }
 
 fn forward(tiling: &Tiling, x: &Tensor, parameters: &Parameters) -> Tensor {
-    let of = |i: usize| parameters[i].tensor();
-    let (packed, mut y) = (packed(tiling, x, of(11)), x.like(x.shape()));
+    let Parameters { first, full, second } = parameters;
+    let (packed, mut y) = (packed(tiling, x, full.weight.tensor()), x.like(x.shape()));
     let (launch, [n, f, h, groups, taps, s, frames, bundle]) = tiling.launch();
     #[rustfmt::skip]
-    kernels::cross_band_fwd(
-        launch, &mut y, x, &packed,
-        of(0), of(1), of(2), of(3), of(4),
-        of(5), of(6), of(7), of(8), of(12), of(9), of(10),
-        of(13), of(14), of(15), of(16), of(17),
-        n, f, h, groups, taps, s, frames, bundle, EPS,
-    );
+    kernels::CrossBandFwd {
+        y: &mut y, x, packed: &packed,
+        norm1_weight: first.norm_weight.tensor(), norm1_bias: first.norm_bias.tensor(),
+        conv1_weight: first.weight.tensor(), conv1_bias: first.bias.tensor(), slope1: first.slope.tensor(),
+        norm_weight: full.norm_weight.tensor(), norm_bias: full.norm_bias.tensor(),
+        squeeze_weight: full.squeeze_weight.tensor(), squeeze_bias: full.squeeze_bias.tensor(),
+        bias: full.bias.tensor(),
+        unsqueeze_weight: full.unsqueeze_weight.tensor(), unsqueeze_bias: full.unsqueeze_bias.tensor(),
+        norm2_weight: second.norm_weight.tensor(), norm2_bias: second.norm_bias.tensor(),
+        conv2_weight: second.weight.tensor(), conv2_bias: second.bias.tensor(), slope2: second.slope.tensor(),
+        n, f, h, groups, taps, s, frames, bundle, eps: EPS,
+    }
+    .launch(launch);
     y
 }
 
 /// x1 and x2, what the second and the third part begin with.
-fn inputs_of_parts(tiling: &Tiling, x: &Tensor, parameters: &Parameters) -> [Tensor; 2] {
-    let of = |i: usize| parameters[i].tensor();
-    let (packed, mut x1, mut x2) = (packed(tiling, x, of(11)), x.like(x.shape()), x.like(x.shape()));
+fn inputs_of_parts(tiling: &Tiling, x: &Tensor, Parameters { first, full, .. }: &Parameters) -> [Tensor; 2] {
+    let (packed, mut x1, mut x2) = (packed(tiling, x, full.weight.tensor()), x.like(x.shape()), x.like(x.shape()));
     let (launch, [n, f, h, groups, taps, s, frames, bundle]) = tiling.launch();
     #[rustfmt::skip]
-    kernels::cross_band_inputs(
-        launch, &mut x1, &mut x2, x, &packed,
-        of(0), of(1), of(2), of(3), of(4),
-        of(5), of(6), of(7), of(8), of(12), of(9), of(10),
-        n, f, h, groups, taps, s, frames, bundle, EPS,
-    );
+    kernels::CrossBandInputs {
+        x1: &mut x1, x2: &mut x2, x, packed: &packed,
+        norm1_weight: first.norm_weight.tensor(), norm1_bias: first.norm_bias.tensor(),
+        conv1_weight: first.weight.tensor(), conv1_bias: first.bias.tensor(), slope1: first.slope.tensor(),
+        norm_weight: full.norm_weight.tensor(), norm_bias: full.norm_bias.tensor(),
+        squeeze_weight: full.squeeze_weight.tensor(), squeeze_bias: full.squeeze_bias.tensor(),
+        bias: full.bias.tensor(),
+        unsqueeze_weight: full.unsqueeze_weight.tensor(), unsqueeze_bias: full.unsqueeze_bias.tensor(),
+        n, f, h, groups, taps, s, frames, bundle, eps: EPS,
+    }
+    .launch(launch);
     [x1, x2]
 }
 
@@ -345,6 +420,7 @@ fn case([n, f, h, groups, taps, s]: [usize; 6], gradients: Gradients) -> Case {
     }
     let name = format!("N {n}, F {f}, H {h}, G {groups}, k {taps}, S {s}");
     Case::new("cross_band", name, Plain(sizes), inputs, move |tape, v| {
-        cross_band(tape, &v[0], v[1..].try_into().expect("eighteen parameters"), groups)
+        let parameters: [Var; 18] = v[1..].to_vec().try_into().expect("eighteen parameters");
+        cross_band(tape, &v[0], &parameters.into(), groups)
     })
 }

@@ -12,45 +12,70 @@ use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
 
-/// Norm weight and bias [H], weight [H, H/G, k], bias [H], slope [H].
-pub type Parameters = [Var; 5];
+/// The parameters, or what belongs to each of them: its tensor, its gradient.
+#[derive(Clone, Debug)]
+pub struct Parameters<T = Var> {
+    /// Of the norm [H].
+    pub norm_weight: T,
+    /// Of the norm [H].
+    pub norm_bias: T,
+    /// [H, H/G, k].
+    pub weight: T,
+    /// [H].
+    pub bias: T,
+    /// Of the PReLU [H].
+    pub slope: T,
+}
+
+impl<T> Parameters<T> {
+    /// All of them, in the order of the fields.
+    pub fn all(&self) -> [&T; 5] {
+        let Parameters { norm_weight, norm_bias, weight, bias, slope } = self;
+        [norm_weight, norm_bias, weight, bias, slope]
+    }
+    /// What `f` makes of each.
+    pub fn map<U>(&self, f: impl FnMut(&T) -> U) -> Parameters<U> {
+        self.all().map(f).into()
+    }
+}
+
+impl<T> From<[T; 5]> for Parameters<T> {
+    fn from([norm_weight, norm_bias, weight, bias, slope]: [T; 5]) -> Self {
+        Parameters { norm_weight, norm_bias, weight, bias, slope }
+    }
+}
 
 /// Applies it to N frames of F bands.
 #[track_caller]
 pub fn freq_conv(tape: &mut Tape, x: &Var, parameters: &Parameters, groups: usize) -> Var {
     let sizes = Sizes::of(x.tensor(), parameters, groups);
     let has_no_kernel = x.tensor().device() == Device::Host || Tiling::fitting(sizes, x.tensor().dtype()).is_none();
-    if has_no_kernel || is_partly_frozen(tape, x, parameters) {
+    if has_no_kernel || is_partly_frozen(tape, x, &parameters.all()) {
         return composed(tape, x, parameters, groups);
     }
-    let fixed = parameters.each_ref().map(|p| Var::constant(p.tensor().clone()));
+    let fixed = parameters.map(|p| Var::constant(p.tensor().clone()));
     let y = composed(&mut Tape::without_gradients(), &Var::constant(x.tensor().clone()), &fixed, groups);
-    let all: Vec<&Var> = std::iter::once(x).chain(parameters).collect();
+    let all: Vec<&Var> = std::iter::once(x).chain(parameters.all()).collect();
     let (xv, inputs) = (x.clone(), parameters.clone());
     tape.record("freq_conv", &all, y.tensor().clone(), move |dy, grads| {
         let gradients = backward(xv.tensor(), &inputs, groups, dy);
-        for (var, gradient) in std::iter::once(&xv).chain(&inputs).zip(gradients) {
+        for (var, gradient) in std::iter::once(&xv).chain(inputs.all()).zip(gradients) {
             grads.add(var.id(), gradient);
         }
     })
 }
 
 /// Whether a gradient will flow to some of x and the parameters, but not to all parameters.
-pub(super) fn is_partly_frozen(tape: &Tape, x: &Var, parameters: &[Var]) -> bool {
+pub(super) fn is_partly_frozen(tape: &Tape, x: &Var, parameters: &[&Var]) -> bool {
     let is_any_tracked = x.id().is_some() || parameters.iter().any(|p| p.id().is_some());
     tape.is_recording() && is_any_tracked && parameters.iter().any(|p| p.id().is_none())
 }
 
 /// The ops it consists of.
-fn composed(
-    tape: &mut Tape,
-    x: &Var,
-    [norm_weight, norm_bias, weight, bias, slope]: &Parameters,
-    groups: usize,
-) -> Var {
-    let y = layer_norm(tape, x, norm_weight, norm_bias);
-    let y = conv1d::conv1d(tape, &y, weight, bias, groups);
-    let y = prelu::prelu(tape, &y, slope);
+fn composed(tape: &mut Tape, x: &Var, p: &Parameters, groups: usize) -> Var {
+    let y = layer_norm(tape, x, &p.norm_weight, &p.norm_bias);
+    let y = conv1d::conv1d(tape, &y, &p.weight, &p.bias, groups);
+    let y = prelu::prelu(tape, &y, &p.slope);
     elementwise::add(tape, x, &y)
 }
 
@@ -59,14 +84,14 @@ fn composed(
 #[track_caller]
 pub(super) fn backward(x: &Tensor, parameters: &Parameters, groups: usize, dy: &Tensor) -> [Tensor; 6] {
     if let Some(tiling) = Tiling::fitting(Sizes::of(x, parameters, groups), x.dtype()) {
-        return launch(&tiling, x, parameters.each_ref().map(Var::tensor), dy);
+        return launch(&tiling, x, parameters, dy);
     }
     let mut tape = Tape::new();
     let leaf = tape.leaf(x.clone());
-    let leaves = parameters.each_ref().map(|p| tape.leaf(p.tensor().clone()));
+    let leaves = parameters.map(|p| tape.leaf(p.tensor().clone()));
     let y = composed(&mut tape, &leaf, &leaves, groups);
     let mut grads = tape.backward(&y, dy.clone()).unwrap_or_else(|e| panic!("freq_conv: {e}"));
-    let [a, b, c, d, e] = leaves.each_ref().map(|leaf| grads.take(leaf));
+    let [a, b, c, d, e] = leaves.all().map(|leaf| grads.take(leaf));
     [grads.take(&leaf), a, b, c, d, e]
 }
 
@@ -89,11 +114,11 @@ impl Sizes {
     #[track_caller]
     fn of(x: &Tensor, parameters: &Parameters, groups: usize) -> Sizes {
         let [n, f, h] = x.dims("freq_conv x");
-        let [_, _, taps] = parameters[2].tensor().dims("freq_conv weight");
+        let [_, _, taps] = parameters.weight.tensor().dims("freq_conv weight");
         assert!(groups > 0 && h.is_multiple_of(groups), "freq_conv: {h} channels do not split into {groups} groups");
         assert!(taps % 2 == 1, "freq_conv: {taps} taps; \"same\" padding needs an odd number");
         let sizes = Sizes { n, f, h, groups, taps };
-        for (parameter, shape) in parameters.iter().zip(sizes.shapes()) {
+        for (parameter, shape) in parameters.all().into_iter().zip(sizes.shapes()) {
             parameter.tensor().expect_shape("freq_conv parameter", &shape);
         }
         sizes
@@ -158,19 +183,22 @@ fn shared_bytes(sizes: &Sizes, bundle: usize, dtype: DType) -> usize {
     dtype.bytes() * numbers + 8 * (up(f) + (f.div_ceil(TILE[0]) + WARPS) * h)
 }
 
-fn launch(tiling: &Tiling, x: &Tensor, parameters: [&Tensor; 5], dy: &Tensor) -> [Tensor; 6] {
+fn launch(tiling: &Tiling, x: &Tensor, parameters: &Parameters, dy: &Tensor) -> [Tensor; 6] {
     let Sizes { n, f, h, groups, taps } = tiling.sizes;
-    let [norm_weight, norm_bias, weight, bias, slope] = parameters;
+    let Parameters { norm_weight, norm_bias, weight, bias, slope } = parameters.map(|p| p.tensor().clone());
     let (blocks, weights) = (n.div_ceil(tiling.frames), weight.len());
     let (mut dx, mut partial) = (x.like(x.shape()), x.like_f32(&[blocks, weights + 4 * h]));
     let [n, f, h, groups, taps, frames, bundle] = [n, f, h, groups, taps, tiling.frames, tiling.bundle];
     let launch = Launch::rows(blocks, 32 * WARPS).shared(tiling.bytes);
     #[rustfmt::skip]
-    kernels::freq_conv_bwd(
-        launch, &mut dx, &mut partial, x, dy, norm_weight, norm_bias, weight, bias, slope,
-        n, f, h, groups, taps, frames, bundle, EPS,
-    );
-    let [mut dnorm_weight, mut dnorm_bias, mut dw, mut dbias, mut dslope] = parameters.map(|p| x.like_f32(p.shape()));
+    kernels::FreqConvBwd {
+        dx: &mut dx, partial: &mut partial, x, dy,
+        norm_weight: &norm_weight, norm_bias: &norm_bias, weight: &weight, bias: &bias, slope: &slope,
+        n, f, h, groups, taps, frames, bundle, eps: EPS,
+    }
+    .launch(launch);
+    let [mut dnorm_weight, mut dnorm_bias, mut dw, mut dbias, mut dslope] =
+        parameters.all().map(|p| x.like_f32(p.tensor().shape()));
     let launch = Launch::rows((weights + 4 * h).div_ceil(32), 256);
     kernels::freq_conv_bwd_reduce_f32(
         launch,
@@ -242,7 +270,8 @@ pub fn cases() -> Vec<Case> {
         ];
         let name = format!("N {n}, F {f}, H {h}, G {groups}, k {taps}");
         let run = move |tape: &mut Tape, v: &[Var]| {
-            freq_conv(tape, &v[0], v[1..].try_into().expect("five parameters"), groups)
+            let parameters: [Var; 5] = v[1..].to_vec().try_into().expect("five parameters");
+            freq_conv(tape, &v[0], &parameters.into(), groups)
         };
         (
             Case::new("freq_conv", name, Plain(sizes), inputs, run).with_bf16(),

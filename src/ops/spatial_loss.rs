@@ -159,18 +159,19 @@ impl Plain {
         let truth = Tensor::from_slice(&[b, TRUTH], &truth).to(x[0].device());
         let known = Tensor::from_slice(&[b, KNOWN], &known).to(x[0].device());
         let (mut loss, mut losses) = (x[0].like_f32(&[]), x[0].like_f32(&[b]));
-        let [exist, direction, distance, class_logits, surface, absorption] = x;
-        let [d0, d1, d2, d3, d4, d5] = &mut d;
+        let [exist, direction, distance, classes, surface, absorption] = x;
+        let [d_exist, d_direction, d_distance, d_classes, d_surface, d_absorption] = &mut d;
         let w = &self.weights;
-        let [w0, w1, w2, w3, w4] = [w.exist, w.direction, w.distance, w.class, w.room].map(|w| w as f32);
-        let [clips, steps, classes] = [b, self.k, self.c];
+        let [w_exist, w_direction, w_distance, w_class, w_room] =
+            [w.exist, w.direction, w.distance, w.class, w.room].map(|w| w as f32);
         #[rustfmt::skip]
-        kernels::spatial_loss_fwd_f32(
-            Launch::rows(b, 32), &mut losses, d0, d1, d2, d3, d4, d5,
-            exist, direction, distance, class_logits, surface, absorption, &truth, &known,
-            clips, steps, classes, w0, w1, w2, w3, w4,
-        );
-        kernels::spatial_loss_fwd_reduce_f32(Launch::rows(1, 256), &mut loss, &losses, clips);
+        kernels::SpatialLossFwdF32 {
+            losses: &mut losses, d_exist, d_direction, d_distance, d_classes, d_surface, d_absorption,
+            exist, direction, distance, classes, surface, absorption, truth: &truth, known: &known,
+            b, k: self.k, c: self.c, w_exist, w_direction, w_distance, w_class, w_room,
+        }
+        .launch(Launch::rows(b, 32));
+        kernels::spatial_loss_fwd_reduce_f32(Launch::rows(1, 256), &mut loss, &losses, b);
         (loss, d)
     }
 

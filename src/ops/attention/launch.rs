@@ -47,22 +47,22 @@ impl Kernels {
     }
 }
 
-/// Launches the kernel of a [`Kind`]: those for f32 and for bf16 heads of up to 24, 64 and 128 numbers.
-/// (Written so that rustfmt leaves the long lists of arguments alone.)
+/// Launches the kernel of a [`Kind`]: those for f32 and for bf16 heads of up to 24, 64 and 128 numbers. All of them take
+/// the same arguments.
 macro_rules! launch {
-    ($kind:expr => $f32:ident $d24:ident $d64:ident $d128:ident $arguments:tt) => {
+    ($launch:ident, $kind:expr => $f32:ident $d24:ident $d64:ident $d128:ident $arguments:tt) => {
         match $kind {
-            Kind::Float => kernels::$f32 $arguments,
-            Kind::Bf16To24 => kernels::$d24 $arguments,
-            Kind::Bf16To64 => kernels::$d64 $arguments,
-            Kind::Bf16To128 => kernels::$d128 $arguments,
+            Kind::Float => kernels::$f32 $arguments.launch($launch),
+            Kind::Bf16To24 => kernels::$d24 $arguments.launch($launch),
+            Kind::Bf16To64 => kernels::$d64 $arguments.launch($launch),
+            Kind::Bf16To128 => kernels::$d128 $arguments.launch($launch),
         }
     };
 }
 
 impl Layouts {
-    fn arguments(&self) -> [i64; 6] {
-        [self.q.offset, self.q.row, self.k.offset, self.k.row, self.v.offset, self.v.row].map(|n| n as i64)
+    fn arguments(&self) -> [usize; 6] {
+        [self.q.offset, self.q.row, self.k.offset, self.k.row, self.v.offset, self.v.row]
     }
     /// The tensors of q, k and v among 1 or 3 inputs.
     fn tensors<'a>(&self, inputs: &[&'a Tensor]) -> [&'a Tensor; 3] {
@@ -72,7 +72,7 @@ impl Layouts {
 
 impl Plan {
     /// The mask as the kernels name it.
-    fn mask(&self) -> i32 {
+    fn mask(&self) -> usize {
         match (self.sizes.causal, self.upper_left) {
             (false, _) => 0,
             (true, true) => 1,
@@ -91,11 +91,13 @@ pub(super) fn forward(plan: &Plan, inputs: &[&Tensor]) -> [Tensor; 2] {
     let kernels = Kernels::of(q.dtype(), s.width);
     let launch = kernels.launch(0, s.queries, s.heads_q * s.batch);
     let [q_at, q_row, k_at, k_row, v_at, v_row] = plan.layouts.arguments();
-    let (mask, scale, lengths, first) = (plan.mask(), s.scale() as f32, plan.lengths.as_ref(), plan.first.as_ref());
-    launch!(kernels.kind =>
-        attention_fwd_f32 attention_fwd_d24_bf16 attention_fwd_d64_bf16 attention_fwd_d128_bf16
-        (launch, &mut out, &mut lse, q, k, v, s.queries, s.positions, s.heads_q, s.heads_kv, s.width, mask, scale,
-         q_at, q_row, k_at, k_row, v_at, v_row, lengths, first));
+    let (causal, scale) = (plan.mask(), s.scale() as f32);
+    let (optional_lengths, optional_first) = (plan.lengths.as_ref(), plan.first.as_ref());
+    let &Sizes { queries, positions: keys, heads_q, heads_kv, width, .. } = s;
+    launch!(launch, kernels.kind =>
+        AttentionFwdF32 AttentionFwdD24Bf16 AttentionFwdD64Bf16 AttentionFwdD128Bf16
+        { out: &mut out, lse: &mut lse, q, k, v, queries, keys, heads_q, heads_kv, width, causal, scale,
+          q_at, q_row, k_at, k_row, v_at, v_row, optional_lengths, optional_first });
     [out, lse]
 }
 
@@ -107,19 +109,22 @@ pub(super) fn backward(plan: &Plan, inputs: &[&Tensor], [out, lse, dy]: [&Tensor
     let delta = row_sums(s, out, dy);
     let kernels = Kernels::of(q.dtype(), s.width);
     let [q_at, q_row, k_at, k_row, v_at, v_row] = plan.layouts.arguments();
-    let (mask, scale, lengths, first) = (plan.mask(), s.scale() as f32, plan.lengths.as_ref(), plan.first.as_ref());
+    let (causal, scale) = (plan.mask(), s.scale() as f32);
+    let (optional_lengths, optional_first) = (plan.lengths.as_ref(), plan.first.as_ref());
+    let &Sizes { queries, positions: keys, heads_q, heads_kv, width, .. } = s;
     let mut dq = q.like(q.shape());
     let launch = kernels.launch(1, s.queries, s.heads_q * s.batch);
-    launch!(kernels.kind =>
-        attention_bwd_dq_f32 attention_bwd_dq_d24_bf16 attention_bwd_dq_d64_bf16 attention_bwd_dq_d128_bf16
-        (launch, &mut dq, lse, &delta, dy, q, k, v, s.queries, s.positions, s.heads_q, s.heads_kv, s.width, mask, scale,
-         q_at, q_row, k_at, k_row, v_at, v_row, lengths, first));
+    let delta = &delta;
+    launch!(launch, kernels.kind =>
+        AttentionBwdDqF32 AttentionBwdDqD24Bf16 AttentionBwdDqD64Bf16 AttentionBwdDqD128Bf16
+        { dq: &mut dq, lse, delta, dy, q, k, v, queries, keys, heads_q, heads_kv, width, causal, scale,
+          q_at, q_row, k_at, k_row, v_at, v_row, optional_lengths, optional_first });
     let launch = kernels.launch(1, s.positions, s.heads_kv * s.batch);
-    let add_kv = |to: &mut Tensor, dv_at: i64| {
-        launch!(kernels.kind =>
-            attention_bwd_dkv_f32 attention_bwd_dkv_d24_bf16 attention_bwd_dkv_d64_bf16 attention_bwd_dkv_d128_bf16
-            (launch, to, lse, &delta, dy, q, k, v, s.queries, s.positions, s.heads_q, s.heads_kv, s.width, mask, scale,
-             q_at, q_row, k_at, k_row, v_at, v_row, dv_at, lengths, first))
+    let add_kv = |dkv: &mut Tensor, dv_at: usize| {
+        launch!(launch, kernels.kind =>
+            AttentionBwdDkvF32 AttentionBwdDkvD24Bf16 AttentionBwdDkvD64Bf16 AttentionBwdDkvD128Bf16
+            { dkv, lse, delta, dy, q, k, v, queries, keys, heads_q, heads_kv, width, causal, scale,
+              q_at, q_row, k_at, k_row, v_at, v_row, dv_at, optional_lengths, optional_first })
     };
     if inputs.len() == 1 {
         add_kv(&mut dq, v_at);
@@ -128,7 +133,7 @@ pub(super) fn backward(plan: &Plan, inputs: &[&Tensor], [out, lse, dy]: [&Tensor
     // The kernel writes dk and dv into one tensor, the only way for both layouts.
     let [batch, positions, wide] = k.dims("attention k");
     let mut dkv = k.like(&[2, batch, positions, wide]);
-    add_kv(&mut dkv, k.len() as i64);
+    add_kv(&mut dkv, k.len());
     let [dk, dv] = [0, 1].map(|i| dkv.rows(i, 1).reshape(k.shape()));
     vec![dq, dk, dv]
 }

@@ -114,10 +114,27 @@ impl Tiling {
 pub(super) fn forward(sizes: Sizes, is_of_silu: bool, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     let mut y = x.like(&[sizes.batch, sizes.len, sizes.cout()]);
     let tiling = Tiling::into_windows(sizes, x.dtype());
-    let [n, l, g, i, o, k, steps, bundle, columns, pitch] = tiling.arguments();
+    let [sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch] = tiling.arguments();
     let launch = tiling.launch_windows(x.dtype());
-    let silu = is_of_silu;
-    kernels::conv1d_fwd(launch, &mut y, x, weight, bias, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
+    let silu = is_of_silu.into();
+    kernels::Conv1dFwd {
+        y: &mut y,
+        x,
+        w: weight,
+        bias,
+        sequences,
+        len,
+        groups,
+        inputs,
+        outputs,
+        taps,
+        steps,
+        bundle,
+        columns,
+        pitch,
+        silu,
+    }
+    .launch(launch);
     y
 }
 
@@ -125,10 +142,27 @@ pub(super) fn forward(sizes: Sizes, is_of_silu: bool, x: &Tensor, weight: &Tenso
 pub(super) fn backward_x(sizes: Sizes, of_silu: Option<&Tensor>, dy: &Tensor, weight: &Tensor) -> Tensor {
     let mut dx = dy.like(&[sizes.batch, sizes.len, sizes.cin()]);
     let tiling = Tiling::into_windows(sizes.exchanged(), dy.dtype());
-    let [n, l, g, i, o, k, steps, bundle, columns, pitch] = tiling.arguments();
+    let [sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch] = tiling.arguments();
     let launch = tiling.launch_windows(dy.dtype());
-    let (silu, x) = (of_silu.is_some(), of_silu.unwrap_or(dy));
-    kernels::conv1d_bwd_x(launch, &mut dx, dy, x, weight, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
+    let (silu, x) = (of_silu.is_some().into(), of_silu.unwrap_or(dy));
+    kernels::Conv1dBwdX {
+        dx: &mut dx,
+        dy,
+        x,
+        w: weight,
+        sequences,
+        len,
+        groups,
+        inputs,
+        outputs,
+        taps,
+        steps,
+        bundle,
+        columns,
+        pitch,
+        silu,
+    }
+    .launch(launch);
     dx
 }
 
@@ -142,9 +176,25 @@ pub(super) fn backward_w(sizes: Sizes, is_of_silu: bool, x: &Tensor, dy: &Tensor
     let warps = entries.min(WARPS[1] / tiling.bundle);
     let grid = [slices, tiling.slices(), entries.div_ceil(warps)];
     let launch = Launch::new(grid, 32 * warps * tiling.bundle).shared(tiling.products_bytes(x.dtype()));
-    let [n, l, g, i, o, k, steps, bundle, columns, pitch] = tiling.arguments();
-    let silu = is_of_silu;
-    kernels::conv1d_bwd_w(launch, &mut partial, x, dy, n, l, g, i, o, k, steps, bundle, columns, pitch, silu);
+    let [sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch] = tiling.arguments();
+    let silu = is_of_silu.into();
+    kernels::Conv1dBwdW {
+        partial: &mut partial,
+        x,
+        dy,
+        sequences,
+        len,
+        groups,
+        inputs,
+        outputs,
+        taps,
+        steps,
+        bundle,
+        columns,
+        pitch,
+        silu,
+    }
+    .launch(launch);
     let [mut dw, mut db] = [x.like_f32(&[cout, sizes.inputs, sizes.taps]), x.like_f32(&[cout])];
     let launch = Launch::rows((weights + cout).div_ceil(32), 256);
     kernels::conv1d_bwd_reduce_f32(launch, &mut dw, &mut db, &partial, slices, weights, cout);

@@ -5,10 +5,9 @@ use half::bf16;
 use libtest_mimic::{Failed, Trial};
 use std::sync::Arc;
 use twnm::device::Device;
-use twnm::kernels::{self, Launch};
 use twnm::ops::elementwise;
 use twnm::rng::Rng;
-use twnm::tape::{Tape, Var};
+use twnm::tape::{Tape, Var, accumulate};
 use twnm::tensor::{DType, Tensor};
 
 pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
@@ -50,7 +49,7 @@ fn sums_in_place(coverage: &Coverage) {
         let (a, b) = (normal(n, "sum"), normal(n, "added"));
         let sum = on_every_schedule(coverage, || {
             let (mut sum, x) = (on_device(&a, dtype), on_device(&b, dtype));
-            kernels::elementwise_accumulate(Launch::quads(n), &mut sum, &x, n as i64);
+            accumulate(&mut sum, &x);
             sum
         });
         let add = |(&a, &b): (&f32, &f32)| kept(kept(a, dtype) + kept(b, dtype), dtype);
