@@ -14,7 +14,7 @@ const ALIGN_BYTES: usize = 64;
 const POOLED_MAX_FLOATS: usize = 1 << 20;
 const POOLED_TOTAL_FLOATS: usize = 8 << 20;
 /// What all threads together keep of larger blocks: enough that the maps of one layer after another share their pages.
-const LARGE_TOTAL_FLOATS: usize = 32 << 20;
+const LARGE_TOTAL_FLOATS: usize = 96 << 20;
 /// All bits set: a NaN, and two NaNs for a reader of bf16.
 const POISON: f32 = f32::from_bits(u32::MAX);
 
@@ -246,5 +246,30 @@ mod tests {
         }
         let first = Buffer::zeroed(5000).as_slice().as_ptr();
         assert_eq!(Buffer::zeroed(5000).as_slice().as_ptr(), first);
+    }
+
+    #[test]
+    fn large_blocks_are_kept_within_a_limit_and_zeroed_on_request() {
+        let len = POOLED_MAX_FLOATS + 12_345;
+        let mut buffer = Buffer::zeroed(len);
+        assert_eq!(buffer.as_slice().as_ptr() as usize % ALIGN_BYTES, 0);
+        buffer.as_mut_slice().fill(1.0);
+        drop(buffer);
+        assert!(Buffer::zeroed(len).as_slice().iter().all(|&x| x == 0.0));
+
+        let mut list = Large { free: Vec::new(), held: 0 };
+        let block = |i: usize| NonNull::new((i * ALIGN_BYTES) as *mut f32).unwrap();
+        let third = LARGE_TOTAL_FLOATS / 3;
+        for i in 1..=3 {
+            assert_eq!(list.put(block(i), third), []);
+        }
+        assert_eq!(list.take(third + 1), None);
+        assert_eq!(list.put(block(4), third), [(block(1), third)]);
+        assert_eq!(list.take(third), Some(block(4)));
+        assert_eq!(list.held, 2 * third);
+        // More than there is room for at all goes back at once, with everything that was freed before it.
+        let all = [(block(2), third), (block(3), third), (block(5), LARGE_TOTAL_FLOATS + 1)];
+        assert_eq!(list.put(block(5), LARGE_TOTAL_FLOATS + 1), all);
+        assert_eq!(list.held, 0);
     }
 }
