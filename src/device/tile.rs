@@ -224,6 +224,7 @@ unsafe fn block<S: Simd, const MR: usize, const NV: usize, const W: usize, const
 /// The same address, of which the compiler does not know where it comes from: it would make each row's address from the
 /// one before, a chain as long as the multiplications of a step.
 #[inline(always)]
+#[allow(clippy::pointers_in_nomem_asm_block)]
 fn of_its_own(mut address: *const f32) -> *const f32 {
     // SAFETY: no instruction at all.
     unsafe {
