@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// `Io` naming the file or folder; a full disk has a hint.
 pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<()> {
-    // A temporary file is private; a result is as readable as any other new file.
-    write_with_mode(path, 0o644, fill)
+    // A temporary file is private; a result is as readable as the process lets any other new file be.
+    write_with_mode(path, 0o666, fill)
 }
 
+/// `mode`: the permissions before the process's mask takes some away, as for every new file.
 fn write_with_mode(
     path: &Path,
     mode: u32,
@@ -25,13 +26,14 @@ fn write_with_mode(
     let folder = parent(path);
     std::fs::create_dir_all(&folder).map_err(|e| Error::io("create folder", &folder, &e))?;
     let io = |e: std::io::Error| Error::io("write", path, &e);
-    let temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(&folder).map_err(io)?;
+    use std::os::unix::fs::PermissionsExt;
+    let permissions = std::fs::Permissions::from_mode(mode);
+    let temporary =
+        tempfile::Builder::new().prefix(".tmp-").permissions(permissions).tempfile_in(&folder).map_err(io)?;
     {
         let mut out = BufWriter::with_capacity(1 << 20, temporary.as_file());
         fill(&mut out).and_then(|()| out.flush()).map_err(io)?;
     }
-    use std::os::unix::fs::PermissionsExt;
-    temporary.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(io)?;
     temporary.as_file().sync_all().map_err(io)?;
     temporary.persist(path).map_err(|e| io(e.error))?;
     sync_folder(&folder)
@@ -157,6 +159,19 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), crate::error::Kind::Io);
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_result_has_the_permissions_of_any_other_new_file() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let [ours, plain, private] = ["ours", "plain", "private"].map(|name| folder.path().join(name));
+        let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
+        write_bytes_atomic(&ours, b"x").unwrap();
+        std::fs::write(&plain, b"x").unwrap();
+        assert_eq!(mode(&ours), mode(&plain));
+        write_bytes_private(&private, b"x").unwrap();
+        assert_eq!(mode(&private) & 0o077, 0);
     }
 
     #[test]

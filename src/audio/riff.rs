@@ -71,8 +71,12 @@ pub const TAG_EXTENSIBLE: u16 = 0xFFFE;
 
 /// A file has few chunks; a walk over more is a hostile file's way to waste time.
 const MAX_CHUNKS: usize = 1000;
-/// What programs write as a size they do not know yet: ffmpeg and most others, ALSA's arecord, sox and espeak.
-const PLACEHOLDERS: [u64; 3] = [0xFFFF_FFFF, 0x8000_0000, 0x7FFF_F000];
+/// Whether a size larger than what is there was written by a program that did not know it yet: most of them write one
+/// of the largest that fit a signed or an unsigned number (0xFFFFFFFF, 0xFFFF1000, 0x80000000, 0x7FFFFFFF, 0x7FFFF000),
+/// some a round one of billions (2,000,000,000), which no recording has by chance.
+fn is_placeholder(size: u64) -> bool {
+    size >= 0x7FFF_0000 || (size >= 1_000_000_000 && size.is_multiple_of(1_000_000))
+}
 
 struct Fmt {
     encoding: Encoding,
@@ -237,7 +241,7 @@ fn data_bytes(
         let got = read_up_to(reader, &mut next)?;
         let next_size = u64::from(u32::from_le_bytes(next[4..].try_into().expect("four bytes")));
         let chunk_follows = got == 8 && is_name(&next[..4]) && next_size <= left - 8;
-        let unfinished = riff_size <= start || riff_size >= PLACEHOLDERS[2];
+        let unfinished = riff_size <= start || is_placeholder(riff_size);
         if chunk_follows && !unfinished {
             return Ok(0);
         }
@@ -247,7 +251,7 @@ fn data_bytes(
     if size <= left {
         return Ok(size);
     }
-    if PLACEHOLDERS.contains(&size) {
+    if is_placeholder(size) {
         warnings.push(format!("data size is {size} (unknown when it was written), the {left} bytes there are used"));
         return Ok(left);
     }

@@ -313,6 +313,8 @@ mod tests {
         assert_eq!(room.filter, Filter::Moving);
         assert_eq!(room.microphone, Microphone::Foa);
         assert_eq!(room.image_count(), 7175.0);
+        let marked = Room::from_json(&format!("\u{feff}{GOOD}")).unwrap();
+        assert_eq!(serde_json::to_string(&marked).unwrap(), serde_json::to_string(&room).unwrap());
         let again = Room::from_json(&serde_json::to_string(&room).unwrap()).unwrap();
         assert_eq!(again, room, "what is written is read back");
     }

@@ -49,6 +49,8 @@ impl Room {
 
 /// Types and keys only; values are checked by [`Room::check`].
 fn parse(text: &str) -> Result<Room> {
+    // Editors on Windows put a byte order mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let pairs: Pairs = serde_json::from_str(text)
         .map_err(|e| Error::data(format!("not a JSON object: {e}")).hint("see README.md for an example room.json"))?;
     let mut fields = Fields { errors: Vec::new(), pairs: pairs.0 };

@@ -163,8 +163,9 @@ fn chunks_in_any_order_and_odd_sizes_are_walked() {
 
 #[test]
 fn a_recorder_that_was_cut_is_read_to_the_end() {
-    for (riff_size, data_size) in [(0, 0), (36, 0), (u32::MAX, u32::MAX), (0x7FFF_F024, 0x7FFF_F000), (0, 0x8000_0000)]
-    {
+    let unknown = [u32::MAX, 0xFFFF_1000, 0x8000_0000, 0x7FFF_FFFF, 0x7FFF_F000, 2_000_000_000];
+    let sizes = unknown.into_iter().flat_map(|size| [(size, size), (size.saturating_add(36), size), (0, size)]);
+    for (riff_size, data_size) in sizes.chain([(0, 0), (36, 0), (0x7FFF_FFFF, 0)]) {
         let mut file = riff_file(&[(b"fmt ", &mono16()), (b"data", &[5, 0, 6, 0, 7, 0, 8])]);
         file.pop();
         set_u32(&mut file, 4, riff_size);
@@ -172,6 +173,17 @@ fn a_recorder_that_was_cut_is_read_to_the_end() {
         let parsed = parse(&file).unwrap();
         assert_eq!(parsed.audio.frames(), 3, "{riff_size:#x} {data_size:#x}");
         assert!(parsed.warnings[0].contains("data size"), "{:?}", parsed.warnings);
+    }
+}
+
+#[test]
+fn a_truncated_file_is_no_stream() {
+    for size in [8, 192_000, 1_999_999_999, 0x7FFE_FFFF] {
+        let mut file = riff_file(&[(b"fmt ", &mono16()), (b"data", &[5, 0, 6, 0])]);
+        set_u32(&mut file, 4, size + 36);
+        set_u32(&mut file, 40, size);
+        let error = parse(&file).unwrap_err().to_string();
+        assert!(error.contains(&format!("data size is {size} bytes, the file holds 4")), "{error}");
     }
 }
 
