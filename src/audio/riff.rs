@@ -72,10 +72,12 @@ pub const TAG_EXTENSIBLE: u16 = 0xFFFE;
 /// A file has few chunks; a walk over more is a hostile file's way to waste time.
 const MAX_CHUNKS: usize = 1000;
 /// Whether a size larger than what is there was written by a program that did not know it yet: most of them write one
-/// of the largest that fit a signed or an unsigned number (0xFFFFFFFF, 0xFFFF1000, 0x80000000, 0x7FFFFFFF, 0x7FFFF000),
-/// some a round one of billions (2,000,000,000), which no recording has by chance.
+/// about the largest that fits a signed or an unsigned number (0xFFFFFFFF, 0xFFFF1000, 0x80000000, 0x7FFFFFFF,
+/// 0x7FFFF000), some a round one of billions (2,000,000,000), which no recording has by chance. Any other size may be
+/// that of a large recording of which a part was lost.
 fn is_placeholder(size: u64) -> bool {
-    size >= 0x7FFF_0000 || (size >= 1_000_000_000 && size.is_multiple_of(1_000_000))
+    let is_round = size >= 1_000_000_000 && size.is_multiple_of(1_000_000);
+    is_round || size >= 0xFFFF_0000 || (0x7FFF_0000..=0x8000_FFFF).contains(&size)
 }
 
 struct Fmt {

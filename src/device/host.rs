@@ -111,7 +111,12 @@ unsafe fn release(pointer: NonNull<f32>, capacity: usize) {
         if capacity <= POOLED_MAX_FLOATS {
             dealloc(raw.cast(), layout(capacity));
         } else {
-            rustix::mm::munmap(raw.cast(), capacity * 4).expect("a mapping of this process");
+            // The system merges neighbours, and may refuse to split them again when a process has too many mappings:
+            // then the addresses stay taken, and their pages go back.
+            if rustix::mm::munmap(raw.cast(), capacity * 4).is_err() {
+                #[cfg(target_os = "linux")]
+                rustix::mm::madvise(raw.cast(), capacity * 4, rustix::mm::Advice::LinuxDontNeed).ok();
+            }
         }
     }
 }

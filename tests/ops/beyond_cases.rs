@@ -30,6 +30,15 @@ pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
     all
 }
 
+/// A trial that panics where it fails.
+fn trial(coverage: &Arc<Coverage>, name: &str, run: fn(&Coverage)) -> Trial {
+    let coverage = coverage.clone();
+    Trial::test(name, move || -> Result<(), Failed> {
+        run(&coverage);
+        Ok(())
+    })
+}
+
 /// The numbers that `run` leaves in a tensor of the emulator: the same bits under every schedule.
 fn on_every_schedule(coverage: &Coverage, run: impl Fn() -> Tensor) -> Vec<f32> {
     let (results, launched) = kernels::watched(|| emu::SCHEDULES.map(|schedule| emu::with_schedule(schedule, &run)));

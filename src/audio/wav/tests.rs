@@ -178,9 +178,9 @@ fn a_recorder_that_was_cut_is_read_to_the_end() {
 
 #[test]
 fn a_truncated_file_is_no_stream() {
-    for size in [8, 192_000, 1_999_999_999, 0x7FFE_FFFF] {
+    for size in [8u32, 192_000, 1_999_999_999, 0x7FFE_FFFF, 0x8001_0000, 3_123_456_788, 0xFFFE_FFFF] {
         let mut file = riff_file(&[(b"fmt ", &mono16()), (b"data", &[5, 0, 6, 0])]);
-        set_u32(&mut file, 4, size + 36);
+        set_u32(&mut file, 4, size.saturating_add(36));
         set_u32(&mut file, 40, size);
         let error = parse(&file).unwrap_err().to_string();
         assert!(error.contains(&format!("data size is {size} bytes, the file holds 4")), "{error}");

@@ -117,22 +117,10 @@ pub(super) fn forward(sizes: Sizes, is_of_silu: bool, x: &Tensor, weight: &Tenso
     let [sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch] = tiling.arguments();
     let launch = tiling.launch_windows(x.dtype());
     let silu = is_of_silu.into();
+    #[rustfmt::skip]
     kernels::Conv1dFwd {
-        y: &mut y,
-        x,
-        w: weight,
-        bias,
-        sequences,
-        len,
-        groups,
-        inputs,
-        outputs,
-        taps,
-        steps,
-        bundle,
-        columns,
-        pitch,
-        silu,
+        y: &mut y, x, w: weight, bias,
+        sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu,
     }
     .launch(launch);
     y
@@ -145,22 +133,10 @@ pub(super) fn backward_x(sizes: Sizes, of_silu: Option<&Tensor>, dy: &Tensor, we
     let [sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch] = tiling.arguments();
     let launch = tiling.launch_windows(dy.dtype());
     let (silu, x) = (of_silu.is_some().into(), of_silu.unwrap_or(dy));
+    #[rustfmt::skip]
     kernels::Conv1dBwdX {
-        dx: &mut dx,
-        dy,
-        x,
-        w: weight,
-        sequences,
-        len,
-        groups,
-        inputs,
-        outputs,
-        taps,
-        steps,
-        bundle,
-        columns,
-        pitch,
-        silu,
+        dx: &mut dx, dy, x, w: weight,
+        sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu,
     }
     .launch(launch);
     dx
@@ -178,21 +154,10 @@ pub(super) fn backward_w(sizes: Sizes, is_of_silu: bool, x: &Tensor, dy: &Tensor
     let launch = Launch::new(grid, 32 * warps * tiling.bundle).shared(tiling.products_bytes(x.dtype()));
     let [sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch] = tiling.arguments();
     let silu = is_of_silu.into();
+    #[rustfmt::skip]
     kernels::Conv1dBwdW {
-        partial: &mut partial,
-        x,
-        dy,
-        sequences,
-        len,
-        groups,
-        inputs,
-        outputs,
-        taps,
-        steps,
-        bundle,
-        columns,
-        pitch,
-        silu,
+        partial: &mut partial, x, dy,
+        sequences, len, groups, inputs, outputs, taps, steps, bundle, columns, pitch, silu,
     }
     .launch(launch);
     let [mut dw, mut db] = [x.like_f32(&[cout, sizes.inputs, sizes.taps]), x.like_f32(&[cout])];

@@ -1,7 +1,7 @@
 //! AdamW on a device against AdamW on the host.
 
-use super::{Coverage, on_every_schedule};
-use libtest_mimic::{Failed, Trial};
+use super::{Coverage, on_every_schedule, trial};
+use libtest_mimic::Trial;
 use std::sync::Arc;
 use twnm::device::Device;
 use twnm::ops::adamw::{AdamW, Flat, Slice, clip_factor, global_norm};
@@ -9,13 +9,7 @@ use twnm::rng::Rng;
 use twnm::tensor::Tensor;
 
 pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
-    let trial = |name: &str, run: fn(&Coverage)| {
-        let coverage = coverage.clone();
-        Trial::test(name, move || -> Result<(), Failed> {
-            run(&coverage);
-            Ok(())
-        })
-    };
+    let trial = |name, run| trial(coverage, name, run);
     vec![
         trial("adamw: three steps as on the host", like_the_host),
         trial("adamw: a gradient that is not finite changes nothing", skipped),

@@ -1,8 +1,8 @@
 //! Kernels that are no op: sums in place, for the tape and the trainer, and changes of storage bit for bit.
 
-use super::{Coverage, on_every_schedule};
+use super::{Coverage, on_every_schedule, trial};
 use half::bf16;
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 use std::sync::Arc;
 use twnm::device::Device;
 use twnm::ops::elementwise;
@@ -11,13 +11,7 @@ use twnm::tape::{Tape, Var, accumulate};
 use twnm::tensor::{DType, Tensor};
 
 pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
-    let trial = |name: &str, run: fn(&Coverage)| {
-        let coverage = coverage.clone();
-        Trial::test(name, move || -> Result<(), Failed> {
-            run(&coverage);
-            Ok(())
-        })
-    };
+    let trial = |name, run| trial(coverage, name, run);
     vec![
         trial("elementwise: sums in place", sums_in_place),
         trial("elementwise: a gradient added inside a flat buffer", sum_at_an_offset),
