@@ -26,6 +26,8 @@ fn write_with_mode(
     let folder = parent(path);
     std::fs::create_dir_all(&folder).map_err(|e| Error::io("create folder", &folder, &e))?;
     let io = |e: std::io::Error| Error::io("write", path, &e);
+    // Opened before anything is replaced: a folder that may be written but not read is an error that changes nothing.
+    let opened = File::open(&folder).map_err(|e| Error::io("sync folder", &folder, &e))?;
     use std::os::unix::fs::PermissionsExt;
     let permissions = std::fs::Permissions::from_mode(mode);
     let temporary =
@@ -36,7 +38,7 @@ fn write_with_mode(
     }
     temporary.as_file().sync_all().map_err(io)?;
     temporary.persist(path).map_err(|e| io(e.error))?;
-    sync_folder(&folder)
+    opened.sync_all().map_err(|e| Error::io("sync folder", &folder, &e))
 }
 
 /// [`write_atomic`] for bytes that are already there.

@@ -76,6 +76,8 @@ const MAX_CHUNKS: usize = 1000;
 /// 0x7FFFF000), some a round one of billions (2,000,000,000), which no recording has by chance. Any other size may be
 /// that of a large recording of which a part was lost.
 fn is_placeholder(size: u64) -> bool {
+    // A 64-bit size (RF64) is known to who writes it: all of them may be true.
+    let Ok(size) = u32::try_from(size) else { return false };
     let is_round = size >= 1_000_000_000 && size.is_multiple_of(1_000_000);
     is_round || size >= 0xFFFF_0000 || (0x7FFF_0000..=0x8000_FFFF).contains(&size)
 }

@@ -65,6 +65,12 @@ impl Large {
         Some(self.free.remove(at).0)
     }
 
+    /// Hands back all blocks.
+    fn empty(&mut self) -> Vec<(NonNull<f32>, usize)> {
+        self.held = 0;
+        std::mem::take(&mut self.free)
+    }
+
     /// Keeps a block in place of those that were freed longest ago, and hands back what there is no room for.
     fn put(&mut self, pointer: NonNull<f32>, capacity: usize) -> Vec<(NonNull<f32>, usize)> {
         self.free.push((pointer, capacity));
@@ -97,7 +103,17 @@ fn layout(capacity: usize) -> Layout {
 unsafe fn allocate(capacity: usize) -> NonNull<f32> {
     // SAFETY: the size is not zero; a new anonymous mapping overlaps nothing.
     let raw = unsafe {
-        if capacity <= POOLED_MAX_FLOATS { alloc(layout(capacity)).cast() } else { map(capacity * 4).cast() }
+        if capacity <= POOLED_MAX_FLOATS {
+            alloc(layout(capacity)).cast()
+        } else {
+            let mut mapped = map(capacity * 4);
+            // Where memory is short, what is kept for later goes back first.
+            if mapped.is_null() {
+                large().empty().into_iter().for_each(|(pointer, capacity)| release(pointer, capacity));
+                mapped = map(capacity * 4);
+            }
+            mapped.cast()
+        }
     };
     NonNull::new(raw).unwrap_or_else(|| handle_alloc_error(layout(capacity)))
 }
@@ -276,5 +292,7 @@ mod tests {
         let all = [(block(2), third), (block(3), third), (block(5), LARGE_TOTAL_FLOATS + 1)];
         assert_eq!(list.put(block(5), LARGE_TOTAL_FLOATS + 1), all);
         assert_eq!(list.held, 0);
+        assert_eq!(list.put(block(6), third), []);
+        assert_eq!((list.empty(), list.held, list.take(third)), (vec![(block(6), third)], 0, None));
     }
 }

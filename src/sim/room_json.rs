@@ -32,7 +32,8 @@ impl Room {
     pub fn read(path: &Path) -> Result<Room> {
         let bytes = crate::files::read_limited(path, 16 << 20)?;
         let text = std::str::from_utf8(&bytes)
-            .map_err(|e| Error::data(format!("{}: not UTF-8 text at byte {}", path.display(), e.valid_up_to())))?;
+            .map_err(|e| Error::data(format!("{}: not UTF-8 text at byte {}", path.display(), e.valid_up_to())))
+            .map_err(|e| e.hint("save the file as UTF-8; some editors write UTF-16"))?;
         Room::from_json(text).map_err(|e| e.context(path.display()))
     }
 

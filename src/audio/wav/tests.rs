@@ -201,8 +201,10 @@ fn rf64_takes_its_size_from_ds64() {
     };
     assert_eq!(parse(&wide(b"RF64", 4)).unwrap().audio.frames(), 2);
     assert_eq!(parse(&wide(b"BW64", 2)).unwrap().audio.frames(), 1);
-    let lie = parse(&wide(b"RF64", 1000)).unwrap_err().to_string();
-    assert!(lie.contains("data size is 1000"), "{lie}");
+    for lost in [1000, 5_000_000_008, 6_000_000_000, 1 << 40, u64::MAX] {
+        let lie = parse(&wide(b"RF64", lost)).unwrap_err().to_string();
+        assert!(lie.contains(&format!("data size is {lost}")), "{lie}");
+    }
     let mut without = wide(b"RF64", 4);
     without[12..16].copy_from_slice(b"JUNK");
     assert!(parse(&without).unwrap_err().to_string().contains("ds64"));
