@@ -16,6 +16,7 @@ use super::training::{Kind, training_row};
 use crate::audio::{Audio, wav};
 use crate::error::{Context, Error, Kind as ErrorKind, Result};
 use crate::files;
+use crate::scene::Truth;
 use crate::shard::ShardSet;
 use crate::text::questions::KeyRow;
 use rayon::prelude::*;
@@ -50,6 +51,14 @@ pub fn read_scenes(set: &ShardSet) -> Result<Scenes> {
     let mut ids = BTreeSet::new();
     for (i, id) in truths.iter().map(|t| &t.id).enumerate() {
         check_id(id, ids.insert(id)).map_err(|what| Error::data(format!("scenes.jsonl: scene {i}: {what}")))?;
+    }
+    let broadband = |t: &Truth| t.room.as_ref().is_some_and(|r| r.t20_s.is_some() && r.t20_octaves_s.is_empty());
+    let older = truths.iter().filter(|t| broadband(t)).count();
+    if older > 0 {
+        tracing::warn!(
+            "{older} scenes have a reverberation time over all frequencies, which rumble prolongs: it is not asked about; \
+             simulate the set anew for times per octave"
+        );
     }
     let facts: Vec<Option<Facts>> = truths.into_iter().map(Facts::new).collect();
     let skipped = facts.iter().filter(|f| f.is_none()).count();

@@ -139,10 +139,11 @@ impl Facts {
         said.filter(|t| is_plain(t, TRANSCRIPT_CHARS_MAX) && t.chars().any(char::is_alphanumeric))
     }
 
-    /// The time in which a sound fades by 60 dB, as measured on the response that is heard. Eyring's formula, the label
-    /// `rt60_s`, holds for diffuse fields: between smooth walls sounds last one and a half times as long.
+    /// The time in which a sound fades by 60 dB, as it is heard: measured per octave, the mean of the middle ones. `None`
+    /// also where a time was measured over all frequencies at once, as older sets have it. (Eyring's formula, the label
+    /// `rt60_s`, holds for diffuse fields; between smooth walls sounds last about a sixth longer.)
     pub fn reverberation_s(&self) -> Option<f64> {
-        self.room().t20_s
+        self.room().t20_s.filter(|_| !self.room().t20_octaves_s.is_empty())
     }
 
     /// Time that the direct sound of source `i` travels.
@@ -173,7 +174,12 @@ fn is_measured(truth: &Truth) -> bool {
     let (Some(room), Some(receiver_m), Some(snr_db)) = (&truth.room, truth.receiver_m, truth.snr_db) else {
         return false;
     };
-    let positive = room.dimensions_m.into_iter().chain([room.rt60_s]).chain(room.t20_s);
+    let positive = room
+        .dimensions_m
+        .into_iter()
+        .chain([room.rt60_s])
+        .chain(room.t20_s)
+        .chain(room.t20_octaves_s.values().copied());
     let places = receiver_m.into_iter().chain([snr_db, room.absorption]);
     let points = || truth.sources.iter().flat_map(|s| s.path.points());
     let about = points().flat_map(|p| [p.azimuth_deg(), p.elevation_deg(), p.distance_m()]);
@@ -244,6 +250,7 @@ pub(crate) mod tests {
             wall_absorption: [0.15; 6],
             rt60_s: 0.6,
             t20_s: Some(0.9),
+            t20_octaves_s: [(500, 0.95), (1000, 0.9), (2000, 0.85)].into(),
             rir_s: None,
         };
         let truth = Truth {

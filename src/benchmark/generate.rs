@@ -361,7 +361,9 @@ pub(super) mod tests {
                 (track.transcript, track.level_db) = (said, level_db);
             }
             truth.snr_db = Some(30.0);
-            truth.room.as_mut().unwrap().t20_s = Some(1.5 * scene.rt60_s);
+            let room = truth.room.as_mut().unwrap();
+            room.t20_s = Some(1.2 * scene.rt60_s);
+            room.t20_octaves_s = [500, 1000, 2000].map(|hz| (hz, 1.2 * scene.rt60_s)).into();
             Facts::new(truth)
         };
         (0..n).filter_map(facts).collect()

@@ -53,8 +53,13 @@ pub struct RoomTruth {
     pub wall_absorption: [f64; 6],
     /// Reverberation time by Eyring's formula.
     pub rt60_s: f64,
-    /// Reverberation time measured on the first source's response (decay from -5 to -25 dB, times three).
+    /// Reverberation time as it is heard: the mean of `t20_octaves_s` at 500, 1000 and 2000 Hz. Sets made before octaves
+    /// were measured have here, without them, a time over all frequencies, which rumble prolonged.
     pub t20_s: Option<f64>,
+    /// Reverberation time per octave, by its centre in Hz, measured on W of the first source's response (decay from -5 to
+    /// -25 dB, times three; ISO 3382). Octaves that do not decay that far are absent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub t20_octaves_s: BTreeMap<u32, f64>,
     /// Length of the responses, when some were computed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rir_s: Option<f64>,

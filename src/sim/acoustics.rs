@@ -1,5 +1,4 @@
-//! Statistical room acoustics: surface, volume, mean absorption, Sabine's and Eyring's reverberation
-//! times, and the reverberation time measured on an impulse response (Schroeder 1965).
+//! Statistical room acoustics: surface, volume, mean absorption, Sabine's and Eyring's reverberation times.
 
 use crate::sim::room::Room;
 
@@ -53,40 +52,6 @@ pub fn room_eyring_s(room: &Room) -> f64 {
     chosen.iter().sum::<f64>() / chosen.len() as f64
 }
 
-/// Schroeder's backward-integrated energy of a response, in dB relative to its total (index = sample).
-pub fn energy_decay_db(response: &[f32]) -> Vec<f64> {
-    let mut decay = vec![0.0f64; response.len()];
-    let mut energy = 0.0;
-    for (slot, &x) in decay.iter_mut().zip(response).rev() {
-        energy += (x as f64) * (x as f64);
-        *slot = energy;
-    }
-    let total = energy.max(f64::MIN_POSITIVE);
-    decay.iter().map(|e| 10.0 * (e / total).max(1e-30).log10()).collect()
-}
-
-/// Reverberation time in seconds from the decay between -5 and -5 - `range_db` dB (T20: 20, T30: 30), as
-/// the time for 60 dB of the line fitted there by least squares. `None` when the response does not
-/// decay that far.
-pub fn decay_time_s(response: &[f32], sample_rate: u32, range_db: f64) -> Option<f64> {
-    let decay = energy_decay_db(response);
-    let start = decay.iter().position(|&d| d <= -5.0)?;
-    let end = decay.iter().position(|&d| d <= -5.0 - range_db)?;
-    let n = (end - start) as f64;
-    if n < 2.0 {
-        return None;
-    }
-    let mean_x = (n - 1.0) / 2.0;
-    let mean_y = decay[start..end].iter().sum::<f64>() / n;
-    let (mut xy, mut xx) = (0.0, 0.0);
-    for (i, d) in decay[start..end].iter().enumerate() {
-        xy += (i as f64 - mean_x) * (d - mean_y);
-        xx += (i as f64 - mean_x).powi(2);
-    }
-    let slope_per_s = xy / xx * sample_rate as f64;
-    (slope_per_s < 0.0).then(|| -60.0 / slope_per_s)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,14 +64,5 @@ mod tests {
         assert!((sabine_s(room, 0.2, 0.0, 343.0) - 0.575407).abs() < 1e-6);
         assert!((eyring_s(room, 0.2, 0.0, 343.0) - 0.515728).abs() < 1e-6);
         assert_eq!(eyring_s(room, 1.0, 0.0, 343.0), 0.0);
-    }
-
-    #[test]
-    fn an_exponential_decay_is_measured() {
-        let rate = 16_000;
-        let response: Vec<f32> = (0..rate).map(|i| 10f64.powf(-3.0 * i as f64 / rate as f64 / 0.4) as f32).collect();
-        let t20 = decay_time_s(&response, rate, 20.0).unwrap();
-        assert!((t20 - 0.4).abs() < 1e-3, "{t20}");
-        assert!(decay_time_s(&[1.0; 10], rate, 20.0).is_none());
     }
 }

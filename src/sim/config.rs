@@ -56,6 +56,10 @@ pub struct SceneConfig {
     pub rir_rt60: f64,
     /// Longest response.
     pub rir_max_s: f64,
+    /// Cutoff of the zero-phase high-pass that responses pass once and dry recordings three times; 0 is off. The sum of all-positive images
+    /// piles up energy near 0 Hz, and recordings have offsets and rumble: none of it is heard, and levels, noise, decay and
+    /// direct-to-reverberant ratios would be set by it.
+    pub high_pass_hz: f64,
     /// Shares of environment, speech and music; absent domains leave theirs to the others.
     pub domain_shares: [f64; 3],
     /// Whether the sources of a scene have different classes where the recordings allow it.
@@ -104,6 +108,7 @@ impl Default for SceneConfig {
             rt60_s: [0.15, 1.3],
             rir_rt60: 1.0,
             rir_max_s: 1.3,
+            high_pass_hz: 20.0,
             domain_shares: [5.0, 3.0, 2.0],
             distinct_classes: false,
             level: "equal".into(),
@@ -152,6 +157,7 @@ impl Recipe for SceneConfig {
             pair("rt60_s", "s", 0.0, 100.0, "Accepted reverberation times (Eyring)."),
             Setting::number("rir_rt60", "", 0.1, 3.0, "Length of responses in reverberation times."),
             Setting::number("rir_max_s", "s", 0.05, 10.0, "Longest response."),
+            Setting::number("high_pass_hz", "Hz", 0.0, 1000.0, "High-pass of responses and dry recordings; 0: none."),
             shares("domain_shares", "Shares of environment, speech and music."),
             Setting::flag("distinct_classes", "Different classes within a scene where the recordings allow it."),
             Setting::choice("level", &["equal", "physical"], "Equally loud at the receiver, or falling with distance."),

@@ -3,6 +3,8 @@
 pub mod acoustics;
 pub mod config;
 pub mod convolve;
+pub mod decay;
+mod high_pass;
 pub mod image_source;
 pub mod render;
 pub mod room;

@@ -82,6 +82,14 @@ pub struct Room {
     pub high_pass_hz: f64,
 }
 
+/// Samples that the fractional-delay filters reach to either side: with this delay nothing of them is ever cut.
+pub const FILTER_HALF_SAMPLES: u32 = 40;
+/// A sound that arrives earlier loses so many taps of its filter that its level is wrong by more than 0.12 dB (1.1 dB at
+/// one centimetre and 16 kHz).
+const EARLIEST_SAMPLES: f64 = 9.0;
+/// Nearest that a source may be to the receiver, where the gain 1/d ends.
+const NEAREST_M: f64 = 0.01;
+
 /// Most images times bands computed for one room; more is refused before anything runs.
 pub const MAX_IMAGES: f64 = 2e9;
 /// Most samples of all responses of one room together, bands included (1 GiB).
@@ -105,6 +113,17 @@ impl Room {
             delay_samples: 0,
             high_pass_hz: 0.0,
         }
+    }
+
+    /// When the direct sound of a source at `distance_m` arrives, in samples.
+    pub fn arrival_samples(&self, distance_m: f64) -> f64 {
+        distance_m / self.speed_of_sound * f64::from(self.sample_rate) + f64::from(self.delay_samples)
+    }
+
+    /// Whether the direct sound of a source at `distance_m` arrives so early that taps of its filter that matter would lie
+    /// before the response begins.
+    pub fn cuts_filter(&self, distance_m: f64) -> bool {
+        self.arrival_samples(distance_m) < EARLIEST_SAMPLES
     }
 
     /// Number of frequency bands the room is described in (1: the same at every frequency).
@@ -237,8 +256,28 @@ impl Room {
         }
         for (i, source) in self.sources_m.iter().enumerate() {
             let squared: f64 = source.iter().zip(&self.receiver_m).map(|(s, r)| (s - r).powi(2)).sum();
-            if squared.sqrt() < 0.01 {
-                errors.push(format!("sources_m[{i}] is on the receiver; keep at least 0.01 m between them"));
+            let distance_m = squared.sqrt();
+            let arrival = self.arrival_samples(distance_m);
+            // Positions that are written a centimetre apart may be a rounding less.
+            if distance_m < NEAREST_M * (1.0 - 1e-6) {
+                errors.push(format!(
+                    "sources_m[{i}] is {distance_m:.3} m from the receiver; keep at least {NEAREST_M} m between them"
+                ));
+            } else if self.cuts_filter(distance_m) {
+                errors.push(format!(
+                    "sources_m[{i}] is {distance_m:.3} m from the receiver: its sound arrives {arrival:.1} samples after \
+                     it starts, which cuts the delay filter and falsifies its level; set delay_samples to \
+                     {FILTER_HALF_SAMPLES}, or move it away"
+                ));
+            }
+            if let Extent::DurationS(t) = self.extent
+                && arrival >= (t * f64::from(self.sample_rate)).round()
+            {
+                let travel_s = arrival / f64::from(self.sample_rate);
+                errors.push(format!(
+                    "sources_m[{i}] is {distance_m:.2} m away: its sound arrives after {travel_s:.4} s, and duration_s \
+                     {t} ends before; give a duration_s that holds the reflections as well"
+                ));
             }
         }
     }
@@ -334,7 +373,13 @@ mod tests {
     fn impossible_rooms_are_refused_with_the_field() {
         let cases = [
             ("[2,3,1.5]", "[2,3,3.5]", "sources_m[0] z is 3.5, outside the room"),
-            ("[2,3,1.5]", "[4.1,1.7,1.7]", "on the receiver"),
+            ("[2,3,1.5]", "[4.1,1.7,1.7]", "0.000 m from the receiver; keep at least 0.01 m"),
+            ("[2,3,1.5]", "[4.1,1.7,1.75]", "set delay_samples to 40"),
+            (
+                "\"max_order\":17",
+                "\"duration_s\":0.007",
+                "sources_m[0] is 2.48 m away: its sound arrives after 0.0072 s",
+            ),
             ("0.2", "1.2", "absorption of wall west"),
             ("17", "5000", "images"),
             ("\"max_order\":17", "\"max_order\":17,\"duration_s\":1", "duration_s"),

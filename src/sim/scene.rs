@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::sim::acoustics::{eyring_s, mean_absorption};
 use crate::sim::config::SceneConfig;
-use crate::sim::room::{Extent, Room};
+use crate::sim::room::{Extent, FILTER_HALF_SAMPLES, Room};
 use crate::sources::{Domain, Sources, Split};
 use std::collections::BTreeMap;
 
@@ -87,7 +87,7 @@ const FOLLOWING: usize = 11;
 
 /// How scenes are drawn, in words: changes whenever the same seed gives other scenes, so that no set is continued with
 /// scenes of another kind.
-pub const DRAWING: &str = "domain, class, group, recording; speeds, sequences and layers in training";
+pub const DRAWING: &str = "domain, class, group, recording; speeds, sequences and layers in training; high-pass";
 
 /// The recordings of a class by group: one speaker, one piece, takes of one recording.
 type Class = Vec<Vec<usize>>;
@@ -196,9 +196,14 @@ impl SceneSampler {
         if !(c.rt60_s[0]..=c.rt60_s[1]).contains(&rt60_s) {
             return None;
         }
+        room.high_pass_hz = c.high_pass_hz;
+        if room.cuts_filter(c.distance_m[0]) {
+            room.delay_samples = FILTER_HALF_SAMPLES;
+        }
         // The direct sound of the farthest source and its first reflections are always heard.
-        let least_s = c.distance_m[1] / room.speed_of_sound + 0.05;
-        room.extent = Extent::DurationS((c.rir_rt60 * rt60_s).min(c.rir_max_s).max(least_s));
+        let delay_s = f64::from(room.delay_samples) / f64::from(room.sample_rate);
+        let least_s = delay_s + c.distance_m[1] / room.speed_of_sound + 0.05;
+        room.extent = Extent::DurationS((delay_s + c.rir_rt60 * rt60_s).min(c.rir_max_s).max(least_s));
         let clear = |length: f64| (c.wall_clearance_m, length - c.wall_clearance_m);
         let [(x0, x1), (y0, y1)] = [clear(dimensions_m[0]), clear(dimensions_m[1])];
         room.receiver_m = [rng.range(x0, x1), rng.range(y0, y1), c.receiver_height_m];

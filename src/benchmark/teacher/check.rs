@@ -156,7 +156,8 @@ fn conclude(context: &Context, claim: &Claim, sentences: &mut Vec<String>) {
         Claim::Event { situation } => format!("That means that {situation}."),
         Claim::Intends { intention, .. } => format!("Somebody who goes there probably wants to {intention}."),
         Claim::Not { .. } => {
-            format!("The room is {} and rings for {:.1} s, which does not fit.", room.size, room.rt60_s)
+            let measured = facts.reverberation_s().unwrap_or(room.rt60_s);
+            format!("The room is {} and rings for {measured:.1} s, which does not fit.", room.size)
         }
         _ => return,
     };

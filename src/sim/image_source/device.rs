@@ -1,10 +1,11 @@
 //! Responses made by the kernels: the numbers of [`Room`]s as [`crate::ops::image_source`] takes them.
 
 use super::images::{AxisAmplitudes, Images, PADDING, Walls};
-use super::{bands, high_pass, impulse_responses, lut};
+use super::{bands, impulse_responses, lut};
 use crate::device::Device;
 use crate::error::Result;
 use crate::ops::image_source::{self, Path, Taps, image_source, join_bands};
+use crate::sim::high_pass;
 use crate::sim::room::{Extent, Filter, Room};
 use crate::tensor::Tensor;
 

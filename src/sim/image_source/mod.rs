@@ -10,13 +10,13 @@ mod block;
 mod device;
 mod direct;
 mod grid;
-mod high_pass;
 mod images;
 mod lut;
 mod spread;
 
 use crate::device::simd::Isa;
 use crate::error::Result;
+use crate::sim::high_pass::high_pass;
 use crate::sim::room::{Extent, Filter, Room};
 pub use device::impulse_responses_on;
 use images::{Images, Walls};
@@ -150,7 +150,7 @@ impl Prepared<'_> {
             bank.finish(sum, channels, samples)
         };
         if room.high_pass_hz > 0.0 {
-            high_pass::high_pass(self.isa, &mut response, channels, room.high_pass_hz, room.sample_rate);
+            high_pass(self.isa, &mut response, channels, room.high_pass_hz, room.sample_rate);
         }
         response
     }

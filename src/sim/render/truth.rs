@@ -3,7 +3,8 @@
 use crate::audio::SAMPLE_RATE;
 use crate::error::Result;
 use crate::scene::{Path, Point, RoomTruth, Track, Truth, stretches};
-use crate::sim::acoustics::{decay_time_s, mean_absorption, surface_m2};
+use crate::sim::acoustics::{mean_absorption, surface_m2};
+use crate::sim::decay::{middle_s, octaves_s};
 use crate::sim::image_source::Rir;
 use crate::sim::room::Extent;
 use crate::sim::scene::{Scene, SceneSource};
@@ -57,6 +58,7 @@ pub fn drawn_truth(scene: &Scene, sources: &Sources, activity: &[Vec<u8>]) -> Tr
             wall_absorption: walls,
             rt60_s: scene.rt60_s,
             t20_s: None,
+            t20_octaves_s: Default::default(),
             rir_s: None,
         }),
         receiver_m: Some(scene.room.receiver_m),
@@ -69,12 +71,14 @@ pub(super) fn measure(truth: &mut Truth, scene: &Scene, sources: &Sources, rir: 
     let total: f64 = heard.iter().sum();
     for (slot, track) in truth.sources.iter_mut().enumerate() {
         let distance_m = track.path.points()[0].distance_m();
-        let direct = distance_m / scene.room.speed_of_sound * rir.sample_rate as f64;
+        let direct = scene.room.arrival_samples(distance_m);
         track.level_db = Some(10.0 * (heard[slot].max(1e-30) / total.max(1e-30)).log10());
         track.drr_db = Some(direct_to_reverberant_db(rir.channel(slot, 0), direct, rir.sample_rate));
     }
     if let Some(room) = &mut truth.room {
-        room.t20_s = decay_time_s(rir.channel(0, 0), rir.sample_rate, 20.0);
+        let octaves = octaves_s(rir.channel(0, 0), rir.sample_rate);
+        room.t20_s = middle_s(&octaves);
+        room.t20_octaves_s = octaves.iter().filter_map(|o| Some((o.center_hz as u32, o.t20_s?))).collect();
         room.rir_s = Some(match scene.room.extent {
             Extent::DurationS(t) => t,
             Extent::MaxOrder(_) => rir.samples(0) as f64 / rir.sample_rate as f64,

@@ -1,10 +1,13 @@
 //! The room simulator against other implementations' numbers, closed forms and symmetries of physics.
 
+mod scenes;
+
 use std::path::Path;
 use twnm::audio::foa::Rotation;
 use twnm::device::simd::Isa;
 use twnm::rng::Rng;
-use twnm::sim::acoustics::{decay_time_s, room_eyring_s};
+use twnm::sim::acoustics::room_eyring_s;
+use twnm::sim::decay::decay_time_s;
 use twnm::sim::image_source::{Rir, impulse_responses, impulse_responses_with};
 use twnm::sim::room::{Extent, Filter, Microphone, Room};
 
@@ -239,6 +242,31 @@ fn the_direct_sound_has_its_direction_its_delay_and_falls_with_distance() {
 }
 
 #[test]
+fn the_gain_is_one_over_the_distance_down_to_a_centimetre() {
+    // Only the direct sound: its sum is the gain at 0 Hz, its energy the gain over all frequencies (of a windowed sinc).
+    for filter in [Filter::Moving, Filter::Fixed, Filter::Lut] {
+        for metres in [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0] {
+            let mut room = Room::new([6.0, 5.0, 3.0], [0.3; 6], 16_000, Extent::MaxOrder(0));
+            room.filter = filter;
+            room.delay_samples = 40;
+            room.receiver_m = [2.0, 2.0, 1.5];
+            room.sources_m = vec![[2.0 + metres, 2.0, 1.5]];
+            let found = rir(&room);
+            let w = found.channel(0, 0);
+            let sum: f64 = w.iter().map(|x| f64::from(*x)).sum();
+            let energy: f64 = w.iter().map(|x| f64::from(*x).powi(2)).sum();
+            let [sum_db, energy_db] = [20.0 * (sum * metres).log10(), 10.0 * (energy * metres * metres).log10()];
+            assert!(sum_db.abs() < 0.02 && energy_db.abs() < 0.1, "{filter:?} {metres} m: {sum_db} {energy_db} dB");
+            assert_eq!(found.channel(0, 3), w, "all of it from the front");
+            // Without the delay the filter would be cut and the level wrong.
+            room.delay_samples = 0;
+            let refused = impulse_responses(&room).is_err_and(|e| e.to_string().contains("set delay_samples to 40"));
+            assert_eq!(refused, metres < 0.19, "{metres} m");
+        }
+    }
+}
+
+#[test]
 fn open_walls_leave_the_direct_sound_alone() {
     let mut open = uneven(Extent::MaxOrder(9));
     open.absorption = vec![[1.0; 6]];
@@ -288,7 +316,8 @@ fn a_delay_moves_the_response_and_duration_cuts_it() {
     close(&delayed.channel(0, 0)[700..], &plain.channel(0, 0)[..900], 5e-6);
     let mut late = uneven(Extent::DurationS(0.1));
     late.delay_samples = 5000;
-    assert!(rir(&late).responses[0].iter().all(|x| *x == 0.0), "nothing arrives before the end");
+    let error = impulse_responses(&late).unwrap_err().to_string();
+    assert!(error.contains("sources_m[0] is 1.89 m away: its sound arrives after 0.3180 s"), "{error}");
 }
 
 #[test]
@@ -301,6 +330,7 @@ fn extreme_rooms_stay_finite() {
             let mut room = Room::new(size, [absorption; 6], rate, Extent::MaxOrder(order));
             room.microphone = Microphone::Omni;
             room.high_pass_hz = 10.0;
+            room.delay_samples = 40;
             room.receiver_m = size.map(|d| 0.4 * d);
             room.sources_m = vec![size.map(|d| 0.9 * d - 0.1 * d * rng.uniform())];
             assert!(rir(&room).responses[0].iter().all(|x| x.is_finite()));

@@ -1,4 +1,4 @@
-//! Zero-phase high-pass of a response: an order-2 Butterworth filter run forward and backward over an odd
+//! Zero-phase high-pass of responses and recordings: an order-2 Butterworth filter run forward and backward over an odd
 //! extension of 9 samples at both ends (scipy's `sosfiltfilt`, which pyroomacoustics applies at 10 Hz).
 
 use crate::device::simd::{Isa, multiversion};
@@ -61,9 +61,9 @@ thread_local! {
     static BUFFERS: RefCell<[Vec<f64>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
-/// Filters each channel of `response` (channel-major, 1 or 4 channels) in place.
-pub(crate) fn high_pass(isa: Isa, response: &mut [f32], channels: usize, cutoff_hz: f64, sample_rate: u32) {
-    let samples = response.len() / channels;
+/// Filters each channel of `signal` (channel-major, 1 or 4 channels) in place.
+pub(crate) fn high_pass(isa: Isa, signal: &mut [f32], channels: usize, cutoff_hz: f64, sample_rate: u32) {
+    let samples = signal.len() / channels;
     if samples == 0 {
         return;
     }
@@ -72,24 +72,24 @@ pub(crate) fn high_pass(isa: Isa, response: &mut [f32], channels: usize, cutoff_
     let length = samples + 2 * edge;
     // Two values before the signal, and constants behind it up to whole blocks and two more.
     let stride = length.next_multiple_of(LANES) + LANES;
-    BUFFERS.with_borrow_mut(|[signal, differences]| {
-        signal.clear();
-        signal.resize(channels * stride, 0.0);
+    BUFFERS.with_borrow_mut(|[padded, differences]| {
+        padded.clear();
+        padded.resize(channels * stride, 0.0);
         differences.resize(channels * stride, 0.0);
-        for (row, channel) in signal.chunks_mut(stride).zip(response.chunks(samples)) {
+        for (row, channel) in padded.chunks_mut(stride).zip(signal.chunks(samples)) {
             extend(isa, &mut row[BEFORE..], channel, edge);
             // The state in which a constant has passed for ever: its differences and the output are zero.
             row[..BEFORE].fill(2.0 * channel[0] as f64 - channel[edge] as f64);
         }
-        difference(isa, signal, differences);
-        run(isa, &filter, differences, signal, channels, false);
-        for row in signal.chunks_mut(stride) {
+        difference(isa, padded, differences);
+        run(isa, &filter, differences, padded, channels, false);
+        for row in padded.chunks_mut(stride) {
             let last = row[BEFORE + length - 1];
             row[BEFORE + length..].fill(last);
         }
-        difference(isa, signal, differences);
-        run(isa, &filter.reversed(), differences, signal, channels, true);
-        for (row, channel) in signal.chunks(stride).zip(response.chunks_mut(samples)) {
+        difference(isa, padded, differences);
+        run(isa, &filter.reversed(), differences, padded, channels, true);
+        for (row, channel) in padded.chunks(stride).zip(signal.chunks_mut(samples)) {
             narrow(isa, &row[BEFORE + edge..], channel);
         }
     });
