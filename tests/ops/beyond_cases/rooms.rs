@@ -144,10 +144,10 @@ fn many(at: &At) -> Result<(), Failed> {
     if last == alone && alone.iter().any(|x| *x != 0.0) { Ok(()) } else { Err(format!("{last:?}, {alone:?}").into()) }
 }
 
-/// A response of `samples` samples to a source beside the receiver, so that there is something in it.
+/// A response of `samples` samples to a source so near that its sound arrives after nine of them.
 fn near(samples: u32) -> Room {
     let mut room = uneven(Extent::DurationS(samples as f64 / 16_000.0));
-    room.sources_m = vec![[2.61, 2.28, 1.705]];
+    room.sources_m = vec![[2.625, 2.25, 1.91]];
     room
 }
 
@@ -156,36 +156,37 @@ fn against_host(at: &At) -> Result<(), Failed> {
     air.air_absorption_per_m = vec![0.02];
     let mut late = uneven(Extent::DurationS(0.05));
     late.delay_samples = 401;
-    let mut never = late.clone();
-    never.delay_samples = 3000;
+    let mut last = late.clone();
+    last.delay_samples = 705;
     let mut open = uneven(Extent::MaxOrder(4));
     open.absorption = vec![[0.0, 1.0, 0.5, 1.0, 1.0, 0.3]];
     let mut banded = uneven(Extent::MaxOrder(2));
     banded.air_absorption_per_m = vec![1e-4, 3e-4, 6e-4, 1e-3, 1.9e-3, 5.8e-3, 2e-2];
     (banded.high_pass_hz, banded.microphone) = (20.0, Microphone::Omni);
     banded.sources_m.push([3.0, 2.0, 1.0]);
-    let mut short = near(7);
+    let mut short = near(11);
     short.high_pass_hz = 50.0;
     let mut tiny = Room::new([0.3, 0.2, 0.25], [0.3; 6], 8000, Extent::DurationS(0.008));
     tiny.sources_m = vec![[0.29, 0.19, 0.01]];
+    tiny.delay_samples = 40;
     let mut omni = uneven(Extent::MaxOrder(9));
     omni.microphone = Microphone::Omni;
     let rooms = [
         ("order 0", uneven(Extent::MaxOrder(0))),
         ("order 7", uneven(Extent::MaxOrder(7))),
-        ("one sample", near(1)),
+        ("ten samples", near(10)),
         ("63 samples", near(63)),
         ("64 samples", near(64)),
         ("65 samples", near(65)),
         ("0.11 s", uneven(Extent::DurationS(0.11))),
         ("air", air),
         ("late", late),
-        ("never", never),
+        ("with the last samples", last),
         ("open walls", open),
         ("tiny", tiny),
         ("omni", omni),
         ("bands and high-pass", banded),
-        ("high-pass of 7 samples", short),
+        ("high-pass of 11 samples", short),
     ];
     for (name, room) in rooms {
         for filter in [Filter::Moving, Filter::Fixed, Filter::Lut] {
