@@ -7,6 +7,7 @@
 use super::labels::Columns;
 use super::manifest::{FileRecord, check_file};
 use super::{CHANNELS, Labels, MAX_LINE_BYTES, Manifest, PARTS_FOLDER, SCENES_FILE, ShardSpec, shard_file};
+use crate::device::simd::{Isa, multiversion};
 use crate::error::{Error, Kind, Result};
 use crate::files::{FolderLock, read_limited, remove_temporaries, write_atomic, write_bytes_atomic};
 use crate::weights::{Entry, Written, hash_file};
@@ -44,10 +45,22 @@ impl Sample {
         let peak = audio.iter().fold(0f32, |p, v| p.max(v.abs()));
         // A peak so small that its reciprocal overflows is silence.
         let scale = if peak > 1e-30 { peak / 32767.0 } else { 1.0 };
-        let steps_per_unit = 1.0 / scale;
-        let quantise = |v: &f32| (v * steps_per_unit).round_ties_even() as i16;
-        Ok(Sample { audio: audio.iter().map(quantise).collect(), scale, labels, line })
+        let mut quantised = vec![0; audio.len()];
+        quantise(Isa::current(), audio, 1.0 / scale, &mut quantised);
+        Ok(Sample { audio: quantised, scale, labels, line })
     }
+}
+
+multiversion! {
+    fn quantise(from: &[f32], steps_per_unit: f32, to: &mut [i16]) = quantise_body
+}
+
+/// Nearest whole steps, ties to even: next to this number floats are whole, so that adding it rounds. (The C library's
+/// function for it, which compilers call on plain x86-64, takes one sample at a time.)
+#[inline(always)]
+fn quantise_body(from: &[f32], steps_per_unit: f32, to: &mut [i16]) {
+    const WHOLE: f32 = 12_582_912.0;
+    to.iter_mut().zip(from).for_each(|(to, x)| *to = ((x * steps_per_unit + WHOLE) - WHOLE) as i16);
 }
 
 /// Writes one set; shards may be written in any order and from several threads.

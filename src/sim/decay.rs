@@ -15,30 +15,26 @@ const ORDER: i32 = 4;
 const MARGIN_S: f64 = 0.125;
 static PLANNER: LazyLock<Mutex<RealFftPlanner<f64>>> = LazyLock::new(|| Mutex::new(RealFftPlanner::new()));
 
-/// Backward-integrated energy of energies per step, in dB relative to their total.
-fn decay_db(energies: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator) -> Vec<f64> {
-    let mut decay = vec![0.0f64; energies.len()];
+/// Reverberation time by Schroeder's integral of the energies of steps: seconds for 60 dB of the line fitted by least squares
+/// to the decay between -5 and -5 - `range_db` dB.
+fn time_s(energies: &[f64], steps_per_s: f64, range_db: f64) -> Option<f64> {
+    let mut left = vec![0.0f64; energies.len()];
     let mut sum = 0.0;
-    for (slot, energy) in decay.iter_mut().zip(energies).rev() {
+    for (slot, energy) in left.iter_mut().zip(energies).rev() {
         sum += energy;
         *slot = sum;
     }
-    let total = sum.max(f64::MIN_POSITIVE);
-    decay.iter().map(|e| 10.0 * (e / total).max(1e-30).log10()).collect()
-}
-
-/// Seconds for 60 dB of the line fitted by least squares to `decay` between -5 and -5 - `range_db` dB.
-fn time_s(decay: &[f64], steps_per_s: f64, range_db: f64) -> Option<f64> {
-    let start = decay.iter().position(|&d| d <= -5.0)?;
-    let end = decay.iter().position(|&d| d <= -5.0 - range_db)?;
+    let below = |db: f64| left.iter().position(|&e| e <= sum * 10f64.powf(db / 10.0));
+    let (start, end) = (below(-5.0)?, below(-5.0 - range_db)?);
     let n = (end - start) as f64;
     if n < 2.0 {
         return None;
     }
+    let decay_db: Vec<f64> = left[start..end].iter().map(|e| 10.0 * (e / sum).log10()).collect();
     let mean_x = (n - 1.0) / 2.0;
-    let mean_y = decay[start..end].iter().sum::<f64>() / n;
+    let mean_y = decay_db.iter().sum::<f64>() / n;
     let (mut xy, mut xx) = (0.0, 0.0);
-    for (i, d) in decay[start..end].iter().enumerate() {
+    for (i, d) in decay_db.iter().enumerate() {
         xy += (i as f64 - mean_x) * (d - mean_y);
         xx += (i as f64 - mean_x).powi(2);
     }
@@ -50,8 +46,8 @@ fn time_s(decay: &[f64], steps_per_s: f64, range_db: f64) -> Option<f64> {
 /// `None` when the response does not decay that far. An image-source response that is not high-passed piles up energy near
 /// 0 Hz that fades more slowly than anything that is heard: [`octaves_s`] says what a room sounds like.
 pub fn decay_time_s(response: &[f32], sample_rate: u32, range_db: f64) -> Option<f64> {
-    let squares = response.iter().map(|&x| f64::from(x) * f64::from(x));
-    time_s(&decay_db(squares), f64::from(sample_rate), range_db)
+    let energies: Vec<f64> = response.iter().map(|&x| f64::from(x) * f64::from(x)).collect();
+    time_s(&energies, f64::from(sample_rate), range_db)
 }
 
 /// T20 of one octave band.
@@ -77,8 +73,9 @@ pub fn octaves_s(response: &[f32], sample_rate: u32) -> Vec<OctaveDecay> {
     let centers = std::iter::successors(Some(LOWEST_HZ), |f| Some(2.0 * f));
     let below = centers.take_while(|f| f * std::f64::consts::SQRT_2 < 0.5 * rate);
     let measured = |center_hz| {
-        let (signal, steps_per_s) = octave(&spectrum, rate, center_hz);
-        OctaveDecay { center_hz, t20_s: time_s(&decay_db(signal.iter().map(|x| x * x)), steps_per_s, 20.0) }
+        let (mut signal, steps_per_s) = octave(&spectrum, rate, center_hz);
+        signal.iter_mut().for_each(|x| *x *= *x);
+        OctaveDecay { center_hz, t20_s: time_s(&signal, steps_per_s, 20.0) }
     };
     below.map(measured).collect()
 }
@@ -105,8 +102,9 @@ fn octave(spectrum: &[Complex64], rate: f64, center_hz: f64) -> (Vec<f64>, f64) 
     let last = (bin(center_hz * 4.0).ceil() as usize).min(spectrum.len() - 1);
     let len = (4 * last).next_power_of_two().min(n);
     let mut band = vec![Complex64::default(); len / 2 + 1];
+    let gain = gain(center_hz / rate);
     for k in first.max(1)..last {
-        band[k] = spectrum[k] * gain(k as f64 / n as f64, center_hz / rate);
+        band[k] = spectrum[k] * gain(k as f64 / n as f64);
     }
     let plan = PLANNER.lock().expect("no panic while the planner is locked").plan_fft_inverse(len);
     let mut signal = plan.make_output_vec();
@@ -114,14 +112,16 @@ fn octave(spectrum: &[Complex64], rate: f64, center_hz: f64) -> (Vec<f64>, f64) 
     (signal, rate * len as f64 / n as f64)
 }
 
-/// What an octave filter, run forward and backward, leaves of the amplitude at `frequency` (in cycles per sample): the
+/// What an octave filter, run forward and backward, leaves of the amplitude at a frequency (in cycles per sample): the
 /// bilinear transform of a Butterworth band-pass between `center` / sqrt 2 and `center` sqrt 2.
-fn gain(frequency: f64, center: f64) -> f64 {
+fn gain(center: f64) -> impl Fn(f64) -> f64 {
     let warped = |f: f64| (std::f64::consts::PI * f).tan();
     let [low, high] = [center / std::f64::consts::SQRT_2, center * std::f64::consts::SQRT_2].map(warped);
-    let w = warped(frequency);
-    let prototype = (w * w - low * high) / (w * (high - low));
-    1.0 / (1.0 + prototype.powi(2 * ORDER))
+    let (product, width) = (low * high, high - low);
+    move |frequency| {
+        let w = warped(frequency);
+        1.0 / (1.0 + ((w * w - product) / (w * width)).powi(2 * ORDER))
+    }
 }
 
 #[cfg(test)]
