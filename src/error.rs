@@ -33,6 +33,8 @@ pub enum Kind {
     Integrity,
     /// Training diverged: exit 79.
     Diverged,
+    /// Who read the standard output stopped reading (`| head`): nobody is told, exit 141 as after SIGPIPE.
+    Closed,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Kind::Stopped => 75,
             Kind::Integrity => 78,
             Kind::Diverged => 79,
+            Kind::Closed => 141,
         }
     }
 }
@@ -127,15 +130,44 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        printable(f, &self.message)?;
         match &self.hint {
-            Some(hint) => write!(f, "\n  hint: {hint}"),
+            Some(hint) => {
+                f.write_str("\n  hint: ")?;
+                printable(f, hint)
+            }
             None => Ok(()),
         }
     }
 }
 
+/// Messages quote file names, keys and values of others: what would steer the terminal, or reorder the text on it, is
+/// written as its code. Line ends stay, for messages of several lines.
+fn printable(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    let steers = |c: char| {
+        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        c != '\n' && (c.is_control() || reorders)
+    };
+    text.split_inclusive(steers).try_for_each(|piece| match piece.chars().next_back().filter(|c| steers(*c)) {
+        Some(c) => write!(f, "{}{}", &piece[..piece.len() - c.len_utf8()], c.escape_default()),
+        None => f.write_str(piece),
+    })
+}
+
 impl std::error::Error for Error {}
+
+/// A number in a message: shortest, and with an exponent where it would be a row of zeros (1e308).
+pub struct Number(pub f64);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let magnitude = self.0.abs();
+        match magnitude == 0.0 || !magnitude.is_finite() || (1e-5..1e15).contains(&magnitude) {
+            true => write!(f, "{}", self.0),
+            false => write!(f, "{:e}", self.0),
+        }
+    }
+}
 
 /// Adds a place to the error of a `Result`.
 pub trait Context<T> {
@@ -149,5 +181,23 @@ pub trait Context<T> {
 impl<T> Context<T> for Result<T> {
     fn context_with<D: fmt::Display>(self, place: impl FnOnce() -> D) -> Result<T> {
         self.map_err(|error| error.context(place()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        let shown = [0.0, 0.3, 16000.0, -1e308, 5e-324, f64::NAN].map(|x| Number(x).to_string());
+        assert_eq!(shown, ["0", "0.3", "16000", "-1e308", "5e-324", "NaN"]);
+    }
+
+    #[test]
+    fn a_message_does_not_steer_the_terminal() {
+        let error = Error::data("key \"\u{1b}[2J\u{9b}31m\u{7}\r\u{202e}é\"\nline 2: \t.").hint("\u{8}");
+        let shown = r#"key "\u{1b}[2J\u{9b}31m\u{7}\r\u{202e}é""#.to_string() + "\nline 2: \\t.\n  hint: \\u{8}";
+        assert_eq!(error.to_string(), shown);
     }
 }

@@ -1,61 +1,15 @@
-//! Saved state that survives a crash: temporary file, sync, rename, directory sync.
+//! Saved state that survives a crash: temporary file, sync, rename, directory sync. Inputs that are what they should
+//! be, and folders that one process holds.
+
+mod output;
 
 use crate::error::{Error, Result};
+pub use output::{
+    check_apart, check_output, check_output_folder, write_atomic, write_bytes_atomic, write_bytes_private,
+};
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
-
-/// Writes a file so that readers see either the old content or the whole new one: a temporary file in the
-/// same folder is filled by `fill`, synced, renamed over `path`, and the folder is synced. On any error
-/// the temporary file is removed and `path` is as it was. Missing parent folders are created.
-///
-/// # Errors
-/// `Io` naming the file or folder; a full disk has a hint.
-pub fn write_atomic(path: &Path, fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<()> {
-    // A temporary file is private; a result is as readable as the process lets any other new file be.
-    write_with_mode(path, 0o666, fill)
-}
-
-/// `mode`: the permissions before the process's mask takes some away, as for every new file.
-fn write_with_mode(
-    path: &Path,
-    mode: u32,
-    fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
-) -> Result<()> {
-    crate::signals::survive_file_limits();
-    let folder = parent(path);
-    std::fs::create_dir_all(&folder).map_err(|e| Error::io("create folder", &folder, &e))?;
-    let io = |e: std::io::Error| Error::io("write", path, &e);
-    // Opened before anything is replaced: a folder that may be written but not read is an error that changes nothing.
-    let opened = File::open(&folder).map_err(|e| Error::io("sync folder", &folder, &e))?;
-    use std::os::unix::fs::PermissionsExt;
-    let permissions = std::fs::Permissions::from_mode(mode);
-    let temporary =
-        tempfile::Builder::new().prefix(".tmp-").permissions(permissions).tempfile_in(&folder).map_err(io)?;
-    {
-        let mut out = BufWriter::with_capacity(1 << 20, temporary.as_file());
-        fill(&mut out).and_then(|()| out.flush()).map_err(io)?;
-    }
-    temporary.as_file().sync_all().map_err(io)?;
-    temporary.persist(path).map_err(|e| io(e.error))?;
-    opened.sync_all().map_err(|e| Error::io("sync folder", &folder, &e))
-}
-
-/// [`write_atomic`] for bytes that are already there.
-///
-/// # Errors
-/// As [`write_atomic`].
-pub fn write_bytes_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_atomic(path, |out| out.write_all(bytes))
-}
-
-/// [`write_bytes_atomic`] for a file that only this user may read.
-///
-/// # Errors
-/// As [`write_atomic`].
-pub fn write_bytes_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_with_mode(path, 0o600, |out| out.write_all(bytes))
-}
+use std::io::Read;
+use std::path::Path;
 
 /// Makes renames and removals in `folder` durable.
 ///
@@ -138,43 +92,9 @@ impl FolderLock {
     }
 }
 
-fn parent(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p.to_path_buf(),
-        _ => PathBuf::from("."),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file_and_no_temporary() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state");
-        write_bytes_atomic(&path, b"old").unwrap();
-        let failed = write_atomic(&path, |out| {
-            out.write_all(b"half")?;
-            Err(std::io::Error::from(std::io::ErrorKind::StorageFull))
-        });
-        assert_eq!(failed.unwrap_err().kind(), crate::error::Kind::Io);
-        assert_eq!(std::fs::read(&path).unwrap(), b"old");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_result_has_the_permissions_of_any_other_new_file() {
-        use std::os::unix::fs::MetadataExt;
-        let folder = tempfile::tempdir().unwrap();
-        let [ours, plain, private] = ["ours", "plain", "private"].map(|name| folder.path().join(name));
-        let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
-        write_bytes_atomic(&ours, b"x").unwrap();
-        std::fs::write(&plain, b"x").unwrap();
-        assert_eq!(mode(&ours), mode(&plain));
-        write_bytes_private(&private, b"x").unwrap();
-        assert_eq!(mode(&private) & 0o077, 0);
-    }
 
     #[test]
     fn a_locked_folder_is_refused_until_the_lock_is_dropped() {

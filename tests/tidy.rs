@@ -509,3 +509,24 @@ fn blanking_keeps_code_and_lines() {
         [("a".into(), 2), ("c".into(), 4)]
     );
 }
+
+#[test]
+fn output_goes_through_functions_that_can_fail() {
+    // The macros of the standard library panic on a closed pipe and a full disk.
+    let mut found = Vec::new();
+    for s in sources(&["src", "tools"]) {
+        for (line, text) in s.code.lines().enumerate() {
+            let is_print = ["println!", "print!", "dbg!"].iter().any(|name| text.contains(name));
+            // Tests of the library may tell what they measured.
+            let is_test = s.path.ends_with("tests.rs") || s.code.lines().take(line).any(|l| l.contains("#[cfg(test)]"));
+            if is_print && !is_test {
+                found.push(format!(
+                    "{} line {}: use say, say_text or tell of tools/commands/shared.rs",
+                    s.path,
+                    line + 1
+                ));
+            }
+        }
+    }
+    expect_none("bare print macros", found);
+}

@@ -35,9 +35,7 @@ enum Bench {
 }
 
 fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
-    commands::start_logging();
-    commands::exit_with(|| match cli.command {
+    commands::start(|cli: Cli| match cli.command {
         Command::Benchmark(args) => commands::benchmark::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Listen(args) => commands::listen::run(args),

@@ -41,9 +41,7 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
-    shared::start_logging();
-    shared::exit_with(|| match cli.command {
+    shared::start(|cli: Cli| match cli.command {
         Command::Encoder(args) => eval_encoder::run(args),
         Command::Mcq(args) => eval_mcq::run(args),
         Command::Boolean(args) => eval_boolean::run(args),

@@ -21,9 +21,7 @@ enum Command {
 }
 
 fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
-    shared::start_logging();
-    shared::exit_with(|| match cli.command {
+    shared::start(|cli: Cli| match cli.command {
         Command::Encoder(args) => train_encoder::run(args),
     })
 }

@@ -1,117 +1,135 @@
 //! Any accepted recording by its content: WAV through the own reader; Ogg Vorbis, FLAC and MP3 through symphonia.
 //!
 //! The decoders are other people's code on hostile input: they run behind `catch_unwind`, shapes are checked
-//! before samples are collected, and length and memory are capped. Names of files are not believed.
+//! before samples are collected, and length and memory are capped. Names of files are not believed. A part of a file is
+//! found by the decoder's own search, then cut to the frame.
 
-pub(super) use super::sniff::Content;
-use super::{Audio, check_shape, sniff, wav};
+mod stream;
+
+use super::part::{Part, Reading, Shape, check_length};
+use super::sniff::Content;
+use super::{Audio, source, wav};
 use crate::error::{Context, Error, Result};
-use crate::files;
-use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
-use symphonia::core::common::Limit;
-use symphonia::core::errors::Error as DecodeError;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
-use symphonia::core::io::MediaSourceStream;
-use symphonia::core::meta::MetadataOptions;
+use stream::Stream;
 
 /// At most this share of a recording's packets may be damaged and skipped.
 const MAX_DAMAGED: f64 = 0.02;
+/// How far in front of a part decoding begins, in seconds: MP3 frames refer to earlier ones, and a search that lands in
+/// the last frame of a FLAC file finds no next one.
+const LEADS_S: [u64; 2] = [2, 30];
 
-/// Reads a recording by its content, whatever its name: WAV, Ogg Vorbis, FLAC or MP3; at most 16 channels, 1 to 768
+/// Reads a recording by its content, whatever its name: WAV, Ogg Vorbis, FLAC or MP3; at most 64 channels, 1 to 768
 /// kHz, 6 hours.
 ///
 /// # Errors
 /// `Data` naming the file and what it is when it is nothing of these; `Missing` or `Io` when it cannot be opened.
 pub fn read(path: &Path) -> Result<Audio> {
-    match content(path)? {
-        Content::Wav => wav::read(path).map(|wav| wav.audio),
+    Ok(read_part(path, |_| Ok(Part::ALL))?.audio)
+}
+
+/// The part of a recording that `choose` asks for when it has seen the shape; its errors get the file's name. The samples
+/// are those that the whole file has there.
+pub(super) fn read_part(path: &Path, choose: impl FnOnce(&Shape) -> Result<Part>) -> Result<Reading> {
+    let (_, content) = source::open(path)?;
+    match content {
+        Content::Wav => wav::read_part(path, choose),
         Content::Empty => Err(Error::data(format!("{}: the file is empty (0 bytes)", path.display()))),
         Content::Other(what, hint) => Err(Error::data(format!("{}: this is {what}", path.display())).hint(hint)),
         Content::Ogg | Content::Flac | Content::Mp3 => {
-            let decoded = catch_unwind(AssertUnwindSafe(|| decode(path)));
+            let decoded = catch_unwind(AssertUnwindSafe(|| decode(path, choose)));
             let caught = |_| Err(Error::data("the decoder failed on damaged content").hint("convert the file to WAV"));
             decoded.unwrap_or_else(caught).context_with(|| path.display())
         }
     }
 }
 
-/// What a file is by its first bytes.
-pub(super) fn content(path: &Path) -> Result<Content> {
-    let file = files::open_regular(path)?;
-    let mut head = Vec::new();
-    file.take(sniff::HEAD as u64).read_to_end(&mut head).map_err(|e| Error::io("read", path, &e))?;
-    Ok(sniff::content(&head))
-}
-
-fn decode(path: &Path) -> Result<Audio> {
-    let file = files::open_regular(path)?;
-    let stream = MediaSourceStream::new(Box::new(file), Default::default());
-    let metadata =
-        MetadataOptions::default().limit_tag_bytes(Limit::Maximum(1 << 20)).limit_visual_bytes(Limit::Maximum(1 << 20));
-    let mut format = symphonia::default::get_probe()
-        .probe(&Hint::new(), stream, FormatOptions::default(), metadata)
-        .map_err(refused)?;
-    let track = format.default_track(TrackType::Audio).ok_or_else(|| Error::data("there is no audio track"))?;
-    let track_id = track.id;
-    let Some(CodecParameters::Audio(parameters)) = track.codec_params.clone() else {
-        return Err(Error::data("the audio codec is not known").hint("Vorbis, FLAC and MP3 are read"));
-    };
-    let channels = parameters.channels.as_ref().map_or(1, |c| c.count() as u64);
-    let rate = u64::from(parameters.sample_rate.unwrap_or(*super::RATES.start()));
-    check_shape(channels, rate, 0)?;
-    let options = AudioDecoderOptions::default().verify(true);
-    let mut decoder = symphonia::default::get_codecs().make_audio_decoder(&parameters, &options).map_err(refused)?;
-    let declared = track.num_frames;
-    let audio = collect(&mut *format, &mut *decoder, track_id)?;
-    if decoder.finalize().verify_ok == Some(false) {
-        return Err(Error::data("the checksum of the decoded audio is wrong: the file is damaged"));
+fn decode(path: &Path, choose: impl FnOnce(&Shape) -> Result<Part>) -> Result<Reading> {
+    let mut stream = Stream::open(path, true)?;
+    let part = choose(&stream.shape)?;
+    if !part.is_all() {
+        // An MP3 may go on behind the end that its header declares.
+        let known = Shape { frames: stream.shape.frames.filter(|_| !stream.has_padding()), ..stream.shape };
+        return excerpt(path, part, known);
     }
+    let reading = collect(&mut stream, part).and_then(|reading| stream.verify().map(|()| reading));
+    let reading = stream.unless_joined(reading)?;
     // An MP3 that was cut has no other sign of it than the length that its first frame declares.
-    if let Some(frames) = declared.filter(|&n| (audio.frames() as f64) < 0.95 * n as f64) {
-        tracing::warn!("{}: {} of {frames} declared frames: truncated?", path.display(), audio.frames());
+    let frames = reading.audio.frames() as u64;
+    match stream.declared {
+        Some(declared) if (frames as f64) < 0.95 * declared as f64 => {
+            tracing::warn!("{}: {frames} of {declared} declared frames: truncated?", path.display());
+        }
+        Some(declared) if stream.has_padding() && frames > declared => {
+            tracing::warn!(
+                "{}: {frames} frames, of which its header declares {declared}: recordings were joined, all are read",
+                path.display()
+            );
+        }
+        _ => {}
     }
-    Ok(audio)
+    Ok(reading)
 }
 
-/// Decodes all packets of one track.
-fn collect(format: &mut dyn FormatReader, decoder: &mut dyn AudioDecoder, track_id: u32) -> Result<Audio> {
-    let (mut channels, mut rate) = (Vec::<Vec<f32>>::new(), 0u32);
-    let (mut block, mut packets, mut damaged) = (Vec::<Vec<f32>>::new(), 0u64, 0u64);
-    while let Some(packet) = format.next_packet().map_err(refused)? {
-        if packet.track_id != track_id {
-            continue;
+/// A part, found by the decoder's search where that lands in front of it, else by decoding from the beginning.
+fn excerpt(path: &Path, part: Part, known: Shape) -> Result<Reading> {
+    if known.frames.is_some_and(|frames| part.begin >= frames) {
+        let audio = Audio::silence(known.sample_rate, part.channels.min(known.channels), 0);
+        return Ok(Reading { audio, shape: known });
+    }
+    for lead_s in LEADS_S {
+        let mut stream = Stream::open(path, false)?;
+        let lead = lead_s * u64::from(stream.shape.sample_rate);
+        if part.begin <= lead {
+            break;
         }
-        packets += 1;
-        let buffer = match decoder.decode(&packet) {
-            Ok(buffer) => buffer,
-            Err(DecodeError::DecodeError(_)) => {
-                damaged += 1;
-                continue;
-            }
-            Err(e) => return Err(refused(e)),
-        };
-        buffer.copy_to_vecs_planar(&mut block);
-        if block.is_empty() || block[0].is_empty() {
-            continue;
-        }
-        if channels.is_empty() {
-            (channels, rate) = (vec![Vec::new(); block.len()], buffer.spec().rate());
-        }
-        if block.len() != channels.len() || buffer.spec().rate() != rate {
-            return Err(Error::data("channels or sample rate change inside the file").hint("convert it to WAV"));
-        }
-        let frames = channels[0].len();
-        check_shape(channels.len() as u64, u64::from(rate), (frames + block[0].len()) as u64)?;
-        for (c, (all, new)) in channels.iter_mut().zip(&block).enumerate() {
-            wav::check_samples(new, frames, c)?;
-            all.extend_from_slice(new);
+        if stream.seek(part.begin - lead).is_ok()
+            && let Ok(reading) = collect(&mut stream, part)
+            && stream.first.is_some_and(|first| first <= part.begin)
+            && reading.audio.frames() > 0
+        {
+            return stream.unless_joined(Ok(reading));
         }
     }
+    let mut stream = Stream::open(path, false)?;
+    let reading = collect(&mut stream, part);
+    stream.unless_joined(reading)
+}
+
+/// Decodes the packets of one track as far as the part goes.
+fn collect(stream: &mut Stream, part: Part) -> Result<Reading> {
+    let mut channels = Vec::<Vec<f32>>::new();
+    let (mut at, end) = (0u64, part.begin.saturating_add(part.frames));
+    let mut frames = None;
+    while at < end {
+        let Some(index) = stream.next_block()? else {
+            frames = Some(at);
+            break;
+        };
+        let begun = channels.first().is_some_and(|c| !c.is_empty());
+        if channels.is_empty() {
+            channels = vec![Vec::new(); stream.block.len().min(part.channels)];
+        }
+        // Damage leaves gaps in the time stamps, not in the samples.
+        let first = if begun { at } else { index };
+        let length = stream.block[0].len() as u64;
+        at = first + length;
+        if at <= part.begin {
+            // What is damaged in front of the part is none of its damage.
+            stream.forget_damage();
+            continue;
+        }
+        let low = part.begin.saturating_sub(first).min(length) as usize;
+        let high = end.saturating_sub(first).min(length) as usize;
+        let kept = channels[0].len();
+        check_length(channels.len() as u64, stream.shape.sample_rate.into(), (kept + high - low) as u64)?;
+        for (c, (all, new)) in channels.iter_mut().zip(&stream.block).enumerate() {
+            wav::check_samples(&new[low..high], first as usize + low, c)?;
+            all.extend_from_slice(&new[low..high]);
+        }
+    }
+    let (packets, damaged) = (stream.packets, stream.damaged);
     if channels.is_empty() {
         let found = format!("no audio in it ({packets} packets, {damaged} damaged): it is truncated or damaged");
         return Err(Error::data(found).hint("copy the file again"));
@@ -122,18 +140,10 @@ fn collect(format: &mut dyn FormatReader, decoder: &mut dyn AudioDecoder, track_
     if damaged > 0 {
         tracing::warn!("{damaged} of {packets} packets are damaged and were skipped");
     }
-    Ok(Audio { sample_rate: rate, channels: channels.len(), samples: channels.concat() })
+    let shape = Shape { frames: frames.or(stream.shape.frames), ..stream.shape };
+    let audio = Audio { sample_rate: shape.sample_rate, channels: channels.len(), samples: channels.concat() };
+    Ok(Reading { audio, shape })
 }
 
-fn refused(e: DecodeError) -> Error {
-    let error = match e {
-        DecodeError::IoError(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Error::data("the file ends too early: it is truncated")
-        }
-        DecodeError::IoError(e) => Error::data(format!("reading failed: {e}")),
-        DecodeError::ResetRequired => Error::data("several recordings are chained in one file"),
-        DecodeError::Unsupported(what) => Error::data(format!("not supported: {what}")),
-        other => Error::data(other.to_string()),
-    };
-    error.hint("convert or export the file again, for example as WAV")
-}
+#[cfg(test)]
+mod tests;

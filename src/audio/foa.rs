@@ -7,13 +7,14 @@
 use super::Audio;
 use crate::error::{Error, Result};
 use crate::rng::Rng;
-use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 /// How the four channels of a file are ordered and weighted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Convention {
     /// W, Y, Z, X with SN3D weights (ACN order): the project's own.
     Ambix,
+    /// W, Y, Z, X with N3D weights: Y, Z and X are sqrt 3 times those of AmbiX.
+    N3d,
     /// W, X, Y, Z with W scaled by 1/sqrt 2 (Furse-Malham, `.amb`).
     Fuma,
     /// W, X, Y, Z with SN3D weights.
@@ -22,13 +23,14 @@ pub enum Convention {
 
 impl std::str::FromStr for Convention {
     type Err = Error;
-    /// `ambix`, `fuma` or `wxyz`, in any case; anything else is a usage error.
+    /// `ambix`, `n3d`, `fuma` or `wxyz`, in any case; anything else is a usage error.
     fn from_str(name: &str) -> Result<Convention> {
         match name.to_ascii_lowercase().as_str() {
             "ambix" => Ok(Convention::Ambix),
+            "n3d" => Ok(Convention::N3d),
             "fuma" => Ok(Convention::Fuma),
             "wxyz" => Ok(Convention::Wxyz),
-            _ => Err(Error::usage(format!("convention `{name}` is not one of ambix, fuma, wxyz"))),
+            _ => Err(Error::usage(format!("convention `{name}` is not one of ambix, n3d, fuma, wxyz"))),
         }
     }
 }
@@ -37,6 +39,7 @@ impl std::fmt::Display for Convention {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Convention::Ambix => "ambix",
+            Convention::N3d => "n3d",
             Convention::Fuma => "fuma",
             Convention::Wxyz => "wxyz",
         })
@@ -47,28 +50,39 @@ impl std::fmt::Display for Convention {
 #[track_caller]
 pub fn to_ambix(audio: &mut Audio, convention: Convention) {
     assert_eq!(audio.channels, 4, "First-Order Ambisonics has 4 channels");
-    if convention == Convention::Ambix {
-        return;
-    }
     let frames = audio.frames();
-    // X, Y, Z becomes Y, Z, X.
-    audio.samples[frames..].rotate_left(frames);
-    if convention == Convention::Fuma {
-        audio.channel_mut(0).iter_mut().for_each(|w| *w *= SQRT_2);
+    if matches!(convention, Convention::Fuma | Convention::Wxyz) {
+        // X, Y, Z becomes Y, Z, X.
+        audio.samples[frames..].rotate_left(frames);
     }
+    weigh(audio, convention, |weight| 1.0 / weight);
 }
 
 /// The inverse of [`to_ambix`]: four AmbiX channels become `convention`. Panics unless there are 4 channels.
 #[track_caller]
 pub fn from_ambix(audio: &mut Audio, convention: Convention) {
     assert_eq!(audio.channels, 4, "First-Order Ambisonics has 4 channels");
-    if convention == Convention::Ambix {
-        return;
-    }
     let frames = audio.frames();
-    audio.samples[frames..].rotate_right(frames);
-    if convention == Convention::Fuma {
-        audio.channel_mut(0).iter_mut().for_each(|w| *w *= FRAC_1_SQRT_2);
+    if matches!(convention, Convention::Fuma | Convention::Wxyz) {
+        audio.samples[frames..].rotate_right(frames);
+    }
+    weigh(audio, convention, |weight| weight);
+}
+
+/// Scales W and the three others by a function of their weight against AmbiX.
+fn weigh(audio: &mut Audio, convention: Convention, scale: impl Fn(f64) -> f64) {
+    let (w, others) = match convention {
+        Convention::Ambix | Convention::Wxyz => return,
+        Convention::N3d => (1.0, 3f64.sqrt()),
+        Convention::Fuma => (0.5f64.sqrt(), 1.0),
+    };
+    let frames = audio.frames();
+    let (front, rest) = audio.samples.split_at_mut(frames);
+    for (samples, weight) in [(front, w), (rest, others)] {
+        let factor = scale(weight) as f32;
+        if weight != 1.0 {
+            samples.iter_mut().for_each(|x| *x *= factor);
+        }
     }
 }
 
@@ -224,7 +238,14 @@ mod tests {
         for (c, e) in expected.into_iter().enumerate() {
             assert!((fuma.channel(c)[0] as f64 - e).abs() < 1e-7);
         }
-        for convention in [Convention::Ambix, Convention::Fuma, Convention::Wxyz] {
+        // N3D of a plane wave: sqrt(2 n + 1) times SN3D, so sqrt 3 at degree 1, in ACN order.
+        let mut n3d = ambix.clone();
+        from_ambix(&mut n3d, Convention::N3d);
+        let expected = [1.0, 3f64.sqrt() * direction[1], 3f64.sqrt() * direction[2], 3f64.sqrt() * direction[0]];
+        for (c, e) in expected.into_iter().enumerate() {
+            assert!((n3d.channel(c)[0] as f64 - e).abs() < 1e-6);
+        }
+        for convention in [Convention::Ambix, Convention::N3d, Convention::Fuma, Convention::Wxyz] {
             let mut audio = ambix.clone();
             from_ambix(&mut audio, convention);
             to_ambix(&mut audio, convention);

@@ -5,19 +5,23 @@
 
 pub mod decode;
 pub mod foa;
+mod layout;
+mod part;
 pub mod resample;
 mod riff;
 mod sniff;
+mod source;
 pub mod wav;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use foa::Convention;
+use part::{Part, Shape};
 use std::path::Path;
 
 /// The sample rate of everything inside the project, in Hz.
 pub const SAMPLE_RATE: u32 = 16_000;
-/// Most channels a file may have (third-order Ambisonics).
-pub const MAX_CHANNELS: usize = 16;
+/// Most channels a file may have (seventh-order Ambisonics).
+pub const MAX_CHANNELS: usize = 64;
 /// Sample rates accepted at the door, in Hz.
 pub const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 /// Longest accepted recording in seconds.
@@ -96,68 +100,94 @@ impl Audio {
         self
     }
 
-    /// Keeps the first `channels` channels.
+    /// Keeps the first `frames` frames of each channel.
     #[track_caller]
-    pub fn keep_channels(&mut self, channels: usize) {
-        assert!(channels <= self.channels, "keep {channels} of {} channels", self.channels);
-        self.samples.truncate(channels * self.frames());
-        self.channels = channels;
+    pub fn keep_frames(&mut self, frames: usize) {
+        assert!(frames <= self.frames(), "keep {frames} of {} frames", self.frames());
+        self.samples = (0..self.channels).flat_map(|c| self.channel(c)[..frames].iter().copied()).collect();
     }
+}
+
+/// A stretch of a recording.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stretch {
+    /// Its begin, in seconds from that of the recording; finite, 0 or more.
+    pub start_s: f64,
+    /// Its length in seconds; more than 0.
+    pub seconds: f64,
+}
+
+/// A stretch as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Excerpt {
+    /// 16 kHz AmbiX, `[4, frames]`; shorter than asked for where the recording ends, empty behind its end.
+    pub audio: Audio,
+    /// Length of the whole recording in seconds, where it is known.
+    pub recording_s: Option<f64>,
 }
 
 /// Reads a First-Order-Ambisonics recording as 16 kHz AmbiX with exactly 4 channels (W, Y, Z, X; SN3D).
 ///
 /// `convention` is what the user says; without it the file's own mark counts (`.amb` is FuMa), else AmbiX. Recordings
-/// of second or third order (9, 16 channels) are cut to first order, which is exact in both orderings; a FuMa file of 3
-/// channels is horizontal and gets a silent Z.
+/// of higher order are cut to their first order, which is exact in both orderings; FuMa files without height get a
+/// silent Z; a head-locked stereo pair behind the Ambisonics channels is left out. Each is said in a warning.
 ///
 /// # Errors
 /// `Data` for other counts; what [`decode::read`] refuses.
 pub fn read_foa(path: &Path, convention: Option<Convention>) -> Result<Audio> {
-    let (mut audio, marked) = match decode::content(path)? {
-        sniff::Content::Wav => wav::read(path).map(|wav| (wav.audio, wav.convention))?,
-        _ => (decode::read(path)?, None),
-    };
-    let convention = convention.or(marked).unwrap_or(Convention::Ambix);
-    match audio.channels {
-        4 => {}
-        9 | 16 => {
-            let order = if audio.channels == 9 { "second" } else { "third" };
-            tracing::warn!("{}: {order}-order Ambisonics, the first order is used", path.display());
-            audio.keep_channels(4);
-        }
-        3 if convention != Convention::Ambix => {
-            tracing::warn!("{}: 3 channels W, X, Y (horizontal), Z is silent", path.display());
-            let frames = audio.frames();
-            audio.samples.resize(4 * frames, 0.0);
-            audio.channels = 4;
-        }
-        n => {
-            return Err(Error::data(format!("{}: channels is {n}, First-Order Ambisonics has 4", path.display()))
-                .hint("export as 4-channel AmbiX (W, Y, Z, X; SN3D) or as a FuMa .amb file"));
-        }
-    }
-    foa::to_ambix(&mut audio, convention);
+    let (audio, _) = read_first_order(path, convention, |_| Part { channels: 4, ..Part::ALL })?;
     resample::resample(&audio, SAMPLE_RATE).context_with(|| path.display())
 }
 
-/// Refuses a shape that is outside the limits of this module; `what` names the field in the message.
-fn check_shape(channels: u64, sample_rate: u64, frames: u64) -> Result<()> {
-    if channels == 0 || channels > MAX_CHANNELS as u64 {
-        return Err(Error::data(format!("channels is {channels}, 1 to {MAX_CHANNELS} are accepted")));
+/// The samples that [`read_foa`] has in a stretch of the recording, but for rounding, without reading the others: time
+/// and memory are those of the stretch, and so are the limits on length.
+///
+/// # Errors
+/// As [`read_foa`].
+pub fn read_foa_stretch(path: &Path, convention: Option<Convention>, stretch: Stretch) -> Result<Excerpt> {
+    let frame = |s: f64| (s * f64::from(SAMPLE_RATE)).round() as u64;
+    let (begin, end) = (frame(stretch.start_s), frame(stretch.start_s).saturating_add(frame(stretch.seconds)));
+    // A block of the resampler hears the one before and the one behind it: two of each are read as well, and the first
+    // begins where one of the whole recording does.
+    let mut skip = 0;
+    let choose = |shape: &Shape| {
+        let (from, to) = resample::block_frames(shape.sample_rate, SAMPLE_RATE);
+        let margin = if from == to { 0 } else { 2 };
+        let first = (begin / to).saturating_sub(margin);
+        let last = end.div_ceil(to).saturating_add(margin);
+        skip = begin - first * to;
+        Part { begin: first.saturating_mul(from), frames: (last - first).saturating_mul(from), channels: 4 }
+    };
+    let (part, shape) = read_first_order(path, convention, choose)?;
+    let read = resample::resample(&part, SAMPLE_RATE).context_with(|| path.display())?;
+    let skip = (skip as usize).min(read.frames());
+    let frames = ((end - begin) as usize).min(read.frames() - skip);
+    let samples = (0..4).flat_map(|c| read.channel(c)[skip..skip + frames].iter().copied()).collect();
+    let audio = Audio { sample_rate: SAMPLE_RATE, channels: 4, samples };
+    let recording_s = shape.frames.map(|frames| frames as f64 / f64::from(shape.sample_rate));
+    Ok(Excerpt { audio, recording_s })
+}
+
+/// AmbiX at the file's own sample rate, and what the file is.
+fn read_first_order(
+    path: &Path,
+    convention: Option<Convention>,
+    choose: impl FnOnce(&Shape) -> Part,
+) -> Result<(Audio, Shape)> {
+    let convention_of = |shape: &Shape| convention.or(shape.convention).unwrap_or(Convention::Ambix);
+    let reading = decode::read_part(path, |shape| {
+        let keep = layout::layout(shape.channels, convention_of(shape))?.keep;
+        Ok(Part { channels: keep, ..choose(shape) })
+    })?;
+    let (mut audio, shape) = (reading.audio, reading.shape);
+    if let Some(note) = layout::layout(shape.channels, convention_of(&shape))?.note {
+        tracing::warn!("{}: {note}", path.display());
     }
-    if !u32::try_from(sample_rate).is_ok_and(|r| RATES.contains(&r)) {
-        let (low, high) = (RATES.start(), RATES.end());
-        return Err(Error::data(format!("sample rate is {sample_rate} Hz, {low} to {high} are accepted")));
-    }
-    if frames > MAX_SECONDS * sample_rate || frames.saturating_mul(channels) > MAX_SAMPLES {
-        let hours = MAX_SECONDS / 3600;
-        return Err(Error::data(format!(
-            "{frames} frames of {channels} channels at {sample_rate} Hz, at most {hours} hours and 2^30 samples are accepted"
-        ))
-        .hint("cut the recording into shorter files"));
-    }
-    Ok(())
+    let frames = audio.frames();
+    audio.samples.resize(4 * frames, 0.0);
+    audio.channels = 4;
+    foa::to_ambix(&mut audio, convention_of(&shape));
+    Ok((audio, shape))
 }
 
 #[cfg(test)]
@@ -171,21 +201,5 @@ mod tests {
         assert_eq!(audio.channel(1), [-1.0, 0.0, 1.0]);
         let mono = audio.into_mono();
         assert_eq!((mono.channels, mono.samples), (1, vec![0.0, 1.0, 2.0]));
-    }
-
-    #[test]
-    fn shapes_outside_the_limits_are_refused_by_name() {
-        assert!(check_shape(16, 48_000, 48_000).is_ok());
-        for (channels, rate, frames, field) in [
-            (0, 48_000, 1, "channels is 0"),
-            (40, 48_000, 1, "channels is 40"),
-            (1, 0, 1, "sample rate is 0"),
-            (1, u64::from(u32::MAX), 1, "sample rate is 4294967295"),
-            (1, 1000, 6 * 3600 * 1000 + 1, "frames"),
-            (16, 768_000, 6 * 3600 * 768_000, "frames"),
-        ] {
-            let message = check_shape(channels, rate, frames).unwrap_err().to_string();
-            assert!(message.contains(field), "{message}");
-        }
     }
 }

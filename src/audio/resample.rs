@@ -34,15 +34,11 @@ pub fn resample(audio: &Audio, to: u32) -> Result<Audio> {
     let out_frames = out_frames as usize;
     let failed = |e: &dyn std::fmt::Display| Error::new(Kind::Internal, format!("resampling {from} to {to} Hz: {e}"));
 
-    // Blocks hold a whole number of periods of both clocks, an even number: then the delay, half a block, is
-    // a whole number of frames on both sides and can be taken out exactly.
-    let gcd = greatest_common_divisor(from, to);
-    let (period_in, period_out) = ((from / gcd) as usize, (to / gcd) as usize);
-    let periods = BLOCK.div_ceil(period_in.min(period_out)).next_multiple_of(2);
+    let (block, _) = block_frames(from, to);
     let mut resampler = Fft::<f32>::new_custom(
         from as usize,
         to as usize,
-        periods * period_in,
+        block as usize,
         1,
         channels,
         WindowFunction::BlackmanHarris2,
@@ -61,6 +57,20 @@ pub fn resample(audio: &Audio, to: u32) -> Result<Audio> {
         samples.extend_from_slice(&channel[..out_frames]);
     }
     Ok(Audio { sample_rate: to, channels, samples })
+}
+
+/// Frames of a block before and after the conversion; (1, 1) when there is none to do. An output block depends on the
+/// input block at its place and those next to it, so that a recording may be converted from any block on.
+pub fn block_frames(from: u32, to: u32) -> (u64, u64) {
+    if from == to {
+        return (1, 1);
+    }
+    // A whole number of periods of both clocks, an even number: then the delay, half a block, is a whole number of
+    // frames on both sides and can be taken out exactly.
+    let gcd = greatest_common_divisor(from, to);
+    let (period_in, period_out) = (u64::from(from / gcd), u64::from(to / gcd));
+    let periods = (BLOCK as u64).div_ceil(period_in.min(period_out)).next_multiple_of(2);
+    (periods * period_in, periods * period_out)
 }
 
 fn greatest_common_divisor(mut a: u32, mut b: u32) -> u32 {

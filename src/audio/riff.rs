@@ -4,10 +4,13 @@
 //! (BW64), and the `.amb` convention (WAVE_FORMAT_EXTENSIBLE with the Ambisonic B-format GUIDs, FuMa weights).
 //! Every length is checked against the bytes that are there before it is believed.
 
-use super::check_shape;
+mod trailer;
+
 use super::foa::Convention;
+use super::part::check_format;
 use crate::error::{Error, Result};
 use std::io::{Read, Seek, SeekFrom};
+pub use trailer::{find_header, joined};
 
 /// How a sample is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +47,7 @@ impl Encoding {
 pub struct Header {
     /// Sample format.
     pub encoding: Encoding,
-    /// 1 to 16.
+    /// 1 to 64.
     pub channels: usize,
     /// Frames per second.
     pub sample_rate: u32,
@@ -54,6 +57,8 @@ pub struct Header {
     pub data_start: u64,
     /// `Fuma` when the header carries an Ambisonic B-format GUID.
     pub convention: Option<Convention>,
+    /// Whether the header does not know where the samples end: all that follows is taken for samples.
+    pub is_unfinished: bool,
     /// Repairs that were made and that the user should know of.
     pub warnings: Vec<String>,
 }
@@ -124,8 +129,8 @@ pub fn parse(reader: &mut (impl Read + Seek), length: u64) -> Result<Header> {
                 if wide && size == 0xFFFF_FFFF {
                     size = wide_data.ok_or_else(|| Error::data("RF64 data size is in ds64, which is missing"))?;
                 }
-                let bytes = data_bytes(reader, at + 8, size, left, riff_size, &mut warnings)?;
-                return finish(fmt, at + 8, bytes, warnings);
+                let (bytes, is_unfinished) = data_bytes(reader, at + 8, size, left, riff_size, &mut warnings)?;
+                return finish(fmt, at + 8, bytes, is_unfinished, warnings);
             }
             _ => {}
         }
@@ -158,8 +163,12 @@ fn next_chunk(reader: &mut (impl Read + Seek), end: u64, size: u64) -> Result<u6
 }
 
 fn read_fmt(reader: &mut impl Read, size: u64, left: u64) -> Result<Fmt> {
-    if !(16..=4096).contains(&size) || size > left {
-        return Err(Error::data(format!("fmt chunk has {size} bytes ({left} are left), 16, 18 or 40 are expected")));
+    if !(16..=4096).contains(&size) {
+        return Err(Error::data(format!("fmt chunk has {size} bytes, 16, 18 or 40 are expected")));
+    }
+    if size > left {
+        return Err(Error::data(format!("fmt chunk has {size} bytes, {left} are left: the file is truncated"))
+            .hint("copy or export the file again"));
     }
     let mut fmt = vec![0; size as usize];
     read_exact(reader, &mut fmt, "the fmt chunk")?;
@@ -167,7 +176,7 @@ fn read_fmt(reader: &mut impl Read, size: u64, left: u64) -> Result<Fmt> {
     let u32_at = |at: usize| u32::from_le_bytes([fmt[at], fmt[at + 1], fmt[at + 2], fmt[at + 3]]);
     let (mut tag, channels, sample_rate) = (u16_at(0), u64::from(u16_at(2)), u64::from(u32_at(4)));
     let (block_align, bits) = (u64::from(u16_at(12)), u16_at(14));
-    check_shape(channels, sample_rate, 0)?;
+    check_format(channels, sample_rate)?;
     let mut convention = None;
     if tag == TAG_EXTENSIBLE {
         if size < 40 {
@@ -221,16 +230,20 @@ fn encoding(tag: u16, bits: u16) -> Result<Encoding> {
 
 /// The 64-bit data size of an RF64 or BW64 file.
 fn read_ds64(reader: &mut impl Read, size: u64, left: u64) -> Result<u64> {
-    if size < 24 || size > left {
-        return Err(Error::data(format!("ds64 chunk has {size} bytes ({left} are left), at least 24 are expected")));
+    if size < 24 {
+        return Err(Error::data(format!("ds64 chunk has {size} bytes, at least 24 are expected")));
+    }
+    if size > left {
+        return Err(Error::data(format!("ds64 chunk has {size} bytes, {left} are left: the file is truncated"))
+            .hint("copy or export the file again"));
     }
     let mut ds64 = [0; 24];
     read_exact(reader, &mut ds64, "the ds64 chunk")?;
     Ok(u64::from_le_bytes(ds64[8..16].try_into().expect("eight bytes")))
 }
 
-/// How many bytes of the data chunk are samples: what the header says if it is true, what is there if a
-/// recorder was cut before it could say, an error if the header lies.
+/// How many bytes of the data chunk are samples, and whether that is all that follows for want of a size: what the header
+/// says if it is true, what is there if a recorder was cut before it could say, an error if the header lies.
 fn data_bytes(
     reader: &mut (impl Read + Seek),
     start: u64,
@@ -238,7 +251,7 @@ fn data_bytes(
     left: u64,
     riff_size: u64,
     warnings: &mut Vec<String>,
-) -> Result<u64> {
+) -> Result<(u64, bool)> {
     if size == 0 && left > 0 {
         let mut next = [0; 8];
         reader.seek(SeekFrom::Start(start)).map_err(unreadable)?;
@@ -247,23 +260,24 @@ fn data_bytes(
         let chunk_follows = got == 8 && is_name(&next[..4]) && next_size <= left - 8;
         let unfinished = riff_size <= start || is_placeholder(riff_size);
         if chunk_follows && !unfinished {
-            return Ok(0);
+            return Ok((0, false));
         }
         warnings.push(format!("data size is 0 (the recorder did not finish), the {left} bytes that follow are used"));
-        return Ok(left);
+        return Ok((left, true));
     }
     if size <= left {
-        return Ok(size);
+        let bytes = trailer::samples_bytes(reader, start, size, left, warnings)?;
+        return Ok((bytes, bytes != size));
     }
     if is_placeholder(size) {
         warnings.push(format!("data size is {size} (unknown when it was written), the {left} bytes there are used"));
-        return Ok(left);
+        return Ok((left, true));
     }
     Err(Error::data(format!("data size is {size} bytes, the file holds {left} of them: it is truncated"))
         .hint("copy or export the file again"))
 }
 
-fn finish(fmt: Fmt, data_start: u64, bytes: u64, mut warnings: Vec<String>) -> Result<Header> {
+fn finish(fmt: Fmt, data_start: u64, bytes: u64, is_unfinished: bool, mut warnings: Vec<String>) -> Result<Header> {
     let frame = fmt.channels * fmt.encoding.bytes();
     let (frames, rest) = (bytes / frame, bytes % frame);
     if frames == 0 {
@@ -272,7 +286,6 @@ fn finish(fmt: Fmt, data_start: u64, bytes: u64, mut warnings: Vec<String>) -> R
     if rest != 0 {
         warnings.push(format!("data ends with {rest} bytes of an unfinished frame, which are dropped"));
     }
-    check_shape(fmt.channels, fmt.sample_rate, frames)?;
     Ok(Header {
         encoding: fmt.encoding,
         channels: fmt.channels as usize,
@@ -280,6 +293,7 @@ fn finish(fmt: Fmt, data_start: u64, bytes: u64, mut warnings: Vec<String>) -> R
         frames,
         data_start,
         convention: fmt.convention,
+        is_unfinished,
         warnings,
     })
 }

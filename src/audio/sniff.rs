@@ -8,7 +8,7 @@ pub const HEAD: usize = 512;
 pub enum Content {
     /// RIFF/WAVE, RF64 or BW64 (also a broken one: the WAV reader says what is wrong).
     Wav,
-    /// Ogg (Vorbis inside, or something else the decoder will name).
+    /// Ogg, with Vorbis or FLAC in it, or what the decoder will name.
     Ogg,
     /// FLAC.
     Flac,
@@ -31,7 +31,7 @@ pub fn content(head: &[u8]) -> Content {
         return Wav;
     }
     if starts(b"OggS") {
-        return Ogg;
+        return ogg(head);
     }
     if starts(b"fLaC") {
         return Flac;
@@ -53,6 +53,36 @@ pub fn content(head: &[u8]) -> Content {
     }
     Other("not a known audio format", "wav, ogg (Vorbis), flac and mp3 are read; convert it")
 }
+
+/// What is in an Ogg file: each of its streams begins with a page of its own, and those come first.
+fn ogg(head: &[u8]) -> Content {
+    let (mut at, mut other) = (0, None);
+    while let Some(page) = head.get(at..at + 27).filter(|page| page.starts_with(b"OggS") && page[5] & 2 != 0) {
+        let Some(lacing) = head.get(at + 27..at + 27 + page[26] as usize) else { break };
+        let begin = at + 27 + lacing.len();
+        let packet = &head[begin..];
+        if packet.starts_with(b"\x01vorbis") || packet.starts_with(b"\x7fFLAC") {
+            return Content::Ogg;
+        }
+        let known = OGG_CODECS.iter().find(|(magic, _)| packet.starts_with(magic));
+        other = other.or(known.map(|(_, what)| Content::Other(what, CONVERT_OGG)));
+        at = begin + lacing.iter().map(|n| *n as usize).sum::<usize>();
+        if at > head.len() {
+            break;
+        }
+    }
+    other.unwrap_or(Content::Ogg)
+}
+
+const CONVERT_OGG: &str = "convert it to wav, for example with `ffmpeg -i FILE out.wav` (channels keep their order)";
+/// How the first packet of a stream begins that is not read.
+const OGG_CODECS: &[(&[u8], &str)] = &[
+    (b"OpusHead", "Opus in Ogg, of which Vorbis and FLAC are read"),
+    (b"Speex   ", "Speex in Ogg, of which Vorbis and FLAC are read"),
+    (b"CELT    ", "CELT in Ogg, of which Vorbis and FLAC are read"),
+    (b"PCM     ", "PCM in Ogg, of which Vorbis and FLAC are read"),
+    (b"\x80theora", "a Theora video in Ogg without Vorbis or FLAC sound"),
+];
 
 const CONVERT: &str = "convert it to wav or flac";
 const KNOWN: &[(&[u8], &str, &str)] = &[
@@ -87,6 +117,23 @@ mod tests {
         assert_eq!(content(b""), Content::Empty);
         assert_eq!(content(b"RF64\xff\xff\xff\xffWAVE"), Content::Wav);
         assert_eq!(content(b"OggS\0\x02"), Content::Ogg);
+        let page = |packet: &[u8]| {
+            let mut page = b"OggS\0\x02".to_vec();
+            page.resize(26, 0);
+            page.extend([1, packet.len() as u8]);
+            page.extend(packet);
+            page
+        };
+        assert_eq!(content(&page(b"\x01vorbis\0\0")), Content::Ogg);
+        for (packet, name) in [(b"OpusHead\x01\x04", "Opus"), (b"Speex   1.", "Speex")] {
+            assert!(
+                matches!(content(&page(packet)), Content::Other(what, hint) if what.contains(name) && hint.contains("ffmpeg"))
+            );
+        }
+        // A video with sound, whichever comes first.
+        let (video, sound) = (page(b"\x80theora\x03"), page(b"\x01vorbis\0\0"));
+        assert_eq!(content(&[&video[..], &sound].concat()), Content::Ogg);
+        assert_eq!(content(&[&sound[..], &video].concat()), Content::Ogg);
         assert_eq!(content(&[0xFF, 0xFB, 0x90, 0x64]), Content::Mp3);
         assert!(
             matches!(content(b"version https://git-lfs.github.com/spec/v1"), Content::Other(_, h) if h.contains("lfs"))

@@ -1,10 +1,12 @@
 //! WAV files: a strict reader (WAV, RF64, BW64, AMB) and a writer.
 //!
-//! Read: PCM 8, 16, 24, 32, float 32, 64, 1 to 16 channels, plain or WAVE_FORMAT_EXTENSIBLE. A header that
+//! Read: PCM 8, 16, 24, 32, float 32, 64, 1 to 64 channels, plain or WAVE_FORMAT_EXTENSIBLE. A header that
 //! lies is an error that names the field; files of recorders that were cut before the length was written are
 //! read to their end with a warning. NaN, infinities and absurd magnitudes are refused with the frame.
+//! A part of a file is read by seeking to it: what is in front of it costs neither time nor memory.
 
 use super::foa::{self, Convention};
+use super::part::{Part, Reading, Shape, check_length};
 use super::riff::{self, Encoding, Header};
 use super::{Audio, MAX_CHANNELS, MAX_MAGNITUDE, RATES};
 use crate::error::{Context, Error, Result};
@@ -53,29 +55,37 @@ impl Format {
 /// # Errors
 /// `Data` naming file and field for content that is not acceptable; `Missing` or `Io` when it cannot be opened.
 pub fn read(path: &Path) -> Result<Wav> {
+    let reading = read_part(path, |_| Ok(Part::ALL))?;
+    Ok(Wav { audio: reading.audio, convention: reading.shape.convention })
+}
+
+/// The part of a file that `choose` asks for when it has seen the shape; its errors get the file's name.
+pub(super) fn read_part(path: &Path, choose: impl FnOnce(&Shape) -> Result<Part>) -> Result<Reading> {
     let file = files::open_regular(path)?;
     let length = file.metadata().map_err(|e| Error::io("read", path, &e))?.len();
+    let is_amb = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("amb"));
     let mut reader = std::io::BufReader::new(file);
-    let mut wav = read_from(&mut reader, length).context_with(|| path.display())?;
-    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("amb")) {
-        wav.convention = Some(Convention::Fuma);
-    }
-    for warning in std::mem::take(&mut wav.warnings) {
+    let parsed = read_from(&mut reader, length, is_amb, choose).context_with(|| path.display())?;
+    for warning in parsed.warnings {
         tracing::warn!("{}: {warning}", path.display());
     }
-    Ok(Wav { audio: wav.audio, convention: wav.convention })
+    Ok(parsed.reading)
 }
 
-/// A file as parsed from a reader, with the warnings that [`read`] prints.
+/// A file as parsed from a reader, with the warnings that [`read_part`] prints.
 #[derive(Debug)]
-pub(super) struct Parsed {
-    pub audio: Audio,
-    pub convention: Option<Convention>,
-    pub warnings: Vec<String>,
+struct Parsed {
+    reading: Reading,
+    warnings: Vec<String>,
 }
 
-/// [`read`] from anything seekable that holds `length` bytes.
-pub(super) fn read_from(reader: &mut (impl Read + Seek), length: u64) -> Result<Parsed> {
+/// [`read_part`] from anything seekable that holds `length` bytes; `is_amb`: it is FuMa by its name.
+fn read_from(
+    reader: &mut (impl Read + Seek),
+    length: u64,
+    is_amb: bool,
+    choose: impl FnOnce(&Shape) -> Result<Part>,
+) -> Result<Parsed> {
     let mut head = Vec::new();
     reader.take(super::sniff::HEAD as u64).read_to_end(&mut head).map_err(io)?;
     match super::sniff::content(&head) {
@@ -88,10 +98,25 @@ pub(super) fn read_from(reader: &mut (impl Read + Seek), length: u64) -> Result<
     }
     reader.seek(SeekFrom::Start(0)).map_err(io)?;
     let header = riff::parse(reader, length)?;
-    reader.seek(SeekFrom::Start(header.data_start)).map_err(io)?;
-    let samples = read_samples(reader, &header)?;
-    let audio = Audio { sample_rate: header.sample_rate, channels: header.channels, samples };
-    Ok(Parsed { audio, convention: header.convention, warnings: header.warnings })
+    let shape = Shape {
+        channels: header.channels,
+        sample_rate: header.sample_rate,
+        frames: Some(header.frames),
+        convention: if is_amb { Some(Convention::Fuma) } else { header.convention },
+    };
+    let wanted = choose(&shape)?;
+    let begin = wanted.begin.min(header.frames);
+    let part = Part {
+        begin,
+        frames: wanted.frames.min(header.frames - begin),
+        channels: wanted.channels.min(header.channels),
+    };
+    check_length(part.channels as u64, header.sample_rate.into(), part.frames)?;
+    let frame = header.encoding.bytes() * header.channels as u64;
+    reader.seek(SeekFrom::Start(header.data_start + begin * frame)).map_err(io)?;
+    let samples = read_samples(reader, &header, part)?;
+    let audio = Audio { sample_rate: header.sample_rate, channels: part.channels, samples };
+    Ok(Parsed { reading: Reading { audio, shape }, warnings: header.warnings })
 }
 
 fn misnamed(what: &str) -> Error {
@@ -102,47 +127,82 @@ fn io(e: std::io::Error) -> Error {
     Error::new(crate::error::Kind::Io, format!("reading failed: {e}"))
 }
 
-fn read_samples(reader: &mut impl Read, header: &Header) -> Result<Vec<f32>> {
+fn read_samples(reader: &mut impl Read, header: &Header, part: Part) -> Result<Vec<f32>> {
     match header.encoding {
-        Encoding::U8 => deinterleave(reader, header, |[b]: [u8; 1]| (f32::from(b) - 128.0) / 128.0),
-        Encoding::I16 => deinterleave(reader, header, |b| f32::from(i16::from_le_bytes(b)) / 32768.0),
-        Encoding::I24 => deinterleave(reader, header, |[a, b, c]: [u8; 3]| {
+        Encoding::U8 => deinterleave(reader, header, part, |[b]: [u8; 1]| (f32::from(b) - 128.0) / 128.0),
+        Encoding::I16 => deinterleave(reader, header, part, |b| f32::from(i16::from_le_bytes(b)) / 32768.0),
+        Encoding::I24 => deinterleave(reader, header, part, |[a, b, c]: [u8; 3]| {
             (i32::from_le_bytes([0, a, b, c]) >> 8) as f32 / 8_388_608.0
         }),
-        Encoding::I32 => deinterleave(reader, header, |b| i32::from_le_bytes(b) as f32 / 2_147_483_648.0),
-        Encoding::F32 => deinterleave(reader, header, f32::from_le_bytes),
-        Encoding::F64 => deinterleave(reader, header, |b| f64::from_le_bytes(b) as f32),
+        Encoding::I32 => deinterleave(reader, header, part, |b| i32::from_le_bytes(b) as f32 / 2_147_483_648.0),
+        Encoding::F32 => deinterleave(reader, header, part, f32::from_le_bytes),
+        Encoding::F64 => deinterleave(reader, header, part, |b| f64::from_le_bytes(b) as f32),
     }
 }
 
-/// Reads interleaved frames block by block and decodes them into channel-major order.
+/// Reads interleaved frames block by block and decodes them into channel-major order; `reader` stands at the first.
 fn deinterleave<const B: usize>(
     reader: &mut impl Read,
     header: &Header,
+    part: Part,
     decode: impl Fn([u8; B]) -> f32,
 ) -> Result<Vec<f32>> {
     const BLOCK: usize = 4096;
-    let (channels, frames) = (header.channels, header.frames as usize);
+    let (channels, frames) = (header.channels, part.frames as usize);
     let mut samples = Vec::new();
-    let need = channels * frames;
+    let need = part.channels * frames;
     samples.try_reserve_exact(need).map_err(|_| Error::data(format!("{need} samples do not fit into memory")))?;
     samples.resize(need, 0.0f32);
     let mut block = vec![0; BLOCK.min(frames) * channels * B];
+    let mut joint = Joint::new(header, part);
     for start in (0..frames).step_by(BLOCK) {
         let here = BLOCK.min(frames - start);
         let bytes = &mut block[..here * channels * B];
+        let first = part.begin as usize + start;
         reader.read_exact(bytes).map_err(|e| {
-            Error::data(format!("data ends in frames {start} to {}: {e}", start + here)).hint("copy the file again")
+            Error::data(format!("data ends in frames {first} to {}: {e}", first + here)).hint("copy the file again")
         })?;
-        for c in 0..channels {
+        joint.look(bytes)?;
+        for c in 0..part.channels {
             let out = &mut samples[c * frames + start..][..here];
             for (x, frame) in out.iter_mut().zip(bytes.chunks_exact(channels * B)) {
                 *x = decode(frame[c * B..(c + 1) * B].try_into().expect("B bytes"));
             }
-            check_samples(out, start, c)?;
+            check_samples(out, first, c)?;
         }
     }
     Ok(samples)
+}
+
+/// Looks for a second header among samples that end where the file does because their length is not known: streams of
+/// a recorder that were appended to one file.
+struct Joint {
+    is_looking: bool,
+    /// Byte of the file at which `seen` begins.
+    at: u64,
+    /// The end of the block before, then this one.
+    seen: Vec<u8>,
+}
+
+impl Joint {
+    fn new(header: &Header, part: Part) -> Joint {
+        let at = header.data_start + part.begin * header.encoding.bytes() * header.channels as u64;
+        Joint { is_looking: header.is_unfinished, at, seen: Vec::new() }
+    }
+
+    fn look(&mut self, block: &[u8]) -> Result<()> {
+        if !self.is_looking {
+            return Ok(());
+        }
+        let done = self.seen.len().saturating_sub(15);
+        self.seen.drain(..done);
+        self.at += done as u64;
+        self.seen.extend_from_slice(block);
+        match riff::find_header(&self.seen) {
+            Some(offset) => Err(riff::joined(self.at + offset as u64)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Refuses what is no sound, with the frame and channel: NaN, infinite, or too large to be squared twice.

@@ -3,7 +3,7 @@
 //! Every mistake of a file is reported at once, with the field and what to do. Coordinates: x from west
 //! to east, y from south to north, z from floor to ceiling, metres; the receiver looks along +x.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Number, Result};
 use serde::Serialize;
 
 /// What stands at the receiver position.
@@ -183,16 +183,16 @@ impl Room {
         };
         let within = |x: f64, low: f64, high: f64| x.is_finite() && x >= low && x <= high;
         for (axis, &d) in ["x", "y", "z"].iter().zip(&self.dimensions_m) {
-            need(within(d, 0.01, 1e4), format!("dimensions_m {axis} is {d}; a room is 0.01 to 10000 m wide"));
+            need(within(d, 0.01, 1e4), format!("dimensions_m {axis} is {}; a room is 0.01 to 10000 m wide", Number(d)));
         }
         for (b, walls) in self.absorption.iter().enumerate() {
             for (w, &a) in ["west", "east", "south", "north", "floor", "ceiling"].iter().zip(walls) {
                 let fix = "energy absorption is from 0 (hard) to 1 (open)";
-                need(within(a, 0.0, 1.0), format!("absorption of wall {w}, band {b} is {a}; {fix}"));
+                need(within(a, 0.0, 1.0), format!("absorption of wall {w}, band {b} is {}; {fix}", Number(a)));
             }
         }
         for (b, &m) in self.air_absorption_per_m.iter().enumerate() {
-            need(within(m, 0.0, 1.0), format!("air_absorption_per_m[{b}] is {m}; give 0 to 1 per metre"));
+            need(within(m, 0.0, 1.0), format!("air_absorption_per_m[{b}] is {}; give 0 to 1 per metre", Number(m)));
         }
         need(
             (1000..=768_000).contains(&self.sample_rate),
@@ -200,18 +200,18 @@ impl Room {
         );
         need(
             within(self.speed_of_sound, 50.0, 10_000.0),
-            format!("speed_of_sound is {}; give 50 to 10000 m/s (air: 343)", self.speed_of_sound),
+            format!("speed_of_sound is {}; give 50 to 10000 m/s (air: 343)", Number(self.speed_of_sound)),
         );
         need(
             within(self.high_pass_hz, 0.0, 0.49 * self.sample_rate as f64),
-            format!("high_pass_hz is {}; give 0 (off) to 0.49 of sample_rate", self.high_pass_hz),
+            format!("high_pass_hz is {}; give 0 (off) to 0.49 of sample_rate", Number(self.high_pass_hz)),
         );
         need(self.delay_samples <= 1_000_000, format!("delay_samples is {}; at most 1000000", self.delay_samples));
         match self.extent {
             Extent::MaxOrder(n) => need(n <= 100_000, format!("max_order is {n}; at most 100000")),
             Extent::DurationS(t) => {
                 let one_sample = 1.0 / self.sample_rate as f64;
-                need(within(t, one_sample, 600.0), format!("duration_s is {t}; give one sample to 600 s"));
+                need(within(t, one_sample, 600.0), format!("duration_s is {}; give one sample to 600 s", Number(t)));
             }
         }
     }
@@ -243,7 +243,10 @@ impl Room {
         let mut inside = |name: String, position: &[f64; 3]| {
             for ((axis, &p), &d) in ["x", "y", "z"].iter().zip(position).zip(&size) {
                 if !(p >= 0.0 && p <= d) {
-                    errors.push(format!("{name} {axis} is {p}, outside the room; move it to between 0 and {d} m"));
+                    errors.push(format!(
+                        "{name} {axis} is {}, outside the room; move it to between 0 and {d} m",
+                        Number(p)
+                    ));
                 }
             }
         };

@@ -52,6 +52,14 @@ impl Room {
 fn parse(text: &str) -> Result<Room> {
     // Editors on Windows put a byte order mark in front.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.starts_with('\u{feff}') {
+        return Err(Error::data("it begins with two byte order marks").hint("save it as UTF-8 with one or none"));
+    }
+    if text.trim().is_empty() {
+        return Err(
+            Error::data("the file is empty, an object is expected").hint("see README.md for an example room.json")
+        );
+    }
     let pairs: Pairs = serde_json::from_str(text)
         .map_err(|e| Error::data(format!("not a JSON object: {e}")).hint("see README.md for an example room.json"))?;
     let mut fields = Fields { errors: Vec::new(), pairs: pairs.0 };
@@ -61,6 +69,11 @@ fn parse(text: &str) -> Result<Room> {
     let bands_hz = fields.list("bands_hz");
     let air_absorption_per_m = match fields.get("air_absorption_per_m") {
         Some(Value::Number(_)) => vec![fields.number("air_absorption_per_m", 0.0)],
+        Some(Value::Null) => {
+            let fix = "leave the key out, or give 0, for no losses in the air";
+            fields.errors.push(format!("air_absorption_per_m is null; {fix}"));
+            Vec::new()
+        }
         _ => fields.list("air_absorption_per_m"),
     };
     let extent = fields.extent();

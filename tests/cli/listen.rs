@@ -114,7 +114,7 @@ fn what_cannot_be_heard_is_refused_with_the_documented_code() {
         (&["short.wav"], 65, "s long"),
         (&["text.wav"], 65, "text.wav"),
         (&["none.wav"], 66, "none.wav"),
-        (&["scene.wav", "--convention", "b-format"], 2, "ambix, fuma, wxyz"),
+        (&["scene.wav", "--convention", "b-format"], 2, "ambix, n3d, fuma, wxyz"),
         (&["scene.wav", "--start", "5"], 2, "--start"),
         (&["scene.wav", "--seconds", "nan"], 2, "--seconds"),
     ];

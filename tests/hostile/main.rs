@@ -3,4 +3,7 @@
 mod audio;
 #[path = "../common/mod.rs"]
 mod common;
+mod flac;
+mod joined;
+mod outputs;
 mod programs;

@@ -1,5 +1,6 @@
 //! `twnm bench encoder-step`: one training step of the trunk, the work of `encoder_torch.py time`.
 
+use super::shared::say;
 use std::time::Instant;
 use twnm::device::simd::{Isa, multiply_in_registers};
 use twnm::device::{Device, cuda, machine};
@@ -86,13 +87,15 @@ pub fn run(args: Args) -> Result<()> {
             "peak_gib": peak_gib, "steps_s": &times[WARM_UP_STEPS..],
             "simd": Isa::current().name(), "fma_peak_gflops": fma_peak_gflops, "gflops": gflops, "peak_share": peak_share,
         });
-        println!("{report}");
+        say(report)?;
     } else {
         let peak = peak_gib.map_or("unknown".into(), |gib| format!("{gib:.2} GiB"));
-        println!("{step_s:.3} s per step ({:.2} clips/s), peak memory {peak}", args.batch as f64 / step_s);
+        say(format_args!("{step_s:.3} s per step ({:.2} clips/s), peak memory {peak}", args.batch as f64 / step_s))?;
         if let (Some(gflops), Some(share)) = (gflops, peak_share) {
             let (isa, share) = (Isa::current().name(), 100.0 * share);
-            println!("{gflops:.0} GFLOP/s, {share:.0} % of the {isa} peak of {fma_peak_gflops:.0} on these threads");
+            say(format_args!(
+                "{gflops:.0} GFLOP/s, {share:.0} % of the {isa} peak of {fma_peak_gflops:.0} on these threads"
+            ))?;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use super::op_checks::{dtype_name, dtypes};
 use super::optimizer_work::OptimizerWork;
 use super::shared::caught;
+use super::shared::say;
 use super::stopwatch::Stopwatch;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -65,7 +66,7 @@ pub fn run(args: Args) -> Result<()> {
         Device::Host | Device::Emu => None,
     };
     if !args.json {
-        print_head(device, peaks);
+        print_head(device, peaks)?;
     }
     let start = Instant::now();
     let (mut rows, mut failures, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
@@ -81,7 +82,7 @@ pub fn run(args: Args) -> Result<()> {
                     failures.push(format!("{label}: error {:.1e}, allowed {:.1e}", row.error, row.allowed));
                 }
                 if !args.json {
-                    row.print(peaks);
+                    row.print(peaks)?;
                 }
                 rows.push(row);
             }
@@ -101,9 +102,11 @@ pub fn run(args: Args) -> Result<()> {
             "skipped": skipped,
             "ok": failures.is_empty(),
         });
-        println!("{report}");
+        say(report)?;
     } else {
-        skipped.iter().for_each(|label| println!("{label}: no time left"));
+        for label in &skipped {
+            say(format_args!("{label}: no time left"))?;
+        }
     }
     if failures.is_empty() {
         return Ok(());
@@ -235,12 +238,12 @@ impl Row {
         })
     }
 
-    fn print(&self, peaks: Option<Peaks>) {
+    fn print(&self, peaks: Option<Peaks>) -> Result<()> {
         let dtype = dtype_name(self.dtype);
         let mark = if self.error <= self.allowed { "" } else { "  FAIL" };
         for pass in &self.passes {
             let share = pass.peak_share(self.dtype, peaks).map_or("".into(), |share| format!("{:.0}%", 100.0 * share));
-            println!(
+            say(format_args!(
                 "{:<66} {dtype:<5} {:<21} {:>10.1} {:>8.1} {:>8.2} {share:>5}  {:.1e} of {:.1e}  {}{mark}",
                 format!("{} [{}]", self.op, self.case),
                 pass.name,
@@ -250,25 +253,26 @@ impl Row {
                 self.error,
                 self.allowed,
                 self.hash
-            );
+            ))?;
         }
+        Ok(())
     }
 }
 
-fn print_head(device: Device, peaks: Option<Peaks>) {
-    println!("{}", device.describe());
+fn print_head(device: Device, peaks: Option<Peaks>) -> Result<()> {
+    say(device.describe())?;
     match peaks {
-        Some(p) => println!(
+        Some(p) => say(format_args!(
             "peaks: {:.1} TFLOP/s f32, {:.1} bf16, {:.0} GB/s",
             p.f32_flops / 1e12,
             p.bf16_flops / 1e12,
             p.bytes / 1e9
-        ),
-        None => println!("peaks: unknown"),
+        ))?,
+        None => say("peaks: unknown")?,
     }
     let (case, dtype, pass) = ("case", "type", "pass");
-    println!(
+    say(format_args!(
         "{case:<66} {dtype:<5} {pass:<21} {:>10} {:>8} {:>8} {:>5}  error and what is allowed, hash",
         "us", "GB/s", "TFLOP/s", "peak"
-    );
+    ))
 }

@@ -1,5 +1,6 @@
 //! `twnm bench rir`: impulse responses per second on the work of `rooms_pyroomacoustics.py rir`.
 
+use super::shared::say;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -78,12 +79,12 @@ pub fn run(args: Args) -> Result<()> {
             "rate": args.rate,
             "bands": args.bands,
         });
-        println!("{report}");
+        say(report)?;
     } else {
-        println!(
+        say(format_args!(
             "{per_second:.0} responses per second, {:.1} million images per second",
             per_second * images as f64 / 1e6
-        );
+        ))?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `twnm bench scenes`: whole scenes per second on the work of `rooms_pyroomacoustics.py scenes`.
 
+use super::shared::say;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -72,9 +73,9 @@ pub fn run(args: Args) -> Result<()> {
     })?;
     let per_second = done.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
     if args.json {
-        println!("{}", serde_json::json!({ "per_second": per_second, "jobs": jobs, "seconds_per_scene": args.clip }));
+        say(serde_json::json!({ "per_second": per_second, "jobs": jobs, "seconds_per_scene": args.clip }))?;
     } else {
-        println!("{per_second:.1} scenes per second, {:.0} times real time", per_second * args.clip);
+        say(format_args!("{per_second:.1} scenes per second, {:.0} times real time", per_second * args.clip))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `twnm doctor`: what this machine offers, and whether every op computes what it should here.
 
 use super::op_checks::{OpReport, check_ops, print_ops};
+use super::shared::say;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ pub fn run(args: Args) -> Result<()> {
     let device = Device::parse(&args.device)?;
     let facts = Facts::gather();
     if !args.json {
-        facts.print();
+        facts.print()?;
     }
     let ops = if args.ops { check_ops(device, &args.filter, args.small) } else { Vec::new() };
     if args.ops && ops.is_empty() {
@@ -50,10 +51,10 @@ pub fn run(args: Args) -> Result<()> {
             report["ops"] = ops.iter().map(OpReport::to_json).collect();
             report["kernels"] = kernels_json(&ops);
         }
-        println!("{report}");
+        say(report)?;
     } else if args.ops {
-        print_ops(device, &ops);
-        print_kernels(&ops);
+        print_ops(device, &ops)?;
+        print_kernels(&ops)?;
     }
     if failed.is_empty() {
         return Ok(());
@@ -73,15 +74,17 @@ fn kernels_json(ops: &[OpReport]) -> Value {
     KERNELS.iter().map(kernel).collect()
 }
 
-fn print_kernels(ops: &[OpReport]) {
+fn print_kernels(ops: &[OpReport]) -> Result<()> {
     let launched: Vec<(&str, usize)> =
         KERNELS.iter().map(|k| (k.name, launches(ops, k.name))).filter(|(_, cases)| *cases > 0).collect();
     if launched.is_empty() {
-        return;
+        return Ok(());
     }
-    println!("\n{:<40} cases", "kernel");
-    launched.iter().for_each(|(name, cases)| println!("{name:<40} {cases:>5}"));
-    println!("{} of {} kernels launched", launched.len(), KERNELS.len());
+    say(format_args!("\n{:<40} cases", "kernel"))?;
+    for (name, cases) in &launched {
+        say(format_args!("{name:<40} {cases:>5}"))?;
+    }
+    say(format_args!("{} of {} kernels launched", launched.len(), KERNELS.len()))
 }
 
 struct Facts {
@@ -100,20 +103,20 @@ impl Facts {
         Facts { has_gpu: gpu.is_some(), cuda, cache, is_cache_writable }
     }
 
-    fn print(&self) {
+    fn print(&self) -> Result<()> {
         let gib = |bytes: Option<u64>| bytes.map_or("unknown".into(), |b| format!("{:.1} GiB", b as f64 / 1.074e9));
-        println!("twnm          {}", env!("CARGO_PKG_VERSION"));
-        println!("host          {}", Device::Host.describe().trim_start_matches("host: "));
-        println!("auto          {}", self.cuda);
-        println!(
+        say(format_args!("twnm          {}", env!("CARGO_PKG_VERSION")))?;
+        say(format_args!("host          {}", Device::Host.describe().trim_start_matches("host: ")))?;
+        say(format_args!("auto          {}", self.cuda))?;
+        say(format_args!(
             "memory        {}, {} available",
             gib(machine::memory_bytes()),
             gib(machine::available_memory_bytes())
-        );
+        ))?;
         match &self.cache {
-            Some(path) if self.is_cache_writable => println!("cache folder  {} (writable)", path.display()),
-            Some(path) => println!("cache folder  {} NOT writable: set XDG_CACHE_HOME", path.display()),
-            None => println!("cache folder  none: set XDG_CACHE_HOME or HOME"),
+            Some(path) if self.is_cache_writable => say(format_args!("cache folder  {} (writable)", path.display())),
+            Some(path) => say(format_args!("cache folder  {} NOT writable: set XDG_CACHE_HOME", path.display())),
+            None => say("cache folder  none: set XDG_CACHE_HOME or HOME"),
         }
     }
 

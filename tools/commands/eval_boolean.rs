@@ -20,6 +20,7 @@ pub struct Args {
 
 /// Scores and prints.
 pub fn run(args: Args) -> Result<()> {
+    args.common.check_report(&[&args.answers])?;
     let limit = args.common.limit()?;
     let questions = args.common.questions()?;
     let score = BooleanScore::of(&questions, limit, &read_statements(&args.answers)?, &args.answers)?;

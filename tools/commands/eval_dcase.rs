@@ -1,5 +1,6 @@
 //! `twnm-eval dcase`: the scores of DCASE 2024 task 3 for a folder of predictions.
 
+use super::shared::{say, say_text};
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
 use twnm::error::Result;
@@ -36,10 +37,10 @@ pub fn run(args: Args) -> Result<()> {
         tracing::warn!("one side has no distances: directions alone decide");
     }
     if args.json {
-        println!("{}", outcome.to_json());
+        say(outcome.to_json())?;
     } else {
-        print!("{}", text_table(&outcome.to_table()));
-        println!("\n{}", dcase::TABLE_NOTE);
+        say_text(text_table(&outcome.to_table()))?;
+        say(format_args!("\n{}", dcase::TABLE_NOTE))?;
     }
     Ok(())
 }

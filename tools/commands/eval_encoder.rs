@@ -1,6 +1,7 @@
 //! `twnm-eval encoder`: scores of a spatial encoder on a set of shards, beside the best constant predictor and, if asked
 //! for, a localiser that does not learn; with the audio as it is or with something taken from it.
 
+use super::shared::{say, say_text};
 use clap::{Args as ClapArgs, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -87,14 +88,14 @@ pub fn run(args: Args) -> Result<()> {
     bar.finish_and_clear();
     let folder = model.as_ref().map(|(_, folder)| folder.as_path());
     if args.json {
-        println!("{}", to_json(&args, encoder.as_ref(), intensity.as_ref(), folder, &set));
+        say(to_json(&args, encoder.as_ref(), intensity.as_ref(), folder, &set))?;
     } else {
-        print_table(&args, encoder.as_ref(), intensity.as_ref(), n);
+        print_table(&args, encoder.as_ref(), intensity.as_ref(), n)?;
     }
     Ok(())
 }
 
-fn print_table(args: &Args, encoder: Option<&Evaluation>, intensity: Option<&Evaluation>, n: usize) {
+fn print_table(args: &Args, encoder: Option<&Evaluation>, intensity: Option<&Evaluation>, n: usize) -> Result<()> {
     let mut rows: Vec<(&str, &Score)> = Vec::new();
     rows.extend(encoder.map(|encoder| ("model", &encoder.score)));
     rows.extend(intensity.map(|intensity| ("intensity", &intensity.score)));
@@ -104,11 +105,12 @@ fn print_table(args: &Args, encoder: Option<&Evaluation>, intensity: Option<&Eva
         Ablation::Shuffle => format!("{n} scenes; audio: shuffle, seed {}", args.seed),
         other => format!("{n} scenes; audio: {other}"),
     };
-    print!("{}", text_table(&score_table_of(caption, &rows)));
-    println!("\n{SCORE_TABLE_NOTE}");
+    say_text(text_table(&score_table_of(caption, &rows)))?;
+    say(format_args!("\n{SCORE_TABLE_NOTE}"))?;
     if intensity.is_some() {
-        println!("{INTENSITY_NOTE}");
+        say(INTENSITY_NOTE)?;
     }
+    Ok(())
 }
 
 /// The keys of the contract (of the localiser when it is alone), then the scores beside them and what was scored on what.

@@ -1,5 +1,7 @@
 //! `twnm-eval mcq`: answers to multiple-choice questions against their key.
 
+use super::eval_report::check_folder;
+use super::shared::say;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::path::{Path, PathBuf};
 use twnm::error::{Error, Result};
@@ -70,6 +72,8 @@ impl From<Rule> for Match {
 
 /// Scores and prints.
 pub fn run(args: Args) -> Result<()> {
+    let others = [Some(&args.answers), args.compare.as_ref(), args.shuffled.as_ref(), args.shuffled_benchmark.as_ref()];
+    args.common.check_report(&others.into_iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let mut questions = args.common.questions()?;
     let limit = args.common.limit()?.min(questions.len());
     let sheet_of = |questions: &[Question], path: &Path| -> Result<Vec<Option<Reading>>> {
@@ -93,6 +97,13 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 impl Common {
+    /// Checks the folder of the report, if one is asked for; `others` are the inputs besides the questions.
+    pub fn check_report(&self, others: &[&Path]) -> Result<()> {
+        let Some(folder) = &self.report else { return Ok(()) };
+        let own = [Some(&self.benchmark), self.key.as_ref()].into_iter().flatten().map(PathBuf::as_path);
+        check_folder("--report", folder, &own.chain(others.iter().copied()).collect::<Vec<_>>())
+    }
+
     /// The questions with their answers.
     pub fn questions(&self) -> Result<Vec<Question>> {
         load_questions(&self.benchmark, self.key.as_deref())
@@ -112,16 +123,16 @@ impl Common {
             results.write(folder)?;
         }
         if self.json {
-            println!("{json}");
+            say(json)?;
         } else {
-            results.sections()?.iter().for_each(print_section);
+            results.sections()?.iter().try_for_each(print_section)?;
         }
         Ok(())
     }
 }
 
-fn print_section(section: &Section) {
-    println!("{}\n", section.heading);
-    section.text.iter().for_each(|paragraph| println!("{paragraph}\n"));
-    section.tables.iter().for_each(|table| println!("{}", text_table(table)));
+fn print_section(section: &Section) -> Result<()> {
+    say(format_args!("{}\n", section.heading))?;
+    section.text.iter().try_for_each(|paragraph| say(format_args!("{paragraph}\n")))?;
+    section.tables.iter().try_for_each(|table| say(text_table(table)))
 }

@@ -2,8 +2,9 @@
 
 use clap::{Args as ClapArgs, ValueEnum};
 use std::path::{Path, PathBuf};
-use twnm::error::{Error, Result};
+use twnm::error::{Context, Error, Result};
 use twnm::eval::answers::{BagOfWords, Reference, load_questions};
+use twnm::files;
 use twnm::text::questions::{Letter, Question, read_questions, write_answers};
 
 /// Flags of `twnm-eval reference`.
@@ -42,6 +43,9 @@ fn letter(text: &str) -> Result<Letter, String> {
 
 /// Answers and writes.
 pub fn run(args: Args) -> Result<()> {
+    let inputs: Vec<&Path> =
+        [Some(&args.benchmark), args.train.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect();
+    files::check_apart(&args.out, &inputs).and_then(|()| files::check_output(&args.out)).context_with(|| "--out")?;
     let mut questions = read_questions(&args.benchmark)?;
     // What is answered must not depend on what the file says is right.
     questions.iter_mut().for_each(|q| *q = q.without_answer());

@@ -1,8 +1,9 @@
 //! `twnm-eval report`: results of several evaluations on one page, beside the paper's tables.
 
+use super::shared::say;
 use clap::Args as ClapArgs;
 use std::path::{Path, PathBuf};
-use twnm::error::Result;
+use twnm::error::{Context, Result};
 use twnm::eval::results::{Results, read_results};
 
 /// Flags of `twnm-eval report`.
@@ -32,8 +33,21 @@ fn named(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+/// Checks the folder of a report, whose files must not replace what it is made of.
+///
+/// # Errors
+/// `Usage` and `Io`, as [`twnm::files::check_output_folder`] and [`twnm::files::check_apart`].
+pub fn check_folder(flag: &str, folder: &Path, inputs: &[&Path]) -> Result<()> {
+    use twnm::files::{check_apart, check_output_folder};
+    let apart = |name: &str| check_apart(&folder.join(name), inputs);
+    let checked = ["report.json", "report.md", "index.html"].iter().try_for_each(|name| apart(name));
+    checked.and_then(|()| check_output_folder(folder)).context_with(|| flag)
+}
+
 /// Reads all results, then writes the report.
 pub fn run(args: Args) -> Result<()> {
+    let inputs = [&args.mcq, &args.boolean, &args.encoder, &args.dcase].into_iter().flatten();
+    check_folder("--out", &args.out, &inputs.map(|(_, path)| path.as_path()).collect::<Vec<_>>())?;
     fn files(all: &[(String, PathBuf)]) -> Vec<(String, &Path)> {
         all.iter().map(|(name, path)| (name.clone(), path.as_path())).collect()
     }
@@ -44,6 +58,6 @@ pub fn run(args: Args) -> Result<()> {
         dcase: read_results("dcase", &files(&args.dcase))?,
     };
     results.write(&args.out)?;
-    println!("{}", args.out.join("index.html").display());
+    say(args.out.join("index.html").display())?;
     Ok(())
 }

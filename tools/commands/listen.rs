@@ -1,13 +1,15 @@
 //! `twnm listen`: where the sounds of a recording are, as a table, JSON or picture.
 
+use super::shared::{say, say_text};
 use clap::Args as ClapArgs;
 use std::path::{Path, PathBuf};
 use twnm::audio::foa::Convention;
-use twnm::audio::{Audio, SAMPLE_RATE, read_foa};
-use twnm::error::{Context, Error, Result};
+use twnm::audio::{Audio, Stretch, read_foa_stretch};
+use twnm::error::{Context, Error, Number, Result};
 use twnm::eval::encoder::predict_clip;
 use twnm::eval::listen::{Detections, check_recording};
 use twnm::eval::picture::{Marker, Picture};
+use twnm::files;
 use twnm::models::{Places, load_encoder};
 
 /// Longest stretch that is heard at once without being asked for: scenes are trained on a few seconds.
@@ -18,12 +20,14 @@ const SECONDS_MAX: f64 = 120.0;
 /// Flags of `twnm listen`.
 #[derive(ClapArgs)]
 pub struct Args {
-    /// A First-Order-Ambisonics recording with 4 channels: wav, amb, flac or ogg, any sample rate.
+    /// A First-Order-Ambisonics recording: wav, amb, flac or ogg, any sample rate, hours long if need be. Of higher orders
+    /// the first is used. What a microphone's capsules give (A-format) must be converted to B-format by its own program.
     file: PathBuf,
     /// A run folder, a step-N folder or a model family; without it the default model.
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
-    /// Order and weights of the channels: ambix, fuma or wxyz; without it .amb is fuma and all else ambix.
+    /// Order and weights of the channels: ambix (ACN, SN3D), n3d (ACN, N3D), fuma or wxyz (W, X, Y, Z, SN3D); without it
+    /// .amb is fuma and all else ambix.
     #[arg(long)]
     convention: Option<Convention>,
     /// Begin of the stretch to listen to, in seconds.
@@ -43,10 +47,9 @@ pub struct Args {
 /// Listens and prints.
 pub fn run(args: Args) -> Result<()> {
     check_flags(&args)?;
-    let audio = read_foa(&args.file, args.convention)?;
-    let place = || args.file.display();
-    let audio = stretch(&audio, args.start, args.seconds).context_with(place)?;
     let (encoder, _) = load_encoder(args.checkpoint.as_deref(), &Places::of_process())?;
+    let audio = stretch(&args)?;
+    let place = || args.file.display();
     check_recording(&audio, encoder.config.samples_min()).context_with(place)?;
     let prediction = predict_clip(&encoder, &audio.samples);
     if !prediction.is_finite() {
@@ -55,46 +58,49 @@ pub fn run(args: Args) -> Result<()> {
     let heard = Detections::new(&prediction, &encoder.classes);
     if let Some(path) = &args.plot {
         let svg = picture(&args.file, &heard, audio.seconds()).to_svg()?;
-        twnm::files::write_bytes_atomic(path, svg.as_bytes()).context_with(|| "--plot")?;
+        files::write_bytes_atomic(path, svg.as_bytes()).context_with(|| "--plot")?;
         tracing::info!("picture in {}", path.display());
     }
     match args.json {
-        true => println!("{}", serde_json::to_string(&heard).expect("plain data")),
-        false => print!("{}", heard.to_text()),
+        true => say(serde_json::to_string(&heard).expect("plain data")),
+        false => say_text(heard.to_text()),
     }
-    Ok(())
 }
 
 fn check_flags(args: &Args) -> Result<()> {
     if !(args.start.is_finite() && args.start >= 0.0) {
-        return Err(Error::usage(format!("--start {}: seconds from the beginning, 0 or more", args.start)));
+        return Err(Error::usage(format!("--start {}: seconds from the beginning, 0 or more", Number(args.start))));
     }
     match args.seconds {
         Some(s) if !(s > 0.0 && s <= SECONDS_MAX) => {
-            Err(Error::usage(format!("--seconds {s}: more than 0 and at most {SECONDS_MAX}")))
+            Err(Error::usage(format!("--seconds {}: more than 0 and at most {SECONDS_MAX}", Number(s))))
         }
         _ => Ok(()),
-    }
+    }?;
+    let Some(plot) = &args.plot else { return Ok(()) };
+    files::check_apart(plot, &[&args.file]).and_then(|()| files::check_output(plot)).context_with(|| "--plot")
 }
 
-/// The part of the recording that is listened to.
-fn stretch(audio: &Audio, start: f64, seconds: Option<f64>) -> Result<Audio> {
-    let (frames, rate) = (audio.frames(), f64::from(SAMPLE_RATE));
-    let begin = (start * rate).round() as usize;
-    if begin > 0 && begin >= frames {
-        return Err(Error::usage(format!("--start {start}: the recording is {:.2} s long", audio.seconds())));
+/// The part of the recording that is listened to; nothing else of it is read.
+fn stretch(args: &Args) -> Result<Audio> {
+    let (start_s, limit) = (args.start, args.seconds.unwrap_or(SECONDS_DEFAULT));
+    // A little more, to tell whether the recording goes on.
+    let more_s = if args.seconds.is_none() { 1.0 } else { 0.0 };
+    let stretch = Stretch { start_s, seconds: limit + more_s };
+    let excerpt = read_foa_stretch(&args.file, args.convention, stretch)?;
+    let (mut audio, end_s) = (excerpt.audio, start_s + limit);
+    if audio.frames() == 0 && start_s > 0.0 {
+        let long = excerpt.recording_s.map_or("shorter".into(), |s| format!("{s:.2} s long"));
+        return Err(Error::usage(format!("--start {}: {} is {long}", Number(start_s), args.file.display())));
     }
-    let wanted = (seconds.unwrap_or(SECONDS_DEFAULT) * rate).round() as usize;
-    let end = begin.saturating_add(wanted).min(frames);
-    if seconds.is_none() && end < frames {
+    if args.seconds.is_none() && audio.seconds() > limit {
+        let long = excerpt.recording_s.map_or("longer".into(), |s| format!("{s:.1} s long"));
         tracing::warn!(
-            "{:.1} s long: only {start:.1} to {:.1} s are listened to; choose others with --start and --seconds",
-            audio.seconds(),
-            end as f64 / rate
+            "{long}: only {start_s:.1} to {end_s:.1} s are listened to; choose others with --start and --seconds"
         );
+        audio.keep_frames((limit * f64::from(audio.sample_rate)).round() as usize);
     }
-    let samples = (0..audio.channels).flat_map(|c| audio.channel(c)[begin..end].iter().copied()).collect();
-    Ok(Audio { sample_rate: audio.sample_rate, channels: audio.channels, samples })
+    Ok(audio)
 }
 
 fn picture(file: &Path, heard: &Detections, seconds: f64) -> Picture {

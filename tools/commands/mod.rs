@@ -16,4 +16,4 @@ pub mod simulate;
 mod stopwatch;
 pub mod verify;
 
-pub use shared::{exit_with, start_logging};
+pub use shared::start;

@@ -1,7 +1,7 @@
 //! The checks of `twnm doctor --ops`: every case of every op where it runs, op by op.
 
 use super::optimizer_work::OptimizerWork;
-use super::shared::caught;
+use super::shared::{caught, say};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,17 +158,31 @@ pub fn check_ops(device: Device, filter: &str, is_small: bool) -> Vec<OpReport> 
 }
 
 /// The table of `twnm doctor --ops`.
-pub fn print_ops(device: Device, ops: &[OpReport]) {
-    println!("\nops on {}", device.describe());
-    println!("{:<20} {:<5} {:>5}  {:>9}  {:>9} {:>9}", "op", "type", "cases", "gradcheck", "parity", "allowed");
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn print_ops(device: Device, ops: &[OpReport]) -> Result<()> {
+    say(format_args!("\nops on {}", device.describe()))?;
+    say(format_args!(
+        "{:<20} {:<5} {:>5}  {:>9}  {:>9} {:>9}",
+        "op", "type", "cases", "gradcheck", "parity", "allowed"
+    ))?;
     for op in ops {
         let gradcheck = op.gradcheck_error.map_or("".into(), |error| format!("{error:.1e}"));
         let (name, dtype, parity, allowed) = (op.op, dtype_name(op.dtype), op.parity_error, op.parity_allowed);
         let mark = if op.is_ok() { "" } else { "  FAIL" };
-        println!("{name:<20} {dtype:<5} {:>5}  {gradcheck:>9}  {parity:>9.1e} {allowed:>9.1e}{mark}", op.cases);
-        op.failures.iter().for_each(|failure| println!("    {failure}"));
+        say(format_args!(
+            "{name:<20} {dtype:<5} {:>5}  {gradcheck:>9}  {parity:>9.1e} {allowed:>9.1e}{mark}",
+            op.cases
+        ))?;
+        for failure in &op.failures {
+            say(format_args!("    {failure}"))?;
+        }
     }
     let cases: usize = ops.iter().map(|op| op.cases).sum();
     let passed = ops.iter().filter(|op| op.is_ok()).count();
-    println!("{passed} of {} ops pass, {cases} cases; gradients against central differences: limit 1e-6", ops.len());
+    say(format_args!(
+        "{passed} of {} ops pass, {cases} cases; gradients against central differences: limit 1e-6",
+        ops.len()
+    ))
 }

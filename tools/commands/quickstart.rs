@@ -1,7 +1,8 @@
 //! `twnm quickstart`: the curriculum at pocket size on this machine.
 
+use super::shared::{say, say_text};
 use std::path::PathBuf;
-use twnm::error::{Error, Result};
+use twnm::error::{Context, Result};
 use twnm::eval::encoder::{SCORE_TABLE_NOTE, score_table};
 use twnm::eval::report::text_table;
 use twnm::quickstart::Quickstart;
@@ -36,9 +37,7 @@ const BANK_SEED: u64 = 1;
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    if args.out.as_os_str().is_empty() {
-        return Err(Error::usage("--out: the folder's name is empty"));
-    }
+    twnm::files::check_output_folder(&args.out).context_with(|| "--out")?;
     twnm::signals::catch_stop();
     let folders: Vec<SourceDir> = args.sources.iter().map(|s| s.parse()).collect::<Result<_>>()?;
     let sources = match folders.is_empty() {
@@ -51,9 +50,9 @@ pub fn run(args: Args) -> Result<()> {
     };
     let (score, constant) = (&outcome.evaluation.score, &outcome.evaluation.constant);
     let caption = format!("{} held-out scenes", score.n);
-    print!("{}", text_table(&score_table(caption, score, constant)));
-    println!("\n{SCORE_TABLE_NOTE}");
+    say_text(text_table(&score_table(caption, score, constant)))?;
+    say(format_args!("\n{SCORE_TABLE_NOTE}"))?;
     let scene = args.out.join("scenes").join("scene-000.wav");
-    println!("\nreport: {}\nnext:   twnm listen {}", outcome.report.display(), scene.display());
+    say(format_args!("\nreport: {}\nnext:   twnm listen {}", outcome.report.display(), scene.display()))?;
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! `twnm rir`: impulse responses of a room description, written as safetensors.
 
 use std::path::PathBuf;
-use twnm::error::Result;
+use twnm::error::{Context, Result};
+use twnm::files;
 use twnm::sim::image_source::impulse_responses;
 use twnm::sim::room::Room;
 use twnm::weights::{Entry, write};
@@ -19,6 +20,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    files::check_apart(&args.out, &[&args.room])
+        .and_then(|()| files::check_output(&args.out))
+        .context_with(|| "--out")?;
     let room = Room::read(&args.room)?;
     let rir = impulse_responses(&room)?;
     let (values, shape) = rir.to_tensor();

@@ -1,10 +1,11 @@
 //! `twnm-train encoder`: stage 1.
 
+use super::shared::{say, say_text, tell};
 use clap::Args as ClapArgs;
 use std::path::PathBuf;
 use twnm::config;
 use twnm::device::Device;
-use twnm::error::{Error, Result};
+use twnm::error::{Context, Result};
 use twnm::eval::encoder::TrainingScorer;
 use twnm::train::encoder::Training;
 use twnm::train::encoder::recipe::EncoderRecipe;
@@ -39,20 +40,18 @@ pub fn run(args: Args) -> Result<()> {
     let recipe: EncoderRecipe = config::load(args.recipe.as_deref(), &args.sets)?;
     tracing::info!("device {}", device.describe());
     if args.dry_run {
-        print!("{}", config::to_toml(&recipe));
+        say_text(config::to_toml(&recipe))?;
         if recipe.data.train.is_empty() {
-            eprintln!("data.train names no shards: the recipe is in order, the data was not checked");
+            tell("data.train names no shards: the recipe is in order, the data was not checked");
             return Ok(());
         }
         for (name, value) in Training::new(recipe, device, &TrainingScorer)?.describe() {
-            eprintln!("{name}: {value}");
+            tell(format_args!("{name}: {value}"));
         }
         return Ok(());
     }
-    if args.out.as_os_str().is_empty() {
-        return Err(Error::usage("--out: the run folder's name is empty"));
-    }
+    twnm::files::check_output_folder(&args.out).context_with(|| "--out")?;
     Training::new(recipe, device, &TrainingScorer)?.run(&args.out, args.resume)?;
-    println!("{}", args.out.display());
+    say(args.out.display())?;
     Ok(())
 }

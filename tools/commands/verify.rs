@@ -1,7 +1,9 @@
 //! `twnm verify`: a model against the values that another implementation computed.
 
+use super::shared::say;
 use std::path::PathBuf;
-use twnm::error::Result;
+use twnm::error::{Context, Result};
+use twnm::files;
 use twnm::verify::{Options, Report, verify};
 
 /// Runs the model in DIR on its expected.safetensors and compares every tensor
@@ -28,23 +30,29 @@ pub struct Args {
 /// Prints the report, then fails with the report's exit code.
 pub fn run(args: Args) -> Result<()> {
     let options = Options { base: args.base, dump: args.dump, tolerance: args.tolerance };
+    if let Some(dump) = &options.dump {
+        let inputs = ["expected.safetensors", "model.safetensors", "config.json"].map(|name| args.dir.join(name));
+        files::check_apart(dump, &inputs.each_ref().map(PathBuf::as_path))
+            .and_then(|()| files::check_output(dump))
+            .context_with(|| "--dump")?;
+    }
     let report = verify(&args.dir, &options)?;
     if args.json {
-        println!("{}", report.to_json());
+        say(report.to_json())?;
     } else {
-        print_table(&report);
+        print_table(&report)?;
     }
     report.outcome()
 }
 
-fn print_table(report: &Report) {
+fn print_table(report: &Report) -> Result<()> {
     let width = report.tensors.iter().map(|t| t.name.len()).max().unwrap_or(0);
     for t in &report.tensors {
-        println!("{} {:width$}  {}", if t.ok { "ok  " } else { "FAIL" }, t.name, t.describe());
+        say(format_args!("{} {:width$}  {}", if t.ok { "ok  " } else { "FAIL" }, t.name, t.describe()))?;
     }
     for what in &report.missing {
-        println!("--   {what}: not built yet");
+        say(format_args!("--   {what}: not built yet"))?;
     }
     let (passed, all) = (report.tensors.len() - report.failed(), report.tensors.len());
-    println!("{}: {passed} of {all} tensors within tolerance", report.kind);
+    say(format_args!("{}: {passed} of {all} tensors within tolerance", report.kind))
 }

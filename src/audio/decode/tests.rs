@@ -1,0 +1,48 @@
+//! Parts of compressed files against the whole.
+
+use super::*;
+
+fn golden(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/audio").join(name)).unwrap()
+}
+
+/// Compares parts of a file with what the whole file has there.
+#[track_caller]
+fn same_as_whole(path: &Path) {
+    let whole = read(path).unwrap();
+    let (frames, rate) = (whole.frames() as u64, u64::from(whole.sample_rate));
+    let places = [0, 1, rate / 3, 3 * rate, 3 * rate + 777, frames / 2, frames.saturating_sub(rate), frames - 5];
+    for begin in places.into_iter().filter(|begin| *begin < frames) {
+        let wanted = Part { begin, frames: rate / 2, channels: 1 };
+        let part = read_part(path, |_| Ok(wanted)).unwrap().audio;
+        let expected = &whole.channel(0)[begin as usize..(begin + wanted.frames).min(frames) as usize];
+        let differs = part.samples.iter().zip(expected).position(|(x, y)| x != y);
+        assert!(
+            part.samples == expected,
+            "{}: from {begin} of {frames}: {} frames for {}, first difference {differs:?}",
+            path.display(),
+            part.frames(),
+            expected.len()
+        );
+    }
+    let beyond = Part { begin: frames + 10, frames: 10, channels: 1 };
+    let reading = read_part(path, |_| Ok(beyond)).unwrap();
+    assert_eq!((reading.audio.frames(), reading.shape.frames), (0, Some(frames)));
+}
+
+#[test]
+fn parts_of_an_mp3_and_an_ogg_have_the_samples_of_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long");
+    let mp3 = golden("sweep.mp3");
+    let frames_at = (4..mp3.len()).find(|&at| mp3[at..].starts_with(&mp3[..2])).expect("a frame behind the header's");
+    // With the header of the first, whose length is not that of the whole; and frames alone.
+    std::fs::write(&path, [&mp3[..], &mp3[frames_at..].repeat(60)].concat()).unwrap();
+    same_as_whole(&path);
+    std::fs::write(&path, mp3[frames_at..].repeat(60)).unwrap();
+    same_as_whole(&path);
+    for name in ["sweep.mp3", "sweep.ogg"] {
+        std::fs::write(&path, golden(name)).unwrap();
+        same_as_whole(&path);
+    }
+}
