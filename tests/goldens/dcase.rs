@@ -39,7 +39,8 @@ fn compare(place: &str, expected: &Value, found: &Value) -> usize {
 }
 
 fn exact(folder: &Path) -> Value {
-    dcase::evaluate(&folder.join("reference"), &folder.join("prediction"), true).unwrap().to_json()
+    let settings = dcase::Settings { is_exact: true, ..dcase::Settings::default() };
+    dcase::evaluate(&folder.join("reference"), &folder.join("prediction"), settings).unwrap().to_json()
 }
 
 #[test]
