@@ -103,11 +103,60 @@ fn inside_of_answer(text: &str) -> &str {
     content.unwrap_or_else(|| &text[..closed.unwrap_or(text.len())])
 }
 
-/// The final answer within a model's text: without thoughts and tags, full-width forms of ASCII as ASCII, invisible
-/// characters gone, every space a space and every line end `\n`.
+/// The content of the last `\boxed{..}`, or all of the text.
+fn inside_of_box(text: &str) -> &str {
+    let Some(start) = text.rfind("\\boxed{").map(|at| at + "\\boxed{".len()) else { return text };
+    let mut depth = 1;
+    let end = text[start..].char_indices().find(|(_, c)| {
+        depth += match c {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        };
+        depth == 0
+    });
+    &text[start..end.map_or(text.len(), |(at, _)| start + at)]
+}
+
+/// Names of the field that holds the answer in JSON, or in what looks like it.
+const FIELDS: [&str; 12] = [
+    "answer", "answer_letter", "final_answer", "finalanswer", "correct_answer", "choice", "option", "letter", "prediction",
+    "response", "答案", "选项",
+];
+
+/// The value of the last such field, or all of the text.
+fn inside_of_field(text: &str) -> &str {
+    let mut value = None;
+    for (at, quote) in text.match_indices(['"', '\'']) {
+        let name_end = at;
+        // The quote that closes a name: a colon follows it, and the name stands between two of its kind.
+        let Some(rest) = text[at + 1..].trim_start().strip_prefix(':') else { continue };
+        let window = &text[text.floor_char_boundary(name_end.saturating_sub(LONGEST_FIELD))..name_end];
+        let Some(name) = window.rfind(quote).map(|from| window[from + 1..].trim().to_lowercase()) else { continue };
+        if FIELDS.contains(&name.as_str()) {
+            value = Some(rest.trim_start());
+        }
+    }
+    let Some(value) = value else { return text };
+    let (from, ends): (usize, &[char]) = match value.chars().next() {
+        Some('"') => (1, &['"']),
+        Some('\'') => (1, &['\'']),
+        Some('[') => (1, &[']']),
+        _ => (0, &[',', '}', '\n']),
+    };
+    let inner = &value[from..];
+    &inner[..inner.find(ends).unwrap_or(inner.len())]
+}
+
+/// Longest name of a field that is looked for, in bytes.
+const LONGEST_FIELD: usize = 24;
+
+/// The final answer within a model's text: without thoughts and tags, of a `\boxed{..}` or a JSON field of that name
+/// its content alone, full-width forms of ASCII as ASCII, invisible characters gone, every space a space and every line
+/// end `\n`.
 pub(super) fn final_answer(text: &str) -> String {
     let text = outside_of_thoughts(text);
-    let content = inside_of_answer(&text);
+    let content = inside_of_field(inside_of_box(inside_of_answer(&text)));
     let (mut plain, mut from) = (String::with_capacity(content.len()), 0);
     for (_, start, end) in tags(content).chain([(Tag::Other, content.len(), content.len())]) {
         plain.extend(content[from..start].chars().filter_map(plain_char));

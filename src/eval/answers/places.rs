@@ -1,0 +1,170 @@
+//! Options that are directions: in any order of words ("left front"), in other words ("rear", 后面), and told from words
+//! that only look like one ("that is right", "get back", 之前).
+
+use super::normal::{NormalWord, is_han};
+use super::roles::Role;
+use super::tokens::{Kind, Tokens};
+use crate::text::questions::Letter;
+
+/// Front, back, left, right, above, below as bits.
+const ENGLISH: &[(u8, &[&str])] = &[
+    (1, &["front", "ahead"]),
+    (2, &["back", "behind", "rear"]),
+    (4, &["left"]),
+    (8, &["right"]),
+    (16, &["above"]),
+    (32, &["below", "beneath"]),
+];
+const CHINESE: [(u8, char); 6] = [(1, '前'), (2, '后'), (4, '左'), (8, '右'), (16, '上'), (32, '下')];
+/// What may stand in an option beside its directions.
+const BESIDE: &[&str] = &["side", "hand", "in", "on", "to", "from", "of", "listener", "at", "正", "方", "侧", "边", "面", "部", "身", "背"];
+/// What turns a Chinese character into a place.
+const SUFFIXES: &str = "方侧边面部端";
+
+fn bit(word: &str) -> u8 {
+    let mut chars = word.chars();
+    let han = chars.next().filter(|c| is_han(*c) && chars.next().is_none());
+    match han {
+        Some(c) => CHINESE.iter().find(|(_, other)| *other == c).map_or(0, |(bit, _)| *bit),
+        None => ENGLISH.iter().find(|(_, words)| words.contains(&word)).map_or(0, |(bit, _)| *bit),
+    }
+}
+
+/// Which options are nothing but directions, and which ones.
+pub(super) struct Places {
+    options: [Option<u8>; 4],
+}
+
+impl Places {
+    pub fn of(options: &[Vec<String>; 4]) -> Places {
+        let place = |words: &Vec<String>| {
+            let mask = words.iter().map(|word| bit(word)).fold(0, |a, b| a | b);
+            (mask != 0 && words.iter().all(|word| bit(word) != 0 || BESIDE.contains(&word.as_str()))).then_some(mask)
+        };
+        Places { options: options.each_ref().map(place) }
+    }
+
+    pub fn has(&self, letter: Letter) -> bool {
+        self.options[letter.index()].is_some()
+    }
+
+    /// Each run of directions in `words` that is one of the options as a whole: from, to, which.
+    pub fn find(&self, words: &[NormalWord], text: &str, mut take: impl FnMut(usize, usize, Letter)) {
+        if self.options.iter().all(Option::is_none) {
+            return;
+        }
+        let mut at = 0;
+        while at < words.len() {
+            let mut mask = bit(&words[at].text);
+            if mask == 0 {
+                at += 1;
+                continue;
+            }
+            let mut end = at + 1;
+            while let Some(next) = words.get(end) {
+                let between = &text[words[end - 1].end..next.start];
+                let joins = between.chars().all(|c| c.is_whitespace() || c == '-' || c == '\u{2010}' || c == '\u{2011}');
+                if !joins || bit(&next.text) == 0 {
+                    break;
+                }
+                mask |= bit(&next.text);
+                end += 1;
+            }
+            for letter in Letter::ALL {
+                if self.options[letter.index()] == Some(mask) {
+                    take(at, end, letter);
+                }
+            }
+            at = end;
+        }
+    }
+}
+
+/// Words before a direction that is a place.
+const LEADING: &[&str] = &[
+    "on", "to", "from", "at", "in", "my", "your", "his", "her", "its", "their", "is", "are", "was", "be", "towards",
+    "toward", "far", "slightly", "directly", "hard", "immediately", "located", "positioned", "situated", "comes", "coming",
+    "listener's", "it's", "front", "rear", "and", "or", "not", "than", "of", "left", "right", "just", "mostly", "originates",
+];
+
+/// Whether the direction at the tokens `first` to `last` is a place.
+pub(super) fn is_place_meant(tokens: &Tokens, first: usize, last: usize) -> bool {
+    if tokens.kind(first) == Some(Kind::Han) || tokens.str(first).chars().all(is_han) {
+        return is_han_place(tokens, first, last);
+    }
+    if last > first {
+        return true;
+    }
+    let word = tokens.lower(first);
+    let after = tokens.lower(last + 1);
+    let before = |step: usize| if first >= step { tokens.lower(first - step) } else { String::new() };
+    if ["ear", "channel", "microphone", "mic", "headphone", "speaker", "loudspeaker", "channels"].contains(&after.as_str()) {
+        return false;
+    }
+    if before(1).is_empty() && tokens.is_break(last + 1) || first > 0 && tokens.is_break(first - 1) && tokens.is_break(last + 1) {
+        // "Right, let me see."
+        let talks = word == "right" && tokens.kind(last + 1) == Some(Kind::Mark(',')) && tokens.role(last + 2) != Role::Because;
+        return !talks;
+    }
+    let stated = first > 1 && tokens.role(first - 1) == Role::Is && tokens.role(first - 2) == Role::Answer;
+    if stated {
+        return true;
+    }
+    match word.as_str() {
+        "right" => {
+            let idioms = ["answer", "choice", "option", "one", "letter", "now", "away", "after", "before", "there", "here", "amount", "thing", "way", "conclusion", "guess", "in", "about", "that", "because"];
+            let judged = ["is", "are", "was", "be", "it's", "not"].contains(&before(1).as_str())
+                && (first < 2 || tokens.is_break(first - 2) || tokens.role(first - 2) == Role::Pronoun || ["you", "i", "we", "they", "a", "b", "c", "d", "option", "choice", "all", "absolutely", "is"].contains(&before(2).as_str()));
+            if idioms.contains(&after.as_str()) || judged {
+                return false;
+            }
+        }
+        "left" => {
+            let gone = ["what", "nothing", "options", "option", "time", "there", "which", "choices", "only", "one"].contains(&before(2).as_str());
+            let is_verb = ["is", "are", "was"].contains(&before(1).as_str()) && (gone || ["open", "out", "to", "unanswered", "for"].contains(&after.as_str()));
+            if is_verb || after == "with" {
+                return false;
+            }
+        }
+        "back" => {
+            let side = ["the", "in", "my", "your", "from", "at"].contains(&before(1).as_str());
+            return side && !(after == "of" && ["mind", "my", "the"].contains(&tokens.lower(last + 2).as_str()) && tokens.lower(last + 3).starts_with("mind")) && !(before(1) == "the" && after == "up");
+        }
+        "behind" | "beneath" => return !["reasoning", "logic", "idea", "reason", "rationale", "principle", "left", "intuition"].contains(&before(1).as_str()),
+        "above" | "below" => {
+            let refers = ["the", "as", "see", "listed", "mentioned", "described", "stated", "options", "noted", "shown", "given", "analysis"].contains(&before(1).as_str());
+            return !refers;
+        }
+        "front" if before(1) == "up" => return false,
+        "ahead" => return before(1) != "go" && before(1) != "going",
+        _ => {}
+    }
+    let side = ["side", "hand", "half"].contains(&after.as_str());
+    let led = LEADING.contains(&before(1).as_str()) || before(1) == "the" || first == 0 || tokens.is_break(first - 1) && tokens.role(last + 1) != Role::Plain;
+    side || led
+}
+
+/// A single character needs a suffix, or a word before it that points to a place.
+fn is_han_place(tokens: &Tokens, first: usize, last: usize) -> bool {
+    let (start, end) = (tokens.all[first].start, tokens.all[last].end);
+    let (before, rest) = (&tokens.text[..start], &tokens.text[end..]);
+    // The dictionary knows a longer word (后来), or the character ends one (之前).
+    let is_other = tokens.str(first).chars().count() > 1;
+    if is_other || before.ends_with(['之', '以', '目', '当', '然', '最', '随', '此', '其', '先', '提']) {
+        return false;
+    }
+    let suffix = rest.chars().next().filter(|c| SUFFIXES.contains(*c));
+    match suffix {
+        Some(c) => {
+            // 前面的分析: what was said before.
+            let refers = c == '面' && rest[c.len_utf8()..].starts_with('的') && !before.ends_with(['在', '自', '从', '是']);
+            !refers
+        }
+        None => {
+            last > first
+                || before.ends_with(['正', '偏', '在', '从', '自', '向', '往', '是', '为', '朝', '身', '背'])
+                || tokens.is_break(last + 1) && (first == 0 || tokens.is_break(first - 1))
+                || rest.starts_with('手')
+        }
+    }
+}
