@@ -120,8 +120,18 @@ fn inside_of_box(text: &str) -> &str {
 
 /// Names of the field that holds the answer in JSON, or in what looks like it.
 const FIELDS: [&str; 12] = [
-    "answer", "answer_letter", "final_answer", "finalanswer", "correct_answer", "choice", "option", "letter", "prediction",
-    "response", "答案", "选项",
+    "answer",
+    "answer_letter",
+    "final_answer",
+    "finalanswer",
+    "correct_answer",
+    "choice",
+    "option",
+    "letter",
+    "prediction",
+    "response",
+    "答案",
+    "选项",
 ];
 
 /// The value of the last such field, or all of the text.

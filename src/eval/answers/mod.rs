@@ -21,6 +21,7 @@ mod places;
 mod prose_tests;
 mod reference;
 mod roles;
+mod scope;
 mod score;
 mod sheet;
 mod tasks;

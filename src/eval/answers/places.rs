@@ -17,7 +17,8 @@ const ENGLISH: &[(u8, &[&str])] = &[
 ];
 const CHINESE: [(u8, char); 6] = [(1, '前'), (2, '后'), (4, '左'), (8, '右'), (16, '上'), (32, '下')];
 /// What may stand in an option beside its directions.
-const BESIDE: &[&str] = &["side", "hand", "in", "on", "to", "from", "of", "listener", "at", "正", "方", "侧", "边", "面", "部", "身", "背"];
+const BESIDE: &[&str] =
+    &["side", "hand", "in", "on", "to", "from", "of", "listener", "at", "正", "方", "侧", "边", "面", "部", "身", "背"];
 /// What turns a Chinese character into a place.
 const SUFFIXES: &str = "方侧边面部端";
 
@@ -53,26 +54,21 @@ impl Places {
         if self.options.iter().all(Option::is_none) {
             return;
         }
+        let runs = runs(words, text);
         let mut at = 0;
-        while at < words.len() {
-            let mut mask = bit(&words[at].text);
-            if mask == 0 {
-                at += 1;
-                continue;
-            }
+        while at < runs.len() {
+            // "To the front, on the left": parts of one place. Where one of them is no option, the other is none.
             let mut end = at + 1;
-            while let Some(next) = words.get(end) {
-                let between = &text[words[end - 1].end..next.start];
-                let joins = between.chars().all(|c| c.is_whitespace() || c == '-' || c == '\u{2010}' || c == '\u{2011}');
-                if !joins || bit(&next.text) == 0 {
-                    break;
-                }
-                mask |= bit(&next.text);
+            while end < runs.len() && runs[end - 1].goes_on_with(&runs[end], words, text) {
                 end += 1;
             }
-            for letter in Letter::ALL {
-                if self.options[letter.index()] == Some(mask) {
-                    take(at, end, letter);
+            let options = |run: &Run| {
+                let mask = Some(run.mask);
+                Letter::ALL.into_iter().filter(move |l| self.options[l.index()] == mask)
+            };
+            if end == at + 1 || runs[at..end].iter().all(|run| options(run).count() > 0) {
+                for run in &runs[at..end] {
+                    options(run).for_each(|letter| take(run.from, run.to, letter));
                 }
             }
             at = end;
@@ -80,11 +76,88 @@ impl Places {
     }
 }
 
+/// Directions that are written together, as words `from..to`.
+struct Run {
+    from: usize,
+    to: usize,
+    mask: u8,
+}
+
+/// Front and back.
+const ALONG: u8 = 3;
+/// Left and right.
+const ACROSS: u8 = 12;
+
+impl Run {
+    /// The next run is the other part of the same place: one along, one across, and only small words between.
+    fn goes_on_with(&self, next: &Run, words: &[NormalWord], text: &str) -> bool {
+        let crosses = |a: u8, b: u8| a & !ALONG == 0 && b & !ACROSS == 0;
+        let between = &text[words[self.to - 1].end..words[next.from].start];
+        let mut small = between.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
+        (crosses(self.mask, next.mask) || crosses(next.mask, self.mask))
+            && small.all(|word| ["and", "to", "on", "the", "slightly", "a", "bit", "but"].contains(&word))
+    }
+}
+
+fn runs(words: &[NormalWord], text: &str) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let mask = bit(&word.text);
+        if mask == 0 {
+            continue;
+        }
+        let is_mark = |c: char| c.is_whitespace() || ['-', '\u{2010}', '\u{2011}'].contains(&c);
+        match runs.last_mut().filter(|run| run.to == at && text[words[at - 1].end..word.start].chars().all(is_mark)) {
+            Some(run) => (run.to, run.mask) = (at + 1, run.mask | mask),
+            None => runs.push(Run { from: at, to: at + 1, mask }),
+        }
+    }
+    runs
+}
+
 /// Words before a direction that is a place.
 const LEADING: &[&str] = &[
-    "on", "to", "from", "at", "in", "my", "your", "his", "her", "its", "their", "is", "are", "was", "be", "towards",
-    "toward", "far", "slightly", "directly", "hard", "immediately", "located", "positioned", "situated", "comes", "coming",
-    "listener's", "it's", "front", "rear", "and", "or", "not", "than", "of", "left", "right", "just", "mostly", "originates",
+    "on",
+    "to",
+    "from",
+    "at",
+    "in",
+    "my",
+    "your",
+    "his",
+    "her",
+    "its",
+    "their",
+    "is",
+    "are",
+    "was",
+    "be",
+    "towards",
+    "toward",
+    "far",
+    "slightly",
+    "directly",
+    "hard",
+    "immediately",
+    "located",
+    "positioned",
+    "situated",
+    "comes",
+    "coming",
+    "listener's",
+    "it's",
+    "front",
+    "rear",
+    "and",
+    "or",
+    "not",
+    "than",
+    "of",
+    "left",
+    "right",
+    "just",
+    "mostly",
+    "originates",
 ];
 
 /// Whether the direction at the tokens `first` to `last` is a place.
@@ -98,13 +171,21 @@ pub(super) fn is_place_meant(tokens: &Tokens, first: usize, last: usize) -> bool
     let word = tokens.lower(first);
     let after = tokens.lower(last + 1);
     let before = |step: usize| if first >= step { tokens.lower(first - step) } else { String::new() };
-    if ["ear", "channel", "microphone", "mic", "headphone", "speaker", "loudspeaker", "channels"].contains(&after.as_str()) {
+    if ["ear", "channel", "microphone", "mic", "headphone", "speaker", "loudspeaker", "channels"]
+        .contains(&after.as_str())
+    {
         return false;
     }
-    if before(1).is_empty() && tokens.is_break(last + 1) || first > 0 && tokens.is_break(first - 1) && tokens.is_break(last + 1) {
-        // "Right, let me see."
-        let talks = word == "right" && tokens.kind(last + 1) == Some(Kind::Mark(',')) && tokens.role(last + 2) != Role::Because;
-        return !talks;
+    if before(1).is_empty() && tokens.is_break(last + 1)
+        || first > 0 && tokens.is_break(first - 1) && tokens.is_break(last + 1)
+    {
+        // "Right, let me see." "Right. I need the audio."
+        let goes_on = ["i", "let", "so", "you", "we", "okay", "ok", "now", "what", "first"];
+        let talks = match tokens.kind(last + 1) {
+            Some(Kind::Mark(',')) => tokens.role(last + 2) != Role::Because,
+            _ => goes_on.contains(&tokens.lower(last + 2).as_str()),
+        };
+        return !(word == "right" && talks);
     }
     let stated = first > 1 && tokens.role(first - 1) == Role::Is && tokens.role(first - 2) == Role::Answer;
     if stated {
@@ -112,35 +193,87 @@ pub(super) fn is_place_meant(tokens: &Tokens, first: usize, last: usize) -> bool
     }
     match word.as_str() {
         "right" => {
-            let idioms = ["answer", "choice", "option", "one", "letter", "now", "away", "after", "before", "there", "here", "amount", "thing", "way", "conclusion", "guess", "in", "about", "that", "because"];
+            let idioms = [
+                "answer",
+                "choice",
+                "option",
+                "one",
+                "letter",
+                "now",
+                "away",
+                "after",
+                "before",
+                "there",
+                "here",
+                "amount",
+                "thing",
+                "way",
+                "conclusion",
+                "guess",
+                "in",
+                "about",
+                "that",
+                "because",
+            ];
             let judged = ["is", "are", "was", "be", "it's", "not"].contains(&before(1).as_str())
-                && (first < 2 || tokens.is_break(first - 2) || tokens.role(first - 2) == Role::Pronoun || ["you", "i", "we", "they", "a", "b", "c", "d", "option", "choice", "all", "absolutely", "is"].contains(&before(2).as_str()));
+                && (first < 2
+                    || tokens.is_break(first - 2)
+                    || tokens.role(first - 2) == Role::Pronoun
+                    || ["you", "i", "we", "they", "a", "b", "c", "d", "option", "choice", "all", "absolutely", "is"]
+                        .contains(&before(2).as_str()));
             if idioms.contains(&after.as_str()) || judged {
                 return false;
             }
         }
         "left" => {
-            let gone = ["what", "nothing", "options", "option", "time", "there", "which", "choices", "only", "one"].contains(&before(2).as_str());
-            let is_verb = ["is", "are", "was"].contains(&before(1).as_str()) && (gone || ["open", "out", "to", "unanswered", "for"].contains(&after.as_str()));
+            let gone = ["what", "nothing", "options", "option", "time", "there", "which", "choices", "only", "one"]
+                .contains(&before(2).as_str());
+            let is_verb = ["is", "are", "was"].contains(&before(1).as_str())
+                && (gone || ["open", "out", "to", "unanswered", "for"].contains(&after.as_str()));
             if is_verb || after == "with" {
                 return false;
             }
         }
         "back" => {
             let side = ["the", "in", "my", "your", "from", "at"].contains(&before(1).as_str());
-            return side && !(after == "of" && ["mind", "my", "the"].contains(&tokens.lower(last + 2).as_str()) && tokens.lower(last + 3).starts_with("mind")) && !(before(1) == "the" && after == "up");
+            return side
+                && !(after == "of"
+                    && ["mind", "my", "the"].contains(&tokens.lower(last + 2).as_str())
+                    && tokens.lower(last + 3).starts_with("mind"))
+                && !(before(1) == "the" && after == "up");
         }
-        "behind" | "beneath" => return !["reasoning", "logic", "idea", "reason", "rationale", "principle", "left", "intuition"].contains(&before(1).as_str()),
+        "behind" | "beneath" => {
+            return !["reasoning", "logic", "idea", "reason", "rationale", "principle", "left", "intuition"]
+                .contains(&before(1).as_str());
+        }
         "above" | "below" => {
-            let refers = ["the", "as", "see", "listed", "mentioned", "described", "stated", "options", "noted", "shown", "given", "analysis"].contains(&before(1).as_str());
-            return !refers;
+            let refers = [
+                "the",
+                "as",
+                "see",
+                "listed",
+                "mentioned",
+                "described",
+                "stated",
+                "options",
+                "noted",
+                "shown",
+                "given",
+                "analysis",
+            ]
+            .contains(&before(1).as_str());
+            let announces = before(1).is_empty() && ["is", "are", "i", "you", "you'll"].contains(&after.as_str());
+            return !refers && !announces;
         }
-        "front" if before(1) == "up" => return false,
+        "front" if before(1) == "up" || ["page", "desk", "door", "line"].contains(&after.as_str()) => return false,
         "ahead" => return before(1) != "go" && before(1) != "going",
         _ => {}
     }
     let side = ["side", "hand", "half"].contains(&after.as_str());
-    let led = LEADING.contains(&before(1).as_str()) || before(1) == "the" || first == 0 || tokens.is_break(first - 1) && tokens.role(last + 1) != Role::Plain;
+    let led = LEADING.contains(&before(1).as_str())
+        || before(1) == "the"
+        || first == 0
+        || tokens.is_break(first - 1) && tokens.role(last + 1) != Role::Plain;
     side || led
 }
 
@@ -157,7 +290,8 @@ fn is_han_place(tokens: &Tokens, first: usize, last: usize) -> bool {
     match suffix {
         Some(c) => {
             // 前面的分析: what was said before.
-            let refers = c == '面' && rest[c.len_utf8()..].starts_with('的') && !before.ends_with(['在', '自', '从', '是']);
+            let refers =
+                c == '面' && rest[c.len_utf8()..].starts_with('的') && !before.ends_with(['在', '自', '从', '是']);
             !refers
         }
         None => {

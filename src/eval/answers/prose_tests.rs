@@ -1,9 +1,11 @@
 //! Answers in prose that a person has read: `tests/golden/answers`.
 
-use super::{Match, read_option};
+use super::{Match, read_judgement, read_option};
+use crate::text::judgements::Judgement;
 use crate::text::questions::Said;
 use serde_json::Value;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 fn rows(name: &str) -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/answers").join(name);
@@ -17,7 +19,8 @@ fn read_all(name: &str) -> (usize, usize, Vec<String>, Vec<String>) {
     for row in rows(name) {
         let options: Vec<&str> = row["options"].as_array().unwrap().iter().map(|o| o.as_str().unwrap()).collect();
         let said = Said::Text(row["text"].as_str().unwrap().into());
-        let read = read_option(&said, options.try_into().unwrap(), Match::Both).chosen().map(|letter| letter.to_string());
+        let read =
+            read_option(&said, options.try_into().unwrap(), Match::Both).chosen().map(|letter| letter.to_string());
         n += 1;
         if read.as_deref() == row["expected"].as_str() {
             right += 1;
@@ -41,7 +44,47 @@ fn prose_is_read_as_a_person_reads_it() {
 
 #[test]
 fn prose_that_was_written_after_the_reader_is_read_too() {
-    let (right, n, wrong, credited) = read_all("held_out.jsonl");
-    assert!(n >= 60 && credited.is_empty(), "{right} of {n}; traps:\n{}\nall:\n{}", credited.join("\n"), wrong.join("\n"));
-    assert!(right == n, "{right} of {n}:\n{}", wrong.join("\n"));
+    for (name, count) in [("unseen-1.jsonl", 61), ("unseen-2.jsonl", 115), ("unseen-3.jsonl", 89)] {
+        let (right, n, wrong, credited) = read_all(name);
+        assert!(n == count && credited.is_empty(), "{name}: {right} of {n}; traps:\n{}", credited.join("\n"));
+        assert!(right == n, "{name}: {right} of {n}:\n{}", wrong.join("\n"));
+    }
+}
+
+#[test]
+fn judgements_are_read_as_a_person_reads_them() {
+    let rows = rows("judgements.jsonl");
+    assert!(rows.len() >= 40);
+    let wrong = rows.iter().filter_map(|row| {
+        let read = read_judgement(&Judgement::Text(row["text"].as_str().unwrap().into()));
+        (read != row["expected"].as_bool())
+            .then(|| format!("{}: read {read:?}, meant {}", row["text"], row["expected"]))
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn reading_is_linear_in_the_length() {
+    let pieces = [
+        "A x B y ",
+        "not A is wrong B ",
+        "B. Not A. ",
+        "A) x B) y C) z ",
+        "if A then B, ",
+        "B? ",
+        "\"answer\": ",
+        "\\boxed{",
+        "左侧不是右侧",
+        "是B吗",
+        "left right front back ",
+        "the answer is ",
+    ];
+    for piece in pieces {
+        let text = piece.repeat(300_000 / piece.len());
+        let begin = Instant::now();
+        read_option(&Said::Text(text), ["front", "back", "left", "右侧"], Match::Both);
+        // Quadratic would be minutes.
+        assert!(begin.elapsed() < Duration::from_secs(20), "{piece:?}: {:?}", begin.elapsed());
+    }
 }

@@ -6,6 +6,9 @@ use super::roles::{Role, of_han, of_word};
 /// Longest word that the dictionary is asked about, in bytes.
 const WORD_BYTES_MAX: usize = 16;
 
+/// Most tokens of a sentence: longer ones are taken apart, so that reading is linear in the length of a text.
+const SENTENCE_MAX: usize = 200;
+
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -87,7 +90,14 @@ impl<'a> Tokens<'a> {
                 ("no", _) if self.is_break(at + 1) => Role::Correction,
                 ("no", _) if ["doubt", "question", "problem"].contains(&self.lower(at + 1).as_str()) => Role::Filler,
                 ("no", _) => Role::Not,
-                ("nothing" | "no-one", _) => Role::Not,
+                ("nothing", _) => Role::Not,
+                ("doubt", _) if at > 0 && ["no", "without", "little"].contains(&self.lower(at - 1).as_str()) => {
+                    Role::Filler
+                }
+                // "Too loud for B"; "B, too".
+                ("too", _) if self.is_word(at + 1) => Role::Wrong,
+                ("out", _) if self.lower(at + 3) == "question" => Role::Wrong,
+                ("off", _) if self.lower(at + 2) == "table" => Role::Wrong,
                 ("without" | "not", _) if ["doubt", "only"].contains(&self.lower(at + 1).as_str()) => Role::Filler,
                 // "Anything but B".
                 ("but", _) if at > 0 && ["anything", "everything", "all"].contains(&self.lower(at - 1).as_str()) => {
@@ -109,9 +119,20 @@ impl<'a> Tokens<'a> {
                 ("than", _) if at == 0 || !["rather", "other"].contains(&self.lower(at - 1).as_str()) => Role::Except,
                 // "At first", "on first hearing".
                 ("first", _) if at > 0 && ["at", "on"].contains(&self.lower(at - 1).as_str()) => Role::Initially,
+                ("first", _)
+                    if ["instinct", "impression", "thought", "guess", "reaction", "glance"]
+                        .contains(&self.lower(at + 1).as_str()) =>
+                {
+                    Role::Initially
+                }
                 // "I was going to say".
-                ("going" | "about", _) if at > 0 && ["was", "were"].contains(&self.lower(at - 1).as_str())
-                    && self.lower(at + 1) == "to" => Role::Initially,
+                ("going" | "about", _)
+                    if at > 0
+                        && ["was", "were"].contains(&self.lower(at - 1).as_str())
+                        && self.lower(at + 1) == "to" =>
+                {
+                    Role::Initially
+                }
                 ("going" | "go", _) if self.lower(at + 1) != "with" && self.lower(at + 1) != "for" => Role::Plain,
                 // "Then the answer is": only a then behind a comma turns.
                 ("then" | "later" | "now", _) if at == 0 || !self.is_break(at - 1) => Role::Filler,
@@ -122,7 +143,10 @@ impl<'a> Tokens<'a> {
                 ("what" | "as", _) => Role::Filler,
                 ("if", _) if self.is_hedge(at) => Role::Filler,
                 ("if", _) if at > 0 && self.lower(at - 1) == "even" => Role::Filler,
-                ("if", _) if at > 0 && ["tell", "know", "sure", "see", "determine"].contains(&self.lower(at - 1).as_str()) => {
+                ("if", _)
+                    if at > 0
+                        && ["tell", "know", "sure", "see", "determine"].contains(&self.lower(at - 1).as_str()) =>
+                {
                     Role::Whether
                 }
                 ("were" | "had", _) if self.starts_sentence(at) => Role::If,
@@ -139,8 +163,10 @@ impl<'a> Tokens<'a> {
         let [a, b, c] = words.each_ref().map(String::as_str);
         let forced = ["had", "have", "must", "need", "am", "was", "were"];
         match a {
-            "i" | "we" | "you" => forced.contains(&b) && ["to", "choose", "forced", "pick", "guess", "answer"].contains(&c)
-                || ["i'm", "not"].contains(&b),
+            "i" | "we" | "you" => {
+                forced.contains(&b) && ["to", "choose", "forced", "pick", "guess", "answer"].contains(&c)
+                    || ["i'm", "not"].contains(&b)
+            }
             "forced" | "pressed" | "anything" | "necessary" | "needed" | "i'm" | "i\u{2019}m" => true,
             _ => false,
         }
@@ -199,7 +225,7 @@ impl<'a> Tokens<'a> {
                 Kind::LineEnd => from < at && self.kind(at - 1) != Some(Kind::Mark(':')),
                 _ => false,
             };
-            if ends {
+            if ends || at + 1 - from >= SENTENCE_MAX {
                 found.push(from..at + 1);
                 from = at + 1;
             }
@@ -220,7 +246,9 @@ fn word_end(text: &str, at: usize) -> usize {
         let is_inner = |c: char| c.is_alphanumeric() && !is_han(c);
         let joins = next.is_some_and(is_inner)
             && (['\'', '\u{2019}'].contains(&c) && offset > 0
-                || c == '.' && text[at..at + offset].ends_with(|d: char| d.is_ascii_digit()) && next.is_some_and(|n| n.is_ascii_digit()));
+                || c == '.'
+                    && text[at..at + offset].ends_with(|d: char| d.is_ascii_digit())
+                    && next.is_some_and(|n| n.is_ascii_digit()));
         if !is_inner(c) && !joins {
             break;
         }

@@ -104,7 +104,8 @@ pub(super) fn check_file(path: &Path, mut distances_m: Vec<f64>, side: Side, uni
         return Ok(());
     }
     let last = distances_m.len() - 1;
-    let mut quantile = |tenths: usize| *distances_m.select_nth_unstable_by((last * tenths).div_ceil(10), f64::total_cmp).1;
+    let mut quantile =
+        |tenths: usize| *distances_m.select_nth_unstable_by((last * tenths).div_ceil(10), f64::total_cmp).1;
     let (median, ninth) = (quantile(5), quantile(9));
     let unit = units.of(side);
     let error = |what: String| Error::data(format!("{}: {what}", path.display()));
