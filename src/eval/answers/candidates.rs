@@ -228,7 +228,7 @@ fn is_count_meant(tokens: &Tokens, candidate: &Candidate) -> bool {
     if is_han {
         let counted = ["声源", "声音", "音源", "人", "说话", "不同", "发声", "物体", "事件", "源"];
         let has = first > 0 && ["有", "共", "出", "是", "为"].contains(&tokens.str(first - 1));
-        return counted.iter().any(|word| rest.starts_with(word)) && !(tokens.str(first).starts_with('一') && !has)
+        return (has || !tokens.str(first).starts_with('一')) && counted.iter().any(|word| rest.starts_with(word))
             || has && tokens.is_break(last + 1)
             || tokens.is_break(last + 1) && (first == 0 || tokens.is_break(first - 1));
     }

@@ -138,10 +138,13 @@ const FIELDS: [&str; 12] = [
 fn inside_of_field(text: &str) -> &str {
     let mut value = None;
     for (at, quote) in text.match_indices(['"', '\'']) {
-        let name_end = at;
         // The quote that closes a name: a colon follows it, and the name stands between two of its kind.
         let Some(rest) = text[at + 1..].trim_start().strip_prefix(':') else { continue };
-        let window = &text[text.floor_char_boundary(name_end.saturating_sub(LONGEST_FIELD))..name_end];
+        let mut start = at.saturating_sub(LONGEST_FIELD);
+        while !text.is_char_boundary(start) {
+            start += 1;
+        }
+        let window = &text[start..at];
         let Some(name) = window.rfind(quote).map(|from| window[from + 1..].trim().to_lowercase()) else { continue };
         if FIELDS.contains(&name.as_str()) {
             value = Some(rest.trim_start());
@@ -206,6 +209,12 @@ mod tests {
             ("B</answer> and A", "B"),
             ("B<|im_end|></s>", "B  "),
             ("a < b > c, 3<4", "a < b > c, 3<4"),
+            ("So \\boxed{A}, no: \\boxed{\\text{B}}.", "\\text{B}"),
+            ("{\"why\": \"A is far\", \"answer\": \"B\"}", "B"),
+            ("{'answer': 'B'}", "B"),
+            ("```json\n{\"answer\": true}\n```", "true"),
+            ("{\"答案\": \"B\"}", "B"),
+            ("{\"answer\": [\"A\", \"B\"]}", "\"A\", \"B\""),
             ("\u{ff22}\u{ff09}\u{a0}two\u{200b}\r", "B) two\n"),
         ];
         for (text, expected) in cases {

@@ -95,6 +95,12 @@ impl<'a> Tokens<'a> {
                     Role::Filler
                 }
                 // "Too loud for B"; "B, too".
+                ("less" | "least", _)
+                    if ["likely", "plausible", "probable", "convincing", "suitable", "fitting"]
+                        .contains(&self.lower(at + 1).as_str()) =>
+                {
+                    Role::Wrong
+                }
                 ("too", _) if self.is_word(at + 1) => Role::Wrong,
                 ("out", _) if self.lower(at + 3) == "question" => Role::Wrong,
                 ("off", _) if self.lower(at + 2) == "table" => Role::Wrong,
