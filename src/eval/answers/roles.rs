@@ -82,6 +82,8 @@ const ENGLISH: &[(Role, &[&str])] = &[
             "think",
             "believe",
             "answering",
+            "makes",
+            "make",
             "suggests",
             "suggest",
             "indicates",

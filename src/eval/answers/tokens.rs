@@ -84,83 +84,74 @@ impl<'a> Tokens<'a> {
     /// Roles that depend on the neighbours.
     fn resolve(&mut self) {
         for at in 0..self.all.len() {
-            let near = |step: usize| self.role(at + step);
-            let role = match (self.lower(at).as_str(), self.role(at)) {
-                // "No, ..." answers or corrects; "no dog" negates.
-                ("no", _) if self.is_break(at + 1) => Role::Correction,
-                ("no", _) if ["doubt", "question", "problem"].contains(&self.lower(at + 1).as_str()) => Role::Filler,
-                ("no", _) => Role::Not,
-                ("nothing", _) => Role::Not,
-                ("doubt", _) if at > 0 && ["no", "without", "little"].contains(&self.lower(at - 1).as_str()) => {
-                    Role::Filler
-                }
-                // "Too loud for B"; "B, too".
-                ("less" | "least", _)
-                    if ["likely", "plausible", "probable", "convincing", "suitable", "fitting"]
-                        .contains(&self.lower(at + 1).as_str()) =>
-                {
-                    Role::Wrong
-                }
-                ("too", _) if self.is_word(at + 1) => Role::Wrong,
-                ("out", _) if self.lower(at + 3) == "question" => Role::Wrong,
-                ("off", _) if self.lower(at + 2) == "table" => Role::Wrong,
-                ("without" | "not", _) if ["doubt", "only"].contains(&self.lower(at + 1).as_str()) => Role::Filler,
-                // "Anything but B".
-                ("but", _) if at > 0 && ["anything", "everything", "all"].contains(&self.lower(at - 1).as_str()) => {
-                    Role::Except
-                }
-                // "One might say", "you may think": what others say.
-                (_, Role::Others) if ![1, 2].map(near).iter().any(|r| matches!(r, Role::Maybe | Role::Would)) => {
-                    if (1..3).any(|s| ["say", "argue", "claim", "think"].contains(&self.lower(at + s).as_str()))
-                        && self.lower(at) != "you"
-                    {
-                        Role::Others
-                    } else {
-                        Role::Plain
-                    }
-                }
-                // "Rather than": the second word negates.
-                ("rather", _) if self.lower(at + 1) == "than" => Role::Filler,
-                // "More than", "later than" compare.
-                ("than", _) if at == 0 || !["rather", "other"].contains(&self.lower(at - 1).as_str()) => Role::Except,
-                // "At first", "on first hearing".
-                ("first", _) if at > 0 && ["at", "on"].contains(&self.lower(at - 1).as_str()) => Role::Initially,
-                ("first", _)
-                    if ["instinct", "impression", "thought", "guess", "reaction", "glance"]
-                        .contains(&self.lower(at + 1).as_str()) =>
-                {
-                    Role::Initially
-                }
-                // "I was going to say".
-                ("going" | "about", _)
-                    if at > 0
-                        && ["was", "were"].contains(&self.lower(at - 1).as_str())
-                        && self.lower(at + 1) == "to" =>
-                {
-                    Role::Initially
-                }
-                ("going" | "go", _) if self.lower(at + 1) != "with" && self.lower(at + 1) != "for" => Role::Plain,
-                // "Then the answer is": only a then behind a comma turns.
-                ("then" | "later" | "now", _) if at == 0 || !self.is_break(at - 1) => Role::Filler,
-                ("then", _) => Role::Filler,
-                ("even", _) if self.role(at + 1) != Role::If && self.role(at + 1) != Role::Although => Role::Filler,
-                ("provided", _) if self.lower(at + 1) != "that" => Role::Plain,
-                ("given", _) if self.lower(at + 1) != "that" => Role::Filler,
-                ("what" | "as", _) => Role::Filler,
-                ("if", _) if self.is_hedge(at) => Role::Filler,
-                ("if", _) if at > 0 && self.lower(at - 1) == "even" => Role::Filler,
-                ("if", _)
-                    if at > 0
-                        && ["tell", "know", "sure", "see", "determine"].contains(&self.lower(at - 1).as_str()) =>
-                {
-                    Role::Whether
-                }
-                ("were" | "had", _) if self.starts_sentence(at) => Role::If,
-                ("left", _) if self.lower(at + 1) == "with" => Role::Choose,
-                (_, role) => role,
-            };
-            self.all[at].role = role;
+            let word = self.lower(at);
+            let role = self.negation(at, &word).or_else(|| self.turn(at, &word));
+            self.all[at].role = role.unwrap_or(self.role(at));
         }
+    }
+
+    /// The word before `at` is one of `words`.
+    fn follows(&self, at: usize, words: &[&str]) -> bool {
+        at > 0 && words.contains(&self.lower(at - 1).as_str())
+    }
+
+    /// The word behind `at` is one of `words`.
+    fn precedes(&self, at: usize, words: &[&str]) -> bool {
+        words.contains(&self.lower(at + 1).as_str())
+    }
+
+    /// What a word of negation does here.
+    fn negation(&self, at: usize, word: &str) -> Option<Role> {
+        let likely = ["likely", "plausible", "probable", "convincing", "suitable", "fitting"];
+        Some(match word {
+            // "No, ..." answers or corrects; "no dog" negates.
+            "no" if self.is_break(at + 1) => Role::Correction,
+            "no" if self.precedes(at, &["doubt", "question", "problem"]) => Role::Filler,
+            "no" | "nothing" => Role::Not,
+            "doubt" if self.follows(at, &["no", "without", "little"]) => Role::Filler,
+            "without" | "not" if self.precedes(at, &["doubt", "only"]) => Role::Filler,
+            "less" | "least" if self.precedes(at, &likely) => Role::Wrong,
+            // "Too loud for B"; but "B, too".
+            "too" if self.is_word(at + 1) => Role::Wrong,
+            "out" if self.lower(at + 3) == "question" => Role::Wrong,
+            "off" if self.lower(at + 2) == "table" => Role::Wrong,
+            // "Anything but B".
+            "but" if self.follows(at, &["anything", "everything", "all"]) => Role::Except,
+            // "Rather than": the second word negates.
+            "rather" if self.precedes(at, &["than"]) => Role::Filler,
+            _ => return None,
+        })
+    }
+
+    /// What a word that turns or supposes does here.
+    fn turn(&self, at: usize, word: &str) -> Option<Role> {
+        let says = (1..3).any(|step| ["say", "argue", "claim", "think"].contains(&self.lower(at + step).as_str()));
+        let may = (1..3).any(|step| matches!(self.role(at + step), Role::Maybe | Role::Would));
+        let held = ["instinct", "impression", "thought", "guess", "reaction", "glance"];
+        Some(match (word, self.role(at)) {
+            // "One might say", "some think": what others say.
+            (_, Role::Others) if !(may || says && word != "you") && self.kind(at) == Some(Kind::Word) => Role::Plain,
+            // "At first", "on first hearing", "my first instinct".
+            ("first", _) if self.follows(at, &["at", "on"]) || self.precedes(at, &held) => Role::Initially,
+            // "I was going to say".
+            ("going" | "about", _) if self.follows(at, &["was", "were"]) && self.precedes(at, &["to"]) => {
+                Role::Initially
+            }
+            ("going" | "go", _) if !self.precedes(at, &["with", "for"]) => Role::Plain,
+            // Only behind a comma does "later" turn.
+            ("then", _) => Role::Filler,
+            ("later" | "now", _) if at == 0 || !self.is_break(at - 1) => Role::Filler,
+            // "Even if" concedes.
+            ("even", _) if !matches!(self.role(at + 1), Role::If | Role::Although) => Role::Filler,
+            ("if", _) if self.follows(at, &["even"]) || self.is_hedge(at) => Role::Filler,
+            ("if", _) if self.follows(at, &["tell", "know", "sure", "see", "determine", "wonder"]) => Role::Whether,
+            ("provided", _) if !self.precedes(at, &["that"]) => Role::Plain,
+            ("given", _) if !self.precedes(at, &["that"]) => Role::Filler,
+            ("were" | "had", _) if self.starts_sentence(at) => Role::If,
+            ("what" | "as", _) => Role::Filler,
+            ("left", _) if self.precedes(at, &["with"]) => Role::Choose,
+            _ => return None,
+        })
     }
 
     /// "If I had to guess" decides; "if the room were dry" does not.
