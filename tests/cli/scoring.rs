@@ -203,7 +203,7 @@ fn what_is_wrong_with_files_and_flags_is_named() {
         ("{\"sample_id\": \"q0\", \"response\": \"A\"}", "\"response\""),
     ] {
         std::fs::write(home.join("other.jsonl"), text).unwrap();
-        expect(&mcq(good, "other.jsonl", &[]), 65, &["other.jsonl", part, "sample_id"]);
+        expect(&mcq(good, "other.jsonl", &[]), 65, &["other.jsonl", part]);
     }
     expect(&mcq(good, "answers.jsonl", &["--compare", "foreign.jsonl"]), 65, &["foreign.jsonl", "\"q77\""]);
     expect(&mcq(good, "answers.jsonl", &["--limit", "0"]), 2, &["--limit"]);
