@@ -4,6 +4,8 @@
 //! opening stood in the prompt ends thoughts that began with the text. Of several `<answer>` the last one holds.
 //! One pass, linear in the length: a tag is recognised by a bounded look at what follows its `<`.
 
+use super::normal::simplified;
+
 /// A tag that means something here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tag {
@@ -187,7 +189,7 @@ fn plain_char(c: char) -> Option<char> {
         '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => None,
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0),
         c if c.is_whitespace() || c.is_control() => Some(' '),
-        c => Some(c),
+        c => Some(simplified(c)),
     }
 }
 

@@ -32,9 +32,21 @@ pub(super) fn is_han(c: char) -> bool {
     matches!(c, '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{2fa1f}')
 }
 
+/// Traditional characters of the words that answers are read by, and the simplified ones in the same order.
+const TRADITIONAL: &str = "選項應該錯誤對無從側邊後個種兩聲來為認覺這們會結論實際題確據於與還雖儘並卻說請難斷現發當時樣過沒條電話鈴腳遠響強擇僅總綜終設則嗎麼聽見頭開間離給讓別麥傾貓鳥門鐘擊樂";
+const SIMPLIFIED: &str = "选项应该错误对无从侧边后个种两声来为认觉这们会结论实际题确据于与还虽尽并却说请难断现发当时样过没条电话铃脚远响强择仅总综终设则吗么听见头开间离给让别麦倾猫鸟门钟击乐";
+
+/// A traditional character as the simplified one, where answers are read by it.
+pub(super) fn simplified(c: char) -> char {
+    if !is_han(c) {
+        return c;
+    }
+    TRADITIONAL.chars().zip(SIMPLIFIED.chars()).find(|(from, _)| *from == c).map_or(c, |(_, to)| to)
+}
+
 /// One to ten before what is counted, as digits.
 fn han(c: char, next: Option<char>) -> String {
-    let counts = next.is_some_and(|next| "个位只种人米秒度".contains(next));
+    let counts = next.is_some_and(|next| "个位只种人米秒度".contains(simplified(next)));
     match "零一二三四五六七八九十".chars().position(|numeral| numeral == c) {
         Some(value) if counts => value.to_string(),
         _ if c == '两' && counts => "2".into(),
@@ -71,7 +83,7 @@ fn words(text: &str) -> Vec<NormalWord> {
             '%' => Some("percent".into()),
             '\u{b0}' | '\u{ba}' if after_number => Some("deg".into()),
             // Chinese has no spaces: each character is a word.
-            c if is_han(c) => Some(han(c, chars.peek().map(|(_, next)| *next))),
+            c if is_han(c) => Some(han(simplified(c), chars.peek().map(|(_, next)| *next))),
             c if c.is_alphanumeric() => {
                 let mut word: String = c.to_lowercase().collect();
                 let goes_on = |next: char| next.is_alphanumeric() && !is_han(next) || is_apostrophe(next);
