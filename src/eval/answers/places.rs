@@ -160,6 +160,52 @@ const LEADING: &[&str] = &[
     "originates",
 ];
 
+/// Words behind "right" that make it "correct" or "at once".
+const CORRECT: &[&str] = &[
+    "answer",
+    "choice",
+    "option",
+    "one",
+    "letter",
+    "now",
+    "away",
+    "after",
+    "before",
+    "there",
+    "here",
+    "amount",
+    "thing",
+    "way",
+    "conclusion",
+    "guess",
+    "in",
+    "about",
+    "that",
+    "because",
+];
+/// What "is right" judges where it stands before it.
+const JUDGED: &[&str] = &["you", "i", "we", "they", "a", "b", "c", "d", "option", "choice", "all", "absolutely", "is"];
+/// What can be "left" over.
+const LEFT_OVER: &[&str] =
+    &["what", "nothing", "options", "option", "time", "there", "which", "choices", "only", "one"];
+/// What hears or plays, on a side: evidence, but no place.
+const DEVICES: &[&str] = &["ear", "channel", "microphone", "mic", "headphone", "speaker", "loudspeaker", "channels"];
+/// What "above" and "below" refer to in the text itself.
+const REFERRING: &[&str] = &[
+    "the",
+    "as",
+    "see",
+    "listed",
+    "mentioned",
+    "described",
+    "stated",
+    "options",
+    "noted",
+    "shown",
+    "given",
+    "analysis",
+];
+
 /// Whether the direction at the tokens `first` to `last` is a place.
 pub(super) fn is_place_meant(tokens: &Tokens, first: usize, last: usize) -> bool {
     if tokens.kind(first) == Some(Kind::Han) || tokens.str(first).chars().all(is_han) {
@@ -168,113 +214,85 @@ pub(super) fn is_place_meant(tokens: &Tokens, first: usize, last: usize) -> bool
     if last > first {
         return true;
     }
+    let here = Neighbours { tokens, at: first };
     let word = tokens.lower(first);
-    let after = tokens.lower(last + 1);
-    let before = |step: usize| if first >= step { tokens.lower(first - step) } else { String::new() };
-    if ["ear", "channel", "microphone", "mic", "headphone", "speaker", "loudspeaker", "channels"]
-        .contains(&after.as_str())
-    {
+    if here.after(1, DEVICES) {
         return false;
     }
-    if before(1).is_empty() && tokens.is_break(last + 1)
-        || first > 0 && tokens.is_break(first - 1) && tokens.is_break(last + 1)
-    {
-        // "Right, let me see." "Right. I need the audio."
-        let goes_on = ["i", "let", "so", "you", "we", "okay", "ok", "now", "what", "first"];
-        let talks = match tokens.kind(last + 1) {
-            Some(Kind::Mark(',')) => tokens.role(last + 2) != Role::Because,
-            _ => goes_on.contains(&tokens.lower(last + 2).as_str()),
-        };
-        return !(word == "right" && talks);
+    let begins = first == 0 || tokens.is_break(first - 1);
+    if begins && tokens.is_break(first + 1) {
+        return !(word == "right" && here.talks());
     }
-    let stated = first > 1 && tokens.role(first - 1) == Role::Is && tokens.role(first - 2) == Role::Answer;
-    if stated {
+    if first > 1 && tokens.role(first - 1) == Role::Is && tokens.role(first - 2) == Role::Answer {
         return true;
     }
-    match word.as_str() {
-        "right" => {
-            let idioms = [
-                "answer",
-                "choice",
-                "option",
-                "one",
-                "letter",
-                "now",
-                "away",
-                "after",
-                "before",
-                "there",
-                "here",
-                "amount",
-                "thing",
-                "way",
-                "conclusion",
-                "guess",
-                "in",
-                "about",
-                "that",
-                "because",
-            ];
-            let judged = ["is", "are", "was", "be", "it's", "not"].contains(&before(1).as_str())
-                && (first < 2
-                    || tokens.is_break(first - 2)
-                    || tokens.role(first - 2) == Role::Pronoun
-                    || ["you", "i", "we", "they", "a", "b", "c", "d", "option", "choice", "all", "absolutely", "is"]
-                        .contains(&before(2).as_str()));
-            if idioms.contains(&after.as_str()) || judged {
-                return false;
-            }
-        }
-        "left" => {
-            let gone = ["what", "nothing", "options", "option", "time", "there", "which", "choices", "only", "one"]
-                .contains(&before(2).as_str());
-            let is_verb = ["is", "are", "was"].contains(&before(1).as_str())
-                && (gone || ["open", "out", "to", "unanswered", "for"].contains(&after.as_str()));
-            if is_verb || after == "with" {
-                return false;
-            }
-        }
-        "back" => {
-            let side = ["the", "in", "my", "your", "from", "at"].contains(&before(1).as_str());
-            return side
-                && !(after == "of"
-                    && ["mind", "my", "the"].contains(&tokens.lower(last + 2).as_str())
-                    && tokens.lower(last + 3).starts_with("mind"))
-                && !(before(1) == "the" && after == "up");
-        }
-        "behind" | "beneath" => {
-            return !["reasoning", "logic", "idea", "reason", "rationale", "principle", "left", "intuition"]
-                .contains(&before(1).as_str());
-        }
-        "above" | "below" => {
-            let refers = [
-                "the",
-                "as",
-                "see",
-                "listed",
-                "mentioned",
-                "described",
-                "stated",
-                "options",
-                "noted",
-                "shown",
-                "given",
-                "analysis",
-            ]
-            .contains(&before(1).as_str());
-            let announces = before(1).is_empty() && ["is", "are", "i", "you", "you'll"].contains(&after.as_str());
-            return !refers && !announces;
-        }
-        "front" if before(1) == "up" || ["page", "desk", "door", "line"].contains(&after.as_str()) => return false,
-        "ahead" => return before(1) != "go" && before(1) != "going",
-        _ => {}
+    if here.is_idiom(&word) {
+        return false;
     }
-    let side = ["side", "hand", "half"].contains(&after.as_str());
-    let led = LEADING.contains(&before(1).as_str())
-        || before(1) == "the"
-        || first == 0
-        || tokens.is_break(first - 1) && tokens.role(last + 1) != Role::Plain;
-    side || led
+    match word.as_str() {
+        "back" => here.before(1, &["the", "in", "my", "your", "from", "at"]),
+        "behind" | "beneath" | "above" | "below" | "ahead" => true,
+        _ => {
+            let led = begins && (first == 0 || tokens.role(first + 1) != Role::Plain);
+            led || here.after(1, &["side", "hand", "half"]) || here.before(1, LEADING) || here.before(1, &["the"])
+        }
+    }
+}
+
+/// The words around a place in the text.
+struct Neighbours<'a> {
+    tokens: &'a Tokens<'a>,
+    at: usize,
+}
+
+impl Neighbours<'_> {
+    /// The word so many tokens before is one of `words`.
+    fn before(&self, steps: usize, words: &[&str]) -> bool {
+        self.at >= steps && words.contains(&self.tokens.lower(self.at - steps).as_str())
+    }
+
+    fn after(&self, steps: usize, words: &[&str]) -> bool {
+        words.contains(&self.tokens.lower(self.at + steps).as_str())
+    }
+
+    /// "Right, let me see." "Right. I need the audio."
+    fn talks(&self) -> bool {
+        match self.tokens.kind(self.at + 1) {
+            Some(Kind::Mark(',')) => self.tokens.role(self.at + 2) != Role::Because,
+            _ => self.after(2, &["i", "let", "so", "you", "we", "okay", "ok", "now", "what", "first"]),
+        }
+    }
+
+    /// The word is part of a phrase in which it is no place.
+    fn is_idiom(&self, word: &str) -> bool {
+        match word {
+            "right" => {
+                let stands_for = self.at < 2
+                    || self.tokens.is_break(self.at - 2)
+                    || self.tokens.role(self.at - 2) == Role::Pronoun
+                    || self.before(2, JUDGED);
+                self.after(1, CORRECT) || stands_for && self.before(1, &["is", "are", "was", "be", "it's", "not"])
+            }
+            "left" => {
+                let is_verb = self.before(2, LEFT_OVER) || self.after(1, &["open", "out", "to", "unanswered", "for"]);
+                self.after(1, &["with"]) || is_verb && self.before(1, &["is", "are", "was"])
+            }
+            "back" => {
+                self.after(1, &["up"])
+                    || self.after(1, &["of"]) && (self.after(2, &["mind"]) || self.after(3, &["mind"]))
+            }
+            "behind" | "beneath" => {
+                self.before(1, &["reasoning", "logic", "idea", "reason", "rationale", "principle", "left", "intuition"])
+            }
+            "above" | "below" => {
+                let announces = self.at == 0 && self.after(1, &["is", "are", "i", "you", "you'll"]);
+                announces || self.before(1, REFERRING)
+            }
+            "front" => self.before(1, &["up"]) || self.after(1, &["page", "desk", "door", "line"]),
+            "ahead" => self.before(1, &["go", "going"]),
+            _ => false,
+        }
+    }
 }
 
 /// A single character needs a suffix, or a word before it that points to a place.

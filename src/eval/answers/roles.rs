@@ -2,7 +2,7 @@
 //!
 //! The grammar (see `decide`) knows roles alone, so that both languages share it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// What a word does.
@@ -445,13 +445,13 @@ const CHINESE: &[(Role, &[&str])] = &[
 
 /// The words of both tables by what they begin with: English ones whole, Chinese ones by their first character.
 struct Dictionary {
-    english: HashMap<&'static str, Role>,
-    chinese: HashMap<char, Vec<(&'static str, Role)>>,
+    english: BTreeMap<&'static str, Role>,
+    chinese: BTreeMap<char, Vec<(&'static str, Role)>>,
 }
 
 static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| {
     let english = ENGLISH.iter().flat_map(|(role, words)| words.iter().map(|word| (*word, *role))).collect();
-    let mut chinese: HashMap<char, Vec<(&str, Role)>> = HashMap::new();
+    let mut chinese: BTreeMap<char, Vec<(&str, Role)>> = BTreeMap::new();
     for (word, role) in CHINESE.iter().flat_map(|(role, words)| words.iter().map(|word| (*word, *role))) {
         chinese.entry(word.chars().next().expect("no word is empty")).or_default().push((word, role));
     }
