@@ -167,15 +167,18 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn sentence(&mut self, number: usize, sentence: Range<usize>, groups: &[Group]) {
+        // A list may be longer than a sentence may be.
+        let clipped = |group: &Group| Group { last: group.last.min(sentence.end - 1), ..group.clone() };
+        let groups = &groups.iter().map(clipped).collect::<Vec<Group>>()[..];
         let mut grouped = vec![false; sentence.len()];
         for group in groups {
-            grouped[group.first - sentence.start..=group.last.min(sentence.end - 1) - sentence.start].fill(true);
+            grouped[group.first - sentence.start..=group.last - sentence.start].fill(true);
         }
         let in_group = |at: usize| grouped[at - sentence.start];
         // Words of an option are no cues.
         let mut roles: Vec<Role> = sentence.clone().map(|at| self.tokens.role(at)).collect();
         for group in groups.iter().filter(|group| group.is_text) {
-            roles[group.first - sentence.start..=group.last.min(sentence.end - 1) - sentence.start].fill(Role::Plain);
+            roles[group.first - sentence.start..=group.last - sentence.start].fill(Role::Plain);
         }
         let scope = Scope { tokens: self.tokens, from: sentence.start, roles: &roles };
         let segments = scope.segments(&in_group);

@@ -85,6 +85,10 @@ fn reading_is_linear_in_the_length() {
         "是B吗",
         "left right front back ",
         "the answer is ",
+        "A, B, ",
+        "left, right, ",
+        "A或",
+        "B. ",
     ];
     for piece in pieces {
         let text = piece.repeat(100_000 / piece.len());
