@@ -1,7 +1,7 @@
 //! Answers of the per-option protocol: each option of a question is a statement that is true or false.
 
 use super::questions::{ANSWER_BYTES_MAX, Id, Letter, read_lines};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -49,6 +49,10 @@ pub fn read_statements(path: &Path) -> Result<Vec<Statement>> {
         statements.push(Statement { sample_id, option, said });
         Ok(key)
     })?;
+    if statements.is_empty() {
+        return Err(Error::data(format!("{}: no judgement in it", path.display()))
+            .hint("one per line is expected: {\"sample_id\": .., \"option\": \"A\", \"answer\": true}"));
+    }
     Ok(statements)
 }
 

@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::files::{open_regular, write_atomic};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -156,13 +157,27 @@ struct RawQuestion {
     task: String,
 }
 
-#[derive(Deserialize)]
+/// A row of an answer file or a key: who, and what stands in the fields.
 struct RawAnswer {
     sample_id: Id,
-    #[serde(default)]
     answer_letter: Option<String>,
-    #[serde(default)]
     text: Option<String>,
+}
+
+/// A line of an answer file.
+const ANSWER_FORM: &str = "{\"sample_id\": .., \"answer_letter\": \"B\"} or {\"sample_id\": .., \"text\": ..}";
+
+impl RawAnswer {
+    fn of(row: &Map<String, Value>) -> Result<RawAnswer, String> {
+        let id = row.get("sample_id").and_then(|id| Id::deserialize(id).ok());
+        let sample_id = id.ok_or_else(|| format!("no sample_id: {}", other_fields(row, ANSWER_FORM)))?;
+        let text = |name: &str| match row.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(other) => Err(format!("{name} is {}, a text is expected", shortened(&other.to_string()))),
+        };
+        Ok(RawAnswer { sample_id, answer_letter: text("answer_letter")?, text: text("text")? })
+    }
 }
 
 /// Reads questions. A key given apart is laid over them with [`apply_key`].
@@ -227,7 +242,8 @@ fn letter(field: &str, text: &str) -> Result<Letter, String> {
 /// As [`read_questions`].
 pub fn read_key(path: &Path) -> Result<Vec<KeyRow>> {
     let mut rows = Vec::new();
-    read_lines(path, LINE_BYTES_MAX, |raw: RawAnswer| {
+    read_lines(path, LINE_BYTES_MAX, |row: Map<String, Value>| {
+        let raw = RawAnswer::of(&row)?;
         let answer_letter = letter("answer_letter", raw.answer_letter.as_deref().unwrap_or(""))?;
         let sample_id = raw.sample_id.into_text();
         let key = key(&sample_id);
@@ -240,21 +256,28 @@ pub fn read_key(path: &Path) -> Result<Vec<KeyRow>> {
 /// Reads answers: `answer_letter`, or `text` (an `answer_letter` that is none counts as text).
 ///
 /// # Errors
-/// As [`read_questions`]; a row with neither field is `Data`.
+/// As [`read_questions`]; a row with neither field, and a file without rows, is `Data`.
 pub fn read_answers(path: &Path) -> Result<Vec<Answer>> {
     let mut answers = Vec::new();
-    read_lines(path, ANSWER_BYTES_MAX, |raw: RawAnswer| {
+    read_lines(path, ANSWER_BYTES_MAX, |row: Map<String, Value>| {
+        let raw = RawAnswer::of(&row)?;
         let said = match (raw.answer_letter, raw.text) {
             (Some(text), None) => Letter::parse(&text).map_or(Said::Text(text), Said::Letter),
             (None, Some(text)) => Said::Text(text),
             (Some(_), Some(_)) => return Err("both answer_letter and text are given; give one".into()),
-            (None, None) => return Err("neither answer_letter nor text is given".into()),
+            (None, None) => {
+                return Err(format!("neither answer_letter nor text is given: {}", other_fields(&row, ANSWER_FORM)));
+            }
         };
         let sample_id = raw.sample_id.into_text();
         let key = key(&sample_id);
         answers.push(Answer { sample_id, said });
         Ok(key)
     })?;
+    if answers.is_empty() {
+        return Err(Error::data(format!("{}: no answer in it", path.display()))
+            .hint(format!("one answer per line is expected: {ANSWER_FORM}")));
+    }
     Ok(answers)
 }
 
@@ -306,6 +329,38 @@ pub fn apply_key(questions: &mut [Question], questions_path: &Path, key: &[KeyRo
     }
 }
 
+/// The error of a line that is no row, with what the file may be instead.
+fn of_another_form(error: Error, line: &str) -> Error {
+    let line = line.trim();
+    match line.chars().next() {
+        Some('[') => error.hint("a JSON array: one object per line is needed, `jq -c '.[]' FILE` writes it so"),
+        Some('{') if line == "{" => {
+            error.hint("JSON over several lines: one object per line is needed, `jq -c . FILE` writes it so")
+        }
+        Some('{') => error.hint("each line is one whole JSON object; is the file cut off, or a field of another type?"),
+        _ if line.contains([',', '\t', ';']) => {
+            error.hint("a table: one JSON object per line is needed, with the columns' names as fields")
+        }
+        _ => error.hint("each line is one JSON object"),
+    }
+}
+
+/// What a row holds instead of the fields that are looked for: the first names, and what the reader makes of them.
+fn other_fields(row: &Map<String, Value>, expected: &str) -> String {
+    let names: Vec<String> = row.keys().take(6).map(|name| format!("{:?}", shortened(name))).collect();
+    let is_map = row.len() > 1 && row.values().all(|value| value.is_string()) && !row.contains_key("sample_id");
+    let found = match () {
+        _ if row.is_empty() => "nothing".to_string(),
+        _ => names.join(", ") + if row.len() > 6 { " .." } else { "" },
+    };
+    let advice = if is_map { ", which may be ids and answers" } else { "" };
+    format!("it holds {found}{advice}; {expected} is expected")
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
 /// Each non-empty line of at most `bytes_max` as a `T`, given to `take`, which returns what names the row and must
 /// not occur twice.
 pub(super) fn read_lines<T: serde::de::DeserializeOwned>(
@@ -336,7 +391,7 @@ pub(super) fn read_lines<T: serde::de::DeserializeOwned>(
         if text.trim().is_empty() {
             continue;
         }
-        let row = serde_json::from_str(text).map_err(|e| bad(format!("{e}")))?;
+        let row = serde_json::from_str(text).map_err(|e| of_another_form(bad(format!("{e}")), text))?;
         let key = take(row).map_err(bad)?;
         if let Some(first) = seen.get(&key) {
             return Err(bad(format!("{key} stands in line {first} already")));
@@ -406,6 +461,25 @@ mod tests {
         write_answers(written.path(), &answers).unwrap();
         assert_eq!(read_answers(written.path()).unwrap(), answers);
         assert!(read_answers(file("{\"sample_id\":1}").path()).unwrap_err().to_string().contains("neither"));
+        let ours = "\"answer_letter\"";
+        for (text, parts) in [
+            ("", &["no answer in it", ours][..]),
+            ("\n \n", &["no answer in it"]),
+            ("[{\"sample_id\":1,\"text\":\"B\"}]", &[":1: ", "JSON array", "jq -c '.[]'"]),
+            ("[\n {\"sample_id\":1,\"text\":\"B\"}\n]", &[":1: ", "JSON array"]),
+            ("{\n \"sample_id\":1,\n \"text\":\"B\"\n}", &[":1: ", "over several lines", "jq -c ."]),
+            ("{\"q1\":\"B\",\"q2\":\"C\"}", &["no sample_id", "\"q1\", \"q2\"", "ids and answers", ours]),
+            ("{\"id\":1,\"answer\":\"B\"}", &["no sample_id", "\"id\", \"answer\"", ours]),
+            ("{\"sample_id\":1,\"prediction\":\"B\"}", &["neither", "\"prediction\"", ours]),
+            ("{\"sample_id\":1,\"response\":\"B\"}", &["neither", "\"response\"", ours]),
+            ("{\"sample_id\":1,\"text\":7}", &["text is 7", "a text"]),
+            ("sample_id,answer_letter\nq1,B\n", &[":1: ", "a table", "JSON object per line"]),
+            ("sample_id\tanswer\nq1\tB\n", &[":1: ", "a table"]),
+            ("B\nC\n", &[":1: ", "one JSON object"]),
+        ] {
+            let error = read_answers(file(text).path()).unwrap_err().to_string();
+            parts.iter().for_each(|part| assert!(error.contains(part), "{part:?} is not in: {error}"));
+        }
         let key = read_key(file("{\"sample_id\":7,\"answer_letter\":\"D\"}").path()).unwrap();
         let path = Path::new("x");
         let public = ROW.replace("\"answer_letter\":\"b\",\"answer_text\":\"2\",", "");

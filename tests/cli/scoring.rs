@@ -195,6 +195,16 @@ fn what_is_wrong_with_files_and_flags_is_named() {
     expect(&mcq(good, "deep.jsonl", &[]), 65, &["deep.jsonl:1"]);
     expect(&mcq(good, "long.jsonl", &[]), 65, &["long.jsonl:1", "longer than"]);
     expect(&mcq(good, ".", &[]), 65, &["a folder"]);
+    for (text, part) in [
+        ("", "no answer in it"),
+        ("[{\"sample_id\": \"q0\", \"text\": \"A\"}]", "jq -c '.[]'"),
+        ("{\"q0\": \"A\", \"q1\": \"B\"}", "ids and answers"),
+        ("sample_id,answer\nq0,A\n", "a table"),
+        ("{\"sample_id\": \"q0\", \"response\": \"A\"}", "\"response\""),
+    ] {
+        std::fs::write(home.join("other.jsonl"), text).unwrap();
+        expect(&mcq(good, "other.jsonl", &[]), 65, &["other.jsonl", part]);
+    }
     expect(&mcq(good, "answers.jsonl", &["--compare", "foreign.jsonl"]), 65, &["foreign.jsonl", "\"q77\""]);
     expect(&mcq(good, "answers.jsonl", &["--limit", "0"]), 2, &["--limit"]);
     expect(&mcq(good, "answers.jsonl", &["--match", "words"]), 2, &["--match"]);

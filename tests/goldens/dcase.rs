@@ -39,7 +39,8 @@ fn compare(place: &str, expected: &Value, found: &Value) -> usize {
 }
 
 fn exact(folder: &Path) -> Value {
-    dcase::evaluate(&folder.join("reference"), &folder.join("prediction"), true).unwrap().to_json()
+    let settings = dcase::Settings { is_exact: true, ..dcase::Settings::default() };
+    dcase::evaluate(&folder.join("reference"), &folder.join("prediction"), settings).unwrap().to_json()
 }
 
 #[test]
@@ -143,6 +144,39 @@ fn what_cannot_be_scored_ends_with_the_documented_code() {
     std::fs::remove_file(home.path().join("prediction/a.csv")).unwrap();
     std::fs::create_dir(home.path().join("prediction/a.csv")).unwrap();
     refused(&run(home.path(), &FOLDERS), 66, &["--prediction", "no CSV file"]);
+}
+
+#[test]
+fn other_columns_and_units_are_refused_with_the_flag_that_mends_them() {
+    let home = tempfile::tempdir().unwrap();
+    // DCASE 2025 with its header, as the official tools write it.
+    let stereo = "frame,class,source,azimuth,distance,onscreen\n0,1,0,10,200,1\n0,3,0,-90,150,0\n";
+    write(home.path(), "reference/a.csv", stereo);
+    write(home.path(), "prediction/a.csv", stereo);
+    for more in [&["--json"][..], &["--exact"], &["--distance-unit", "cm"]] {
+        refused(
+            &run(home.path(), &[&FOLDERS[..], more].concat()),
+            65,
+            &["reference/a.csv: line 1", "onscreen", "2024"],
+        );
+    }
+    write(home.path(), "reference/a.csv", "frame,class,elevation,azimuth,distance\n0,1,0,10,2.0\n1,1,0,150,3.0\n");
+    write(home.path(), "prediction/a.csv", "0,1,0,10,0,2.5\n1,1,0,150,0,3.0\n");
+    refused(&run(home.path(), &FOLDERS), 65, &["reference/a.csv", "--distance-unit m"]);
+    let read = run(home.path(), &[&FOLDERS[..], &["--distance-unit", "m", "--json"]].concat());
+    let json: Value = serde_json::from_slice(&read.stdout).unwrap();
+    let error = json["class_distance_error_m"][1].as_f64().unwrap();
+    assert!((error - 0.25).abs() < 1e-12 && read.stderr.is_empty(), "{json}");
+    write(home.path(), "prediction/a.csv", "0,1,0,10,0,250\n1,1,0,150,0,300\n");
+    let mixed = ["--distance-unit", "m", "--prediction-distance-unit", "cm", "--json"];
+    let json: Value = serde_json::from_slice(&run(home.path(), &[&FOLDERS[..], &mixed].concat()).stdout).unwrap();
+    assert!((json["class_distance_error_m"][1].as_f64().unwrap() - 0.25).abs() < 1e-12, "{json}");
+    refused(
+        &run(home.path(), &[&FOLDERS[..], &mixed[..2]].concat()),
+        65,
+        &["prediction/a.csv", "--prediction-distance-unit cm"],
+    );
+    refused(&run(home.path(), &[&FOLDERS[..], &["--distance-unit", "mm"]].concat()), 2, &["--distance-unit"]);
 }
 
 #[test]

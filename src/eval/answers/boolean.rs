@@ -5,10 +5,15 @@
 //! among true and among false statements) is 50 % for every answerer that does not look; strict is a question all of
 //! whose statements are right.
 
+use super::candidates::Candidate;
+use super::decide::{Decision, decide};
 use super::final_answer::final_answer;
 use super::groups::Groups;
+use super::places::is_place_meant;
+use super::roles::Role;
 use super::score::fingerprint;
 use super::sheet::{place_of, places, truth};
+use super::tokens::Tokens;
 use crate::error::Result;
 use crate::eval::statistics::Share;
 use crate::text::judgements::{Judgement, Statement};
@@ -130,32 +135,53 @@ impl BooleanScore {
     }
 }
 
-const AFFIRMATIVE: &[&str] = &["true", "yes", "correct", "right"];
-const NEGATIVE: &[&str] = &["false", "no", "incorrect", "wrong", "untrue"];
-const NEGATIONS: &[&str] = &["not", "isn't", "isn\u{2019}t", "never"];
+const TRUE: &[&str] = &["true", "yes", "yeah", "correct", "right", "正确", "真", "真的", "没错", "属实", "成立"];
+const FALSE: &[&str] =
+    &["false", "incorrect", "wrong", "untrue", "错", "错误", "不对", "不正确", "假", "假的", "不成立", "不属实"];
+/// Words that judge only where they stand alone.
+const REPLIES: [(&str, bool); 6] =
+    [("no", false), ("是", true), ("对", true), ("否", false), ("不是", false), ("不", false)];
+/// Most words of a text in which a judgement counts wherever it stands.
+const WORDS_MAX: usize = 24;
 
-/// True or false; `None` when the words say neither or both. Thoughts and tags are handled as in answers to multiple
-/// choice; "not true" is false; a text that begins with one of the words ("Yes, ...", "False: ...") says that.
+/// True or false; `None` when the words say neither or both. Thoughts, hypotheses and corrections are handled as in
+/// answers to multiple choice; "not true" is false.
 pub fn read_judgement(said: &Judgement) -> Option<bool> {
     let text = match said {
         Judgement::Plain(value) => return Some(*value),
         Judgement::Text(text) => final_answer(text),
     };
-    let is_inner = |c: char| c.is_alphanumeric() || ['\'', '\u{2019}'].contains(&c);
-    let (mut yes, mut no, mut negated, mut first) = (false, false, false, true);
-    for word in text.split(|c| !is_inner(c)).filter(|word| !word.is_empty()) {
-        let any = |words: &[&str]| words.iter().any(|w| w.eq_ignore_ascii_case(word));
-        let value = if any(AFFIRMATIVE) { Some(!negated) } else { any(NEGATIVE).then_some(negated) };
-        // "Yes" and "true" in front say it all, whatever the explanation holds; "right" may begin a phrase.
-        if let Some(value) = value.filter(|_| first && !word.eq_ignore_ascii_case("right")) {
-            return Some(value);
-        }
-        yes |= value == Some(true);
-        no |= value == Some(false);
-        negated = any(NEGATIONS);
-        first = false;
+    let tokens = Tokens::of(&text);
+    let found: Vec<Candidate> = (0..tokens.all.len()).filter_map(|at| judgement_at(&tokens, at)).collect();
+    match decide(&tokens, &found, WORDS_MAX) {
+        Decision::One { letter, .. } => Some(letter == Letter::A),
+        Decision::Several | Decision::Nothing => None,
     }
-    (yes != no).then_some(yes)
+}
+
+/// The judgement that ends at the token `at`, as option A (true) or B (false).
+fn judgement_at(tokens: &Tokens, at: usize) -> Option<Candidate> {
+    let word = tokens.lower(at);
+    let has = |words: &[&str]| words.contains(&word.as_str());
+    let last = if tokens.str(at + 1) == "的" { at + 1 } else { at };
+    let alone = tokens.is_break(last + 1) || tokens.role(last + 1) == Role::Because;
+    let reply = REPLIES.iter().find(|(reply, _)| *reply == word && alone).map(|(_, value)| *value);
+    let value = match () {
+        // "On the right" is a place.
+        _ if word == "right" && (is_place_meant(tokens, at, at) && at > 0 && tokens.is_word(at - 1)) => return None,
+        _ if has(TRUE) => true,
+        _ if has(FALSE) => false,
+        _ => reply?,
+    };
+    // "Not true", "is not at all correct": from the negation on, and the opposite.
+    let near = (at.saturating_sub(3)..at)
+        .rev()
+        .take_while(|&i| matches!(tokens.role(i), Role::Not | Role::Filler | Role::Is | Role::Would));
+    let negation = near.last().and_then(|from| (from..at).find(|&i| tokens.role(i) == Role::Not));
+    let (first, value) = negation.map_or((at, value), |first| (first, !value));
+    // "Neither true nor false" says nothing.
+    let is_neither = negation.is_some_and(|i| ["neither", "nor"].contains(&tokens.lower(i).as_str()));
+    (!is_neither).then_some(Candidate { first, last, mask: if value { 1 } else { 2 }, is_text: true })
 }
 
 #[cfg(test)]

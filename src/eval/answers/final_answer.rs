@@ -4,6 +4,8 @@
 //! opening stood in the prompt ends thoughts that began with the text. Of several `<answer>` the last one holds.
 //! One pass, linear in the length: a tag is recognised by a bounded look at what follows its `<`.
 
+use super::normal::simplified;
+
 /// A tag that means something here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tag {
@@ -103,11 +105,73 @@ fn inside_of_answer(text: &str) -> &str {
     content.unwrap_or_else(|| &text[..closed.unwrap_or(text.len())])
 }
 
-/// The final answer within a model's text: without thoughts and tags, full-width forms of ASCII as ASCII, invisible
-/// characters gone, every space a space and every line end `\n`.
+/// The content of the last `\boxed{..}`, or all of the text.
+fn inside_of_box(text: &str) -> &str {
+    let Some(start) = text.rfind("\\boxed{").map(|at| at + "\\boxed{".len()) else { return text };
+    let mut depth = 1;
+    let end = text[start..].char_indices().find(|(_, c)| {
+        depth += match c {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        };
+        depth == 0
+    });
+    &text[start..end.map_or(text.len(), |(at, _)| start + at)]
+}
+
+/// Names of the field that holds the answer in JSON, or in what looks like it.
+const FIELDS: [&str; 12] = [
+    "answer",
+    "answer_letter",
+    "final_answer",
+    "finalanswer",
+    "correct_answer",
+    "choice",
+    "option",
+    "letter",
+    "prediction",
+    "response",
+    "答案",
+    "选项",
+];
+
+/// The value of the last such field, or all of the text.
+fn inside_of_field(text: &str) -> &str {
+    let mut value = None;
+    for (at, quote) in text.match_indices(['"', '\'']) {
+        // The quote that closes a name: a colon follows it, and the name stands between two of its kind.
+        let Some(rest) = text[at + 1..].trim_start().strip_prefix(':') else { continue };
+        let mut start = at.saturating_sub(LONGEST_FIELD);
+        while !text.is_char_boundary(start) {
+            start += 1;
+        }
+        let window = &text[start..at];
+        let Some(name) = window.rfind(quote).map(|from| window[from + 1..].trim().to_lowercase()) else { continue };
+        if FIELDS.contains(&name.as_str()) {
+            value = Some(rest.trim_start());
+        }
+    }
+    let Some(value) = value else { return text };
+    let (from, ends): (usize, &[char]) = match value.chars().next() {
+        Some('"') => (1, &['"']),
+        Some('\'') => (1, &['\'']),
+        Some('[') => (1, &[']']),
+        _ => (0, &[',', '}', '\n']),
+    };
+    let inner = &value[from..];
+    &inner[..inner.find(ends).unwrap_or(inner.len())]
+}
+
+/// Longest name of a field that is looked for, in bytes.
+const LONGEST_FIELD: usize = 24;
+
+/// The final answer within a model's text: without thoughts and tags, of a `\boxed{..}` or a JSON field of that name
+/// its content alone, full-width forms of ASCII as ASCII, invisible characters gone, every space a space and every line
+/// end `\n`.
 pub(super) fn final_answer(text: &str) -> String {
     let text = outside_of_thoughts(text);
-    let content = inside_of_answer(&text);
+    let content = inside_of_field(inside_of_box(inside_of_answer(&text)));
     let (mut plain, mut from) = (String::with_capacity(content.len()), 0);
     for (_, start, end) in tags(content).chain([(Tag::Other, content.len(), content.len())]) {
         plain.extend(content[from..start].chars().filter_map(plain_char));
@@ -125,7 +189,7 @@ fn plain_char(c: char) -> Option<char> {
         '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => None,
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0),
         c if c.is_whitespace() || c.is_control() => Some(' '),
-        c => Some(c),
+        c => Some(simplified(c)),
     }
 }
 
@@ -147,6 +211,12 @@ mod tests {
             ("B</answer> and A", "B"),
             ("B<|im_end|></s>", "B  "),
             ("a < b > c, 3<4", "a < b > c, 3<4"),
+            ("So \\boxed{A}, no: \\boxed{\\text{B}}.", "\\text{B}"),
+            ("{\"why\": \"A is far\", \"answer\": \"B\"}", "B"),
+            ("{'answer': 'B'}", "B"),
+            ("```json\n{\"answer\": true}\n```", "true"),
+            ("{\"答案\": \"B\"}", "B"),
+            ("{\"answer\": [\"A\", \"B\"]}", "\"A\", \"B\""),
             ("\u{ff22}\u{ff09}\u{a0}two\u{200b}\r", "B) two\n"),
         ];
         for (text, expected) in cases {

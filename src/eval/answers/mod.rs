@@ -6,21 +6,28 @@
 
 mod bag_of_words;
 mod boolean;
+mod candidates;
 pub mod compare;
+mod decide;
 mod features;
 mod final_answer;
 mod groups;
 #[cfg(test)]
 mod leak_tests;
-mod letters;
 mod normal;
 mod parse;
+mod places;
+#[cfg(test)]
+mod prose_tests;
 mod reference;
+mod roles;
+mod scope;
 mod score;
 mod sheet;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use bag_of_words::BagOfWords;
 pub use boolean::{BooleanScore, BooleanShare, StrictChance, read_judgement};

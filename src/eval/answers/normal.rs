@@ -8,19 +8,58 @@ use crate::text::numbers::{BELOW_TWENTY, TENS};
 
 /// Words of a text in normal form; comparison signs are kept as words of their own.
 pub(super) fn normal_form(text: &str) -> Vec<String> {
+    normal_words(text).into_iter().map(|word| word.text).collect()
+}
+
+/// A word in normal form and the bytes of the text that it stands for.
+pub(super) struct NormalWord {
+    pub text: String,
+    pub start: usize,
+    pub end: usize,
+}
+
+/// As [`normal_form`], with places.
+pub(super) fn normal_words(text: &str) -> Vec<NormalWord> {
     let mut words = words(text);
-    if words.iter().any(|word| !is_article(word)) {
-        words.retain(|word| !is_article(word));
+    if words.iter().any(|word| !is_article(&word.text)) {
+        words.retain(|word| !is_article(&word.text));
     }
     words
+}
+
+/// A character of Chinese.
+pub(super) fn is_han(c: char) -> bool {
+    matches!(c, '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{2fa1f}')
+}
+
+/// Traditional characters of the words that answers are read by, and the simplified ones in the same order.
+const TRADITIONAL: &str = "選項應該錯誤對無從側邊後個種兩聲來為認覺這們會結論實際題確據於與還雖儘並卻說請難斷現發當時樣過沒條電話鈴腳遠響強擇僅總綜終設則嗎麼聽見頭開間離給讓別麥傾貓鳥門鐘擊樂";
+const SIMPLIFIED: &str = "选项应该错误对无从侧边后个种两声来为认觉这们会结论实际题确据于与还虽尽并却说请难断现发当时样过没条电话铃脚远响强择仅总综终设则吗么听见头开间离给让别麦倾猫鸟门钟击乐";
+
+/// A traditional character as the simplified one, where answers are read by it.
+pub(super) fn simplified(c: char) -> char {
+    if !is_han(c) {
+        return c;
+    }
+    TRADITIONAL.chars().zip(SIMPLIFIED.chars()).find(|(from, _)| *from == c).map_or(c, |(_, to)| to)
+}
+
+/// One to ten before what is counted, as digits.
+fn han(c: char, next: Option<char>) -> String {
+    let counts = next.is_some_and(|next| "个位只种人米秒度".contains(simplified(next)));
+    match "零一二三四五六七八九十".chars().position(|numeral| numeral == c) {
+        Some(value) if counts => value.to_string(),
+        _ if c == '两' && counts => "2".into(),
+        _ => c.to_string(),
+    }
 }
 
 fn is_article(word: &str) -> bool {
     ["a", "an", "the"].contains(&word)
 }
 
-fn words(text: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
+fn words(text: &str) -> Vec<NormalWord> {
+    let mut words: Vec<NormalWord> = Vec::new();
     let mut chars = text.char_indices().peekable();
     let mut before = ' ';
     let mut after_number = false;
@@ -35,7 +74,7 @@ fn words(text: &str) -> Vec<String> {
             let from = if signed { start + c.len_utf8() } else { start };
             let end = number_end(text, from);
             while chars.next_if(|(at, _)| *at < end).is_some() {}
-            words.push(number(&text[from..end], signed));
+            words.push(NormalWord { text: number(&text[from..end], signed), start, end });
             (after_number, before) = (true, '0');
             continue;
         }
@@ -43,9 +82,12 @@ fn words(text: &str) -> Vec<String> {
             '<' | '>' | '=' | '\u{2264}' | '\u{2265}' => Some(c.to_string()),
             '%' => Some("percent".into()),
             '\u{b0}' | '\u{ba}' if after_number => Some("deg".into()),
+            // Chinese has no spaces: each character is a word.
+            c if is_han(c) => Some(han(simplified(c), chars.peek().map(|(_, next)| *next))),
             c if c.is_alphanumeric() => {
                 let mut word: String = c.to_lowercase().collect();
-                while let Some((_, next)) = chars.next_if(|(_, next)| next.is_alphanumeric() || is_apostrophe(*next)) {
+                let goes_on = |next: char| next.is_alphanumeric() && !is_han(next) || is_apostrophe(next);
+                while let Some((_, next)) = chars.next_if(|(_, next)| goes_on(*next)) {
                     before = next;
                     if !is_apostrophe(next) {
                         word.extend(next.to_lowercase());
@@ -57,7 +99,8 @@ fn words(text: &str) -> Vec<String> {
         };
         if let Some(word) = word {
             after_number = word.bytes().all(|b| b.is_ascii_digit());
-            words.push(word);
+            let end = chars.peek().map_or(text.len(), |(at, _)| *at);
+            words.push(NormalWord { text: word, start, end });
         }
     }
     words

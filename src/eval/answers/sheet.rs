@@ -34,7 +34,7 @@ pub(super) fn places(questions: &[Question]) -> BTreeMap<&str, usize> {
 pub(super) fn place_of(places: &BTreeMap<&str, usize>, id: &str, path: &Path) -> Result<usize> {
     places.get(id).copied().ok_or_else(|| {
         Error::data(format!("{}: sample_id {id:?} is no question of the benchmark", path.display()))
-            .hint("score answers with the benchmark whose questions they answer")
+            .hint("score answers with the benchmark whose questions they answer, under the same sample ids")
     })
 }
 

@@ -1,11 +1,12 @@
 //! Reading the CSV files of DCASE task 3: which there are, and every row of one, strictly.
 //!
-//! Columns: `frame, class, azimuth, elevation`; with the source before the azimuth; with the distance at the end; or
-//! `frame, class, source, x, y, z, distance`. Angles in degrees; distances in centimetres in references and in metres
-//! in predictions. No header is expected, one is skipped; spaces, blank lines and Windows line ends are accepted.
+//! A header names the columns, in any order. Without one: `frame, class, azimuth, elevation`; with the source before
+//! the azimuth; with the distance at the end; or `frame, class, source, x, y, z, distance`. Angles in degrees: azimuths
+//! within a turn either way, elevations within 90; distances in centimetres in references and in metres in predictions
+//! unless [`Units`] say otherwise. Spaces, blank lines, a byte order mark and Windows line ends are accepted.
 
-use super::{CLASSES, exact};
-use crate::audio::foa;
+use super::rows::{Event, Reader};
+use super::units::{Angles, Side, Units, check_file};
 use crate::error::{Error, Result};
 use crate::files::read_limited;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,38 +20,14 @@ const MAX_ROWS: usize = 4_000_000;
 const MAX_ENTRIES: usize = 1_000_000;
 /// Most rows of one class in one frame: real recordings have at most five.
 const MAX_SAME: usize = 64;
-/// How many columns a row may have.
-const COLUMNS: std::ops::RangeInclusive<usize> = 4..=7;
-/// Largest magnitude of a number, so that nothing overflows on the way.
-const MAX_NUMBER: f64 = 1e9;
-
-/// Which side of the comparison a file is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    /// The truth; distances in centimetres.
-    Reference,
-    /// What is scored; distances in metres.
-    Prediction,
-}
-
-/// One source in one frame.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Event {
-    pub frame: u32,
-    pub class: usize,
-    source: i64,
-    /// Unit vector (x front, y left, z up).
-    pub direction: [f64; 3],
-    /// `None` in files without distances.
-    pub distance_m: Option<f64>,
-}
-
 /// The rows of one file, ordered by frame and class, otherwise as in the file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Events {
     pub all: Vec<Event>,
     /// Rows of the reference that were there twice and count once.
     pub repeated: usize,
+    /// What the angles are like.
+    pub angles: Angles,
 }
 
 impl Events {
@@ -113,33 +90,32 @@ pub(super) fn find(folder: &Path, flag: &str) -> Result<BTreeMap<String, PathBuf
     Ok(found)
 }
 
-/// Every row of the file at `path`; `is_exact` as in [`super::evaluate`].
+/// Every row of the file at `path`; `is_exact` as in [`super::Settings`].
 ///
 /// # Errors
 /// `Data` naming file and line.
-pub(super) fn read(path: &Path, side: Side, is_exact: bool) -> Result<Events> {
+pub(super) fn read(path: &Path, side: Side, units: Units, is_exact: bool) -> Result<Events> {
     let bytes = read_limited(path, MAX_BYTES)?;
     let bad = |what: String| Error::data(format!("{}: {what}", path.display()));
     let text = std::str::from_utf8(&bytes).map_err(|e| bad(format!("byte {} is not UTF-8 text", e.valid_up_to())))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let hinted = |error: Error, hint: Option<&'static str>| match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    };
     let mut all: Vec<Event> = Vec::new();
-    let mut columns = None;
-    let lines = text.split('\n').map(str::trim).enumerate().filter(|(_, line)| !line.is_empty());
-    for (place, (number, line)) in lines.enumerate() {
-        if place == 0 && is_header(line) {
-            tracing::info!("{}: its first line is a header and skipped", path.display());
-            continue;
-        }
-        let row = Row { fields: line.split(',').map(str::trim).collect(), side, is_exact };
-        let event = row.event(&mut columns).map_err(|e| {
-            let error = bad(format!("line {}: {}", number + 1, e.message()));
-            if e.hints_at_commas { error.hint("columns are separated by commas") } else { error }
-        })?;
+    let mut reader = Reader::new(side, units.of(side), is_exact);
+    let lines = text.split('\n').map(|line| line.trim_matches([' ', '\r'])).enumerate();
+    for (number, line) in lines.filter(|(_, line)| !line.is_empty()) {
+        let event =
+            reader.line(line).map_err(|e| hinted(bad(format!("line {}: {}", number + 1, e.message)), e.hint))?;
         if all.len() == MAX_ROWS {
             return Err(bad(format!("more than {MAX_ROWS} rows")));
         }
-        all.push(event);
+        all.extend(event);
     }
+    reader.finish().map_err(|e| hinted(bad(e.message), e.hint))?;
+    check_file(path, all.iter().filter_map(|event| event.distance_m).collect(), side, units)?;
     // Stable: within a frame and class the order of the file decides between equally cheap assignments.
     all.sort_by_key(|event| (event.frame, event.class));
     let mut repeated = 0;
@@ -153,13 +129,7 @@ pub(super) fn read(path: &Path, side: Side, is_exact: bool) -> Result<Events> {
         let (n, Event { frame, class, .. }) = (same.len(), &same[0]);
         return Err(bad(format!("frame {frame} has {n} rows of class {class}, at most {MAX_SAME} are accepted")));
     }
-    Ok(Events { all, repeated })
-}
-
-/// A line with as many columns as a row, none of them a number.
-fn is_header(line: &str) -> bool {
-    let is_name = |field: &str| field.trim().parse::<f64>().is_err() && field.chars().any(char::is_alphabetic);
-    COLUMNS.contains(&line.split(',').count()) && line.split(',').all(is_name)
+    Ok(Events { all, repeated, angles: reader.angles })
 }
 
 /// Rows in order of frame and class, each that is there more than once only once.
@@ -175,100 +145,4 @@ fn without_repetitions(all: Vec<Event>) -> Vec<Event> {
         }
     }
     kept
-}
-
-/// What is wrong with a row.
-struct Wrong {
-    message: String,
-    hints_at_commas: bool,
-}
-
-impl Wrong {
-    fn message(&self) -> &str {
-        &self.message
-    }
-}
-
-impl From<String> for Wrong {
-    fn from(message: String) -> Wrong {
-        Wrong { message, hints_at_commas: false }
-    }
-}
-
-struct Row<'a> {
-    fields: Vec<&'a str>,
-    side: Side,
-    is_exact: bool,
-}
-
-impl Row<'_> {
-    /// The row; all rows of a file have as many columns.
-    fn event(&self, columns: &mut Option<usize>) -> std::result::Result<Event, Wrong> {
-        let n = self.fields.len();
-        if !COLUMNS.contains(&n) {
-            let message = format!("{n} columns, 4 to 7 are accepted");
-            return Err(Wrong { message, hints_at_commas: n == 1 });
-        }
-        let expected = *columns.get_or_insert(n);
-        if n != expected {
-            return Err(format!("{n} columns, the lines before have {expected}; is the file cut off?").into());
-        }
-        let frame = self.integer(0, "frame")?;
-        let frame = u32::try_from(frame).map_err(|_| format!("frame {frame} is not within 0 and {}", u32::MAX))?;
-        let class = self.integer(1, "class")?;
-        let class = usize::try_from(class).ok().filter(|&c| c < CLASSES);
-        let class = class.ok_or_else(|| format!("class {:?} is not within 0 and {}", self.fields[1], CLASSES - 1))?;
-        let source = if n == 4 { 0 } else { self.integer(2, "source")? };
-        Ok(Event { frame, class, source, direction: self.direction()?, distance_m: self.distance()? })
-    }
-
-    fn direction(&self) -> std::result::Result<[f64; 3], String> {
-        if self.fields.len() == 7 {
-            let v = [self.number(3, "x")?, self.number(4, "y")?, self.number(5, "z")?];
-            if self.is_exact {
-                return Ok(exact::unit_vector(exact::angles_deg(v)));
-            }
-            let length = v[0].hypot(v[1]).hypot(v[2]);
-            return match length > 0.0 {
-                true => Ok(v.map(|c| c / length)),
-                false => Err("x, y and z are zero, which is no direction".into()),
-            };
-        }
-        let at = if self.fields.len() == 4 { 2 } else { 3 };
-        let (azimuth_deg, elevation_deg) = (self.number(at, "azimuth")?, self.number(at + 1, "elevation")?);
-        Ok(match self.is_exact {
-            true => exact::unit_vector((azimuth_deg, elevation_deg)),
-            false => foa::unit_vector(azimuth_deg, elevation_deg),
-        })
-    }
-
-    fn distance(&self) -> std::result::Result<Option<f64>, String> {
-        let n = self.fields.len();
-        if n < 6 {
-            return Ok(None);
-        }
-        let distance = self.number(n - 1, "distance")?;
-        if self.side == Side::Prediction {
-            return Ok(Some(distance));
-        }
-        if distance < 0.0 || distance == 0.0 && !self.is_exact {
-            return Err(format!("distance {distance} cm: the error relative to it has no meaning"));
-        }
-        Ok(Some(distance / 100.0))
-    }
-
-    fn integer(&self, column: usize, name: &str) -> std::result::Result<i64, String> {
-        let field = self.fields[column];
-        field.parse().map_err(|_| format!("{name} is {:?}, a whole number is needed", shortened(field)))
-    }
-
-    fn number(&self, column: usize, name: &str) -> std::result::Result<f64, String> {
-        let field = self.fields[column];
-        let value = field.parse::<f64>().ok().filter(|v| v.abs() <= MAX_NUMBER);
-        value.ok_or_else(|| format!("{name} is {:?}, a number is needed", shortened(field)))
-    }
-}
-
-fn shortened(field: &str) -> String {
-    field.chars().take(40).collect()
 }

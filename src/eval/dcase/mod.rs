@@ -30,19 +30,26 @@
 //! When one side has no distances (files of 4 or 5 columns), directions alone decide, and the SELD score is that of
 //! 2023: mean(er, 1 - f20, angle / 180, 1 - recall).
 
+#[cfg(test)]
+mod column_tests;
 mod exact;
 mod files;
 mod jackknife;
+mod rows;
 mod score;
 #[cfg(test)]
 mod tests;
+mod units;
 
 use crate::error::{Error, Result};
 use crate::table::Table;
-use files::{Events, Side};
+use files::Events;
 use score::{METRICS, Rules, Scores, Sums};
 use serde_json::{Map, Value, json};
 use std::path::Path;
+use units::{Angles, Side, Sizes};
+
+pub use units::{DistanceUnit, Units};
 
 /// Number of classes of the task.
 pub const CLASSES: usize = 13;
@@ -77,7 +84,7 @@ pub struct Outcome {
     pub files: usize,
     /// References without a prediction file, by name.
     pub unpredicted: Vec<String>,
-    /// As in [`evaluate`].
+    /// As in [`Settings`].
     pub is_exact: bool,
     /// Whether both sides have distances.
     pub with_distance: bool,
@@ -87,12 +94,23 @@ pub struct Outcome {
     class_intervals: [[[f64; 2]; METRICS.len()]; CLASSES],
 }
 
-/// Scores the CSV files below `prediction` against those below `reference`, told apart by file name; `is_exact` as the
-/// official code does (see the module). The result does not depend on the order of files.
+/// How folders are read and counted; the official units, and this program's way of counting, by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// As the official code does (see the module).
+    pub is_exact: bool,
+    /// What distances are written in.
+    pub units: Units,
+}
+
+/// Scores the CSV files below `prediction` against those below `reference`, told apart by file name. The result does
+/// not depend on the order of files.
 ///
 /// # Errors
-/// `Missing`: no folder or no CSV file in it. `Data`: a prediction without reference, two files of one name, or a row that is not as above, by file and line.
-pub fn evaluate(reference: &Path, prediction: &Path, is_exact: bool) -> Result<Outcome> {
+/// `Missing`: no folder or no CSV file in it. `Data`: a prediction without reference, two files of one name, columns,
+/// units or a row that are not as above, by file and line.
+pub fn evaluate(reference: &Path, prediction: &Path, settings: Settings) -> Result<Outcome> {
+    let Settings { is_exact, units } = settings;
     let references = files::find(reference, "--reference")?;
     let predictions = files::find(prediction, "--prediction")?;
     if let Some((name, path)) = predictions.iter().find(|(name, _)| !references.contains_key(*name)) {
@@ -100,7 +118,7 @@ pub fn evaluate(reference: &Path, prediction: &Path, is_exact: bool) -> Result<O
             .hint(format!("every prediction needs a file of the same name below {}", reference.display())));
     }
     let (mut sums, mut unpredicted) = (Vec::new(), Vec::new());
-    let (mut sides, mut repeated) = ([Distances::default(), Distances::default()], 0);
+    let (mut sides, mut repeated) = ([Seen::default(), Seen::default()], 0);
     for (name, path) in &references {
         let found = predictions.get(name);
         if found.is_none() {
@@ -109,9 +127,9 @@ pub fn evaluate(reference: &Path, prediction: &Path, is_exact: bool) -> Result<O
                 continue;
             }
         }
-        let truth = files::read(path, Side::Reference, is_exact)?;
+        let truth = files::read(path, Side::Reference, units, is_exact)?;
         let said = match found {
-            Some(path) => files::read(path, Side::Prediction, is_exact)?,
+            Some(path) => files::read(path, Side::Prediction, units, is_exact)?,
             None => Events::default(),
         };
         sides[0].see(&truth, path)?;
@@ -123,23 +141,32 @@ pub fn evaluate(reference: &Path, prediction: &Path, is_exact: bool) -> Result<O
         let with_distance = [&truth, &said].iter().all(|events| events.have_distance().unwrap_or(true));
         sums.push(Sums::of(&truth, &said, Rules { is_exact, with_distance }));
     }
+    let [truth, said] = &sides;
+    truth.angles.check("--reference", reference, None)?;
+    said.angles.check("--prediction", prediction, Some(&truth.angles))?;
+    units::check_ratio(&truth.sizes, &said.sizes, units)?;
     if repeated > 0 {
         tracing::warn!("{repeated} rows of the reference are there twice and count once");
     }
-    let with_distance = sides.iter().all(|side| side.have.is_none_or(|have| have));
+    let with_distance = sides.iter().all(|side| side.have_distance.is_none_or(|have| have));
     Ok(Outcome::of(&sums, unpredicted, Rules { is_exact, with_distance }))
 }
 
-/// Whether the files of one side have distances: all or none.
+/// What the files of one side have in common.
 #[derive(Default)]
-struct Distances {
-    have: Option<bool>,
+struct Seen {
+    /// All have distances, or none.
+    have_distance: Option<bool>,
+    sizes: Sizes,
+    angles: Angles,
 }
 
-impl Distances {
+impl Seen {
     fn see(&mut self, events: &Events, path: &Path) -> Result<()> {
+        events.all.iter().filter_map(|event| event.distance_m).for_each(|distance| self.sizes.add(distance));
+        self.angles.merge(&events.angles);
         let Some(have) = events.have_distance() else { return Ok(()) };
-        if *self.have.get_or_insert(have) == have {
+        if *self.have_distance.get_or_insert(have) == have {
             return Ok(());
         }
         let (this, others) = if have { ("has", "have none") } else { ("has no", "have them") };

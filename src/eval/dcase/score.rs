@@ -1,6 +1,7 @@
 //! Counting frame by frame, and the scores that follow from the counts.
 
-use super::files::{Event, Events};
+use super::files::Events;
+use super::rows::Event;
 use super::{CLASSES, exact};
 use crate::audio::foa::angle_between_deg;
 use crate::eval::assignment::assign;

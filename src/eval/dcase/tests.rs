@@ -5,14 +5,14 @@ use crate::error::Kind;
 use std::path::PathBuf;
 
 /// A folder with `reference` and `prediction`, each a list of file names and contents.
-struct Case {
+pub(super) struct Case {
     home: tempfile::TempDir,
 }
 
 type Files<'a> = &'a [(&'a str, &'a str)];
 
 impl Case {
-    fn new(reference: Files, prediction: Files) -> Case {
+    pub fn new(reference: Files, prediction: Files) -> Case {
         let case = Case { home: tempfile::tempdir().unwrap() };
         for (side, files) in [("reference", reference), ("prediction", prediction)] {
             std::fs::create_dir_all(case.home.path().join(side)).unwrap();
@@ -25,16 +25,20 @@ impl Case {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
-    fn path(&self, side: &str) -> PathBuf {
+    pub fn path(&self, side: &str) -> PathBuf {
         self.home.path().join(side)
     }
-    fn score(&self, is_exact: bool) -> Value {
-        evaluate(&self.path("reference"), &self.path("prediction"), is_exact).unwrap().to_json()
+    pub fn evaluate(&self, is_exact: bool) -> Result<Outcome> {
+        let settings = Settings { is_exact, ..Settings::default() };
+        evaluate(&self.path("reference"), &self.path("prediction"), settings)
+    }
+    pub fn score(&self, is_exact: bool) -> Value {
+        self.evaluate(is_exact).unwrap().to_json()
     }
     #[track_caller]
-    fn refused(&self, kind: Kind, parts: &[&str]) {
+    pub fn refused(&self, kind: Kind, parts: &[&str]) {
         for is_exact in [false, true] {
-            let error = evaluate(&self.path("reference"), &self.path("prediction"), is_exact).err().unwrap();
+            let error = self.evaluate(is_exact).err().unwrap();
             assert_eq!(error.kind(), kind, "{error}");
             parts.iter().for_each(|part| assert!(error.to_string().contains(part), "{part:?} is not in: {error}"));
         }
@@ -42,14 +46,15 @@ impl Case {
 }
 
 #[track_caller]
-fn close(value: &Value, expected: f64) {
+pub(super) fn close(value: &Value, expected: f64) {
     let value = value.as_f64().unwrap_or_else(|| panic!("{value} is a number"));
     assert!((value - expected).abs() < 1e-9, "{value} and {expected}");
 }
 
 /// Frames 0 to 3 of two classes: hit, misplaced by angle, misplaced by distance, miss, false alarms.
-const TRUTH: &str = "0,2,0,30,0,200\n1,2,0,30,0,200\n2,2,0,30,0,100\n2,2,1,-60,10,300\n3,5,0,0,0,100\n";
-const SAID: &str = "0,2,0,40,0,3.0\n1,2,0,60,0,2.0\n2,2,0,30,0,2.5\n3,2,0,0,0,1\n3,5,0,10,0,1.1\n4,5,0,0,0,1\n";
+pub(super) const TRUTH: &str = "0,2,0,30,0,200\n1,2,0,30,0,200\n2,2,0,30,0,100\n2,2,1,-60,10,300\n3,5,0,0,0,100\n";
+pub(super) const SAID: &str =
+    "0,2,0,40,0,3.0\n1,2,0,60,0,2.0\n2,2,0,30,0,2.5\n3,2,0,0,0,1\n3,5,0,10,0,1.1\n4,5,0,0,0,1\n";
 
 #[test]
 fn every_score_of_two_classes_is_what_it_is_by_hand() {
@@ -223,11 +228,11 @@ fn bad_rows_are_refused_by_file_and_line() {
 #[test]
 fn what_has_no_meaning_is_refused_unless_the_official_code_is_asked_for() {
     for (truth, said, part) in [
-        ("0,2,0,30,0,200\n1,0,0,0,0,1\n", "0,2,0,0,0,0,2\n", "no direction"),
-        ("0,2,0,30,0,0\n1,0,0,0,0,1\n", "0,2,0,1,0,0,2\n", "distance 0 cm"),
+        ("0,2,0,30,0,200\n1,0,0,0,0,90\n", "0,2,0,0,0,0,2\n", "no direction"),
+        ("0,2,0,30,0,0\n1,0,0,0,0,90\n", "0,2,0,1,0,0,2\n", "distance 0 cm"),
     ] {
         let case = Case::new(&[("a.csv", truth)], &[("a.csv", said)]);
-        let error = evaluate(&case.path("reference"), &case.path("prediction"), false).err().unwrap();
+        let error = case.evaluate(false).err().unwrap();
         assert!(error.kind() == Kind::Data && error.message().contains(part), "{error}");
         // The zero vector is the front for the official code.
         assert!((case.score(true)["class_doa_error_deg"][2].as_f64().unwrap() - 30.0).abs() < 1e-6);

@@ -1,0 +1,100 @@
+//! Answers in prose that a person has read: `tests/golden/answers`.
+
+use super::{Match, read_judgement, read_option};
+use crate::text::judgements::Judgement;
+use crate::text::questions::Said;
+use serde_json::Value;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+fn rows(name: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/answers").join(name);
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// How many were read rightly, of how many; and what was wrong, a line each.
+fn read_all(name: &str) -> (usize, usize, Vec<String>, Vec<String>) {
+    let (mut right, mut n, mut wrong, mut credited) = (0, 0, Vec::new(), Vec::new());
+    for row in rows(name) {
+        let options: Vec<&str> = row["options"].as_array().unwrap().iter().map(|o| o.as_str().unwrap()).collect();
+        let said = Said::Text(row["text"].as_str().unwrap().into());
+        let read =
+            read_option(&said, options.try_into().unwrap(), Match::Both).chosen().map(|letter| letter.to_string());
+        n += 1;
+        if read.as_deref() == row["expected"].as_str() {
+            right += 1;
+            continue;
+        }
+        let line = format!("{} {}: read {read:?}, meant {} ({})", row["id"], row["text"], row["expected"], row["why"]);
+        if row["trap"] == true && read.is_some() {
+            credited.push(line.clone());
+        }
+        wrong.push(line);
+    }
+    (right, n, wrong, credited)
+}
+
+#[test]
+fn prose_is_read_as_a_person_reads_it() {
+    let (right, n, wrong, credited) = read_all("prose.jsonl");
+    assert!(n >= 200 && credited.is_empty(), "traps:\n{}", credited.join("\n"));
+    assert!(right == n, "{right} of {n}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn prose_that_was_written_after_the_reader_is_read_too() {
+    for (name, count) in [
+        ("unseen-1.jsonl", 61),
+        ("unseen-2.jsonl", 115),
+        ("unseen-3.jsonl", 89),
+        ("unseen-4.jsonl", 63),
+        ("traditional.jsonl", 16),
+    ] {
+        let (right, n, wrong, credited) = read_all(name);
+        assert!(n == count && credited.is_empty(), "{name}: {right} of {n}; traps:\n{}", credited.join("\n"));
+        assert!(right == n, "{name}: {right} of {n}:\n{}", wrong.join("\n"));
+    }
+}
+
+#[test]
+fn judgements_are_read_as_a_person_reads_them() {
+    let rows = rows("judgements.jsonl");
+    assert!(rows.len() >= 40);
+    let wrong = rows.iter().filter_map(|row| {
+        let read = read_judgement(&Judgement::Text(row["text"].as_str().unwrap().into()));
+        (read != row["expected"].as_bool())
+            .then(|| format!("{}: read {read:?}, meant {}", row["text"], row["expected"]))
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn reading_is_linear_in_the_length() {
+    let pieces = [
+        "A x B y ",
+        "not A is wrong B ",
+        "B. Not A. ",
+        "A) x B) y C) z ",
+        "if A then B, ",
+        "B? ",
+        "\"answer\": ",
+        "\\boxed{",
+        "左侧不是右侧",
+        "是B吗",
+        "left right front back ",
+        "the answer is ",
+        "A, B, ",
+        "left, right, ",
+        "A或",
+        "B. ",
+    ];
+    for piece in pieces {
+        let text = piece.repeat(100_000 / piece.len());
+        let begin = Instant::now();
+        read_option(&Said::Text(text), ["front", "back", "left", "右侧"], Match::Both);
+        // Quadratic would be minutes.
+        assert!(begin.elapsed() < Duration::from_secs(30), "{piece:?}: {:?}", begin.elapsed());
+    }
+}
