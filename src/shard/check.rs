@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Corpora of at most so many bytes are decoded as a whole; of larger ones, what the set draws.
-const DECODED_BYTES_MAX: u64 = 4 << 30;
+const DECODED_BYTES_MAX: u64 = 1 << 30;
 /// Most recordings that are named.
 const NAMED_MAX: usize = 20;
 
@@ -31,7 +31,7 @@ pub struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Finds the recordings that cannot be read. Every file is opened, and empty ones are found. Up to 4 GiB of files all
+    /// Finds the recordings that cannot be read. Every file is opened, and empty ones are found. Up to 1 GiB of files all
     /// are decoded to their end; of more, all those that a scene of the set draws. What is left out with
     /// `skip_unreadable` is named, and the splits of the others stay as they are; a finished set keeps what it left out.
     ///
@@ -70,6 +70,9 @@ impl Check<'_> {
                 true => vec![],
                 false => self.drawn(sources)?.difference(&looked_at).copied().collect(),
             };
+            if !drawn.is_empty() {
+                tracing::info!("checking {} recordings that the set draws", drawn.len());
+            }
             let more = sources.undecodable(&drawn, self.split)?;
             looked_at.extend(drawn);
             let is_last = more.is_empty() || !self.skip_unreadable;

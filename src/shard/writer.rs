@@ -261,10 +261,20 @@ fn refuse_difference(folder: &Path, stored: &ShardSpec, asked: &ShardSpec) -> Re
         _ if !stored.unreadable.is_empty() && asked.unreadable.is_empty() => {
             "it was made with --skip-unreadable: give that again, or "
         }
+        _ if is_split_otherwise(stored, asked) => {
+            "its recordings are the same, in other splits (one speaker or recording is on one side now): give its \
+             splits.json as --splits, or "
+        }
         _ => "",
     };
     Err(Error::usage(format!("{}: holds a set made otherwise ({list})", folder.display()))
         .hint(format!("{why}choose another --out folder, or remove this one")))
+}
+
+/// Whether two sets differ in the recordings of their split, but not in all recordings.
+fn is_split_otherwise(stored: &ShardSpec, asked: &ShardSpec) -> bool {
+    let all = |spec: &ShardSpec| spec.sources.split_once('/').map(|(all, _)| all.to_string());
+    stored.sources != asked.sources && stored.split == asked.split && all(stored) == all(asked)
 }
 
 fn remove_parts(parts: &Path) -> Result<()> {

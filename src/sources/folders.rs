@@ -6,7 +6,7 @@ use super::described::{Described, tables_beside};
 use super::listing::Listing;
 use super::notes::Notes;
 use super::said::Said;
-use super::schemes::named;
+use super::schemes::{Known, named};
 use super::{Domain, Reading, Recording, SourceDir};
 use crate::error::{Error, Result};
 use crate::files;
@@ -25,17 +25,6 @@ struct Found {
     labels: Vec<String>,
     /// Whether a table gave the label.
     by_table: bool,
-}
-
-/// How the group of a recording is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Known {
-    /// Not at all: the file is its own group.
-    No,
-    /// Within its class: takes of one sound.
-    InClass,
-    /// A speaker, a recording, a session: the same in another class.
-    Everywhere,
 }
 
 /// A recording with what the split needs to know.
@@ -177,10 +166,10 @@ fn group_of(
     let name = named(found.domain, &stems);
     let table = || std::path::absolute(&found.path).ok().and_then(|p| described.group(&p).map(String::from));
     match name {
-        Some(name) if name.is_identity => (Some(name.group), Known::Everywhere),
+        Some(name) if name.known != Known::InClass => (Some(name.group), name.known),
         name => match (table(), name) {
             (Some(group), _) => (Some(group), Known::Everywhere),
-            (None, Some(name)) => (Some(name.group), Known::InClass),
+            (None, Some(name)) => (Some(name.group), name.known),
             (None, None) => (None, Known::No),
         },
     }

@@ -1,6 +1,7 @@
 //! What is known about groups: what ties recordings together over classes, and what the user is told.
 
-use super::folders::{Known, Listed};
+use super::folders::Listed;
+use super::schemes::Known;
 use super::{Recording, Sources, file_names};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,13 +11,16 @@ const NAMES_MAX: usize = 5;
 /// Longest group or class in a message, in characters: Common Voice's speakers are hashes of 128.
 const NAME_CHARS_MAX: usize = 40;
 
-/// Sets of recordings that stay on one side of a split although their classes differ: known groups of one name, and one
-/// file under several names (links).
+/// Sets of recordings that stay on one side of a split although their classes differ: known groups of one name, the
+/// chapters of one speaker, and one file under several names (links).
 pub fn ties(listed: &[Listed]) -> Vec<(String, usize)> {
     let mut out = Vec::new();
     for (i, l) in listed.iter().enumerate() {
         if l.known == Known::Everywhere {
             out.push((format!("group {}/{}", l.recording.domain.name(), l.recording.group), i));
+        }
+        if let (Known::Chapter, Some((speaker, _))) = (l.known, l.recording.group.split_once('-')) {
+            out.push((format!("speaker {speaker}"), i));
         }
         if let Some((device, number)) = hard_linked(&l.real) {
             out.push((format!("file {device} {number}"), i));

@@ -255,7 +255,7 @@ impl Sources {
     /// # Errors
     /// `Io` naming the file.
     pub fn write_splits(&self, path: &Path) -> Result<()> {
-        splits::write(path, &self.recordings, &self.splits)
+        splits::write(path, &self.recordings, &self.units, &self.splits)
     }
 
     /// The samples of recording `i`: mono, 16 kHz, leading and trailing silence (50 dB below its loudest part) cut off;
@@ -367,5 +367,7 @@ fn trim_silence(samples: &[f32]) -> &[f32] {
     &samples[first * WINDOW..samples.len().min((last + 1) * WINDOW)]
 }
 
+#[cfg(test)]
+mod corpora;
 #[cfg(test)]
 mod tests;

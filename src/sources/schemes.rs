@@ -73,13 +73,26 @@ static COMPILED: LazyLock<Vec<(&'static Scheme, Regex)>> = LazyLock::new(|| {
     SCHEMES.iter().map(compiled).collect()
 });
 
+/// How the group of a recording is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Known {
+    /// Not at all: the file is its own group.
+    No,
+    /// Within its class: takes of one sound.
+    InClass,
+    /// A speaker, a recording, a session: the same in another class.
+    Everywhere,
+    /// One chapter `speaker-chapter` of a speaker whose other chapters are on the same side.
+    Chapter,
+}
+
 /// What a name tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// The group.
     pub group: String,
-    /// Whether the same group in another class is the same speaker, recording or session.
-    pub is_identity: bool,
+    /// What it means; never [`Known::No`].
+    pub known: Known,
 }
 
 /// The group of a file by a naming scheme; `parts` are the names of its folders and its own without extension.
@@ -89,7 +102,7 @@ pub fn named(domain: Domain, parts: &[String]) -> Option<Named> {
     let by_scheme = COMPILED.iter().filter(|(scheme, _)| scheme.domains.contains(&domain)).find_map(|(_, regex)| {
         let group = regex.captures(&path)?.get(1)?.as_str();
         // Stems below `train/` are not all of one song.
-        (!is_arrangement(group)).then(|| Named { group: group.into(), is_identity: true })
+        (!is_arrangement(group)).then(|| Named { group: group.into(), known: Known::Everywhere })
     });
     by_scheme.or_else(|| by_old_names(domain, parts)).or_else(|| by_repeated_name(domain, parts))
 }
@@ -99,10 +112,14 @@ fn by_old_names(domain: Domain, parts: &[String]) -> Option<Named> {
     let stem = parts.last()?;
     let group = file_names::group(domain, stem);
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    // `1-30226-A` and its like are numbered recordings of Freesound; `door-A` may be another door elsewhere.
     let numbered = group.split('-').count() == 2 && group.split('-').all(is_number);
-    let is_identity = domain != Domain::Environment || numbered;
-    (group != *stem).then_some(Named { group, is_identity })
+    // `1-30226-A` and its like are numbered recordings of Freesound; `door-A` may be another door elsewhere.
+    let known = match domain {
+        Domain::Speech if numbered => Known::Chapter,
+        Domain::Environment if !numbered => Known::InClass,
+        _ => Known::Everywhere,
+    };
+    (group != *stem).then_some(Named { group, known })
 }
 
 /// Speech whose names hold their folder's (WSJ: `011/011c0201`): the folder is the speaker; and channels of one sound.
@@ -113,10 +130,10 @@ fn by_repeated_name(domain: Domain, parts: &[String]) -> Option<Named> {
         domain == Domain::Speech && is_code && stem.len() > f.len() && stem.to_lowercase().contains(&f.to_lowercase())
     });
     if let Some(folder) = speaker {
-        return Some(Named { group: folder.clone(), is_identity: true });
+        return Some(Named { group: folder.clone(), known: Known::Everywhere });
     }
     let base = CHANNEL.captures(stem)?.get(1)?.as_str().to_string();
-    Some(Named { group: base, is_identity: false })
+    Some(Named { group: base, known: Known::InClass })
 }
 
 #[cfg(test)]

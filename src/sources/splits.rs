@@ -3,8 +3,9 @@
 //! Rule (ARCHITECTURE.md): the number of a group is the first 8 bytes, little-endian, of the BLAKE3 of its key
 //! `domain/class/group`. Within a class, in the order of these numbers, the first `max(1, round(n / 10))`
 //! groups are test, as many again dev, the rest train; a class of fewer than 3 groups is all train. A group that
-//! several classes share (one speaker, one recording) is one *unit*: it comes to one side in all of them, to test or dev
-//! while one of its classes still needs it and none would be left without the rest of what it needs.
+//! several classes share (one speaker, one recording), and all chapters of a speaker, are one *unit* that counts as one
+//! group: it comes to one side in all classes, to test or dev while one of them still needs it and none would be left
+//! without the rest of what it needs.
 
 use super::{Recording, Split};
 use crate::error::{Error, Result};
@@ -66,16 +67,11 @@ struct Quota {
 impl Quota {
     /// Whether a class can give one more unit to `split` and still fill the others: test, dev, and half for training.
     fn spares(&self, split: Split) -> bool {
-        let missing = |split_of: Split, want: usize, have: usize| match split == split_of {
-            true => 0,
-            false => want.saturating_sub(have),
-        };
-        let train = (self.units / 2).max(1);
-        let rest = missing(Split::Test, self.held, self.test)
-            + missing(Split::Dev, self.held, self.dev)
-            + train.saturating_sub(self.train);
-        let own = if split == Split::Test { (self.held, self.test) } else { (self.held, self.dev) };
-        self.left > rest + own.0.saturating_sub(own.1 + 1)
+        let (test, dev) = (self.held.saturating_sub(self.test), self.held.saturating_sub(self.dev));
+        let train = (self.units / 2).max(1).saturating_sub(self.train);
+        let others = train + if split == Split::Test { dev } else { test };
+        let own = if split == Split::Test { test } else { dev };
+        self.left > others + own.saturating_sub(1)
     }
 
     fn needs(&self, split: Split) -> bool {
@@ -181,12 +177,17 @@ pub fn from_file(path: &Path, recordings: &[Recording], units: &[usize]) -> Resu
 }
 
 /// See [`super::Sources::write_splits`].
-pub fn write(path: &Path, recordings: &[Recording], splits: &[Split]) -> Result<()> {
+pub fn write(path: &Path, recordings: &[Recording], units: &[usize], splits: &[Split]) -> Result<()> {
+    let mut rule = "per class, groups by the first 8 bytes (little-endian) of BLAKE3(domain/class/group): \
+                    max(1, round(n/10)) test, as many dev, the rest train; fewer than 3 groups: all train"
+        .to_string();
+    let keys: BTreeSet<String> = recordings.iter().map(Recording::group_key).collect();
+    if keys.len() > units.iter().collect::<BTreeSet<_>>().len() {
+        rule += "; a group of several classes, and all chapters of a speaker, count as one and stay together";
+    }
     let file = SplitFile {
         format: FORMAT.into(),
-        rule: "per class, groups by the first 8 bytes (little-endian) of BLAKE3(domain/class/group): \
-               max(1, round(n/10)) test, as many dev, the rest train; fewer than 3 groups: all train"
-            .into(),
+        rule,
         groups: recordings.iter().map(Recording::group_key).zip(splits.iter().copied()).collect(),
     };
     let mut json = serde_json::to_vec_pretty(&file).expect("strings and enums serialise");
