@@ -5,7 +5,7 @@ use super::arrangement::is_of_corpus;
 use super::classes::normalise;
 use super::tables::{Records, column};
 use crate::error::Result;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -59,14 +59,14 @@ struct Row {
 pub struct Described {
     /// The folder of every table, absolute.
     tables: Vec<PathBuf>,
-    rows: HashMap<String, Vec<Row>>,
-    words: HashSet<Arc<str>>,
+    rows: BTreeMap<String, Vec<Row>>,
+    words: BTreeSet<Arc<str>>,
 }
 
 impl Described {
     /// Reads the rows about files whose name without extension is `wanted`. A table that cannot be understood is passed
     /// by with a warning; one without a column of files, or with nothing to say, is none of these.
-    pub fn read(tables: &[PathBuf], wanted: &HashSet<String>) -> Described {
+    pub fn read(tables: &[PathBuf], wanted: &BTreeSet<String>) -> Described {
         let mut out = Described::default();
         for path in tables.iter().take(MAX_TABLES) {
             let failed = match Records::open(path) {
@@ -84,7 +84,7 @@ impl Described {
         &mut self,
         path: &Path,
         mut records: Records<R>,
-        wanted: &HashSet<String>,
+        wanted: &BTreeSet<String>,
     ) -> Result<(), String> {
         let Some(header) = records.next_record()? else { return Ok(()) };
         let (class, group) = (column(&header, &CLASS), column(&header, &GROUP));

@@ -10,7 +10,7 @@ use super::schemes::{Known, named};
 use super::{Domain, Reading, Recording, SourceDir};
 use crate::error::{Error, Result};
 use crate::files;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,8 @@ struct Found {
     labels: Vec<String>,
     /// Whether a table gave the label.
     by_table: bool,
+    /// Whether it lies in a numbered part of a corpus, such as a fold.
+    in_part: bool,
 }
 
 /// A recording with what the split needs to know.
@@ -44,6 +46,7 @@ pub fn scan(dirs: &[SourceDir], reading: &Reading) -> Result<Vec<Listed>> {
     let tables = std::mem::take(&mut listing.tables);
     let described = describe_by_tables(&mut found, dirs, &tables, reading);
     strip_common(&mut found);
+    forget_names_of_corpora(&mut found, dirs.len());
     warn_of_arrangement(&found, dirs);
     let notes = Notes::new(tables);
     let mut listed = Vec::with_capacity(found.len());
@@ -65,7 +68,7 @@ pub fn scan(dirs: &[SourceDir], reading: &Reading) -> Result<Vec<Listed>> {
 
 /// The files of all roots. One that is met again without a link is in two roots, and counts in the first.
 fn find(dirs: &[SourceDir], reading: &Reading, listing: &mut Listing) -> Result<Vec<Found>> {
-    let (mut found, mut seen) = (Vec::new(), HashMap::<PathBuf, bool>::new());
+    let (mut found, mut seen) = (Vec::new(), BTreeMap::<PathBuf, bool>::new());
     for (root, dir) in dirs.iter().enumerate() {
         let before = found.len();
         let meta = std::fs::metadata(&dir.path).map_err(|e| Error::io("open sources folder", &dir.path, &e))?;
@@ -85,7 +88,8 @@ fn find(dirs: &[SourceDir], reading: &Reading, listing: &mut Listing) -> Result<
             let (domain, labels) = place(dir, &path, reading.folder_classes);
             defaulted += usize::from(domain.is_none());
             let domain = domain.unwrap_or(Domain::Environment);
-            found.push(Found { path, real, root, domain, labels, by_table: false });
+            let in_part = !reading.folder_classes && parts_below(dir, &path);
+            found.push(Found { path, real, root, domain, labels, by_table: false, in_part });
         }
         if found.len() == before {
             let what =
@@ -110,7 +114,7 @@ fn find(dirs: &[SourceDir], reading: &Reading, listing: &mut Listing) -> Result<
 /// Sets the labels of recordings whose class a table of their corpus says.
 fn describe_by_tables(found: &mut [Found], dirs: &[SourceDir], tables: &[PathBuf], reading: &Reading) -> Described {
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let wanted: HashSet<String> = found.iter().map(|f| stem(&f.path)).collect();
+    let wanted: BTreeSet<String> = found.iter().map(|f| stem(&f.path)).collect();
     let mut tables: Vec<PathBuf> = tables.to_vec();
     tables.extend(dirs.iter().flat_map(|dir| tables_beside(&dir.path)));
     tables.dedup();
@@ -220,7 +224,7 @@ fn group_by_folder(listed: &mut [Listed]) {
 
 /// A file that links give several classes is a recording in each; in one class it counts once.
 fn keep_one_of_a_class(listed: &mut Vec<(Recording, PathBuf, Known, PathBuf)>) {
-    let mut seen = HashMap::<PathBuf, Vec<String>>::new();
+    let mut seen = BTreeMap::<PathBuf, Vec<String>>::new();
     let (mut several, mut first) = (0, None);
     listed.retain(|(recording, below, _, real)| {
         let classes = seen.entry(real.clone()).or_default();
@@ -262,13 +266,31 @@ fn place(dir: &SourceDir, path: &Path, all_names: bool) -> (Option<Domain>, Vec<
     let is_label = |name: &&String| all_names || !is_arrangement(name);
     let mut labels: Vec<String> = below[start..].iter().filter(is_label).cloned().collect();
     // Folds are parts of a corpus of many classes, whose name is none of them.
-    let in_folds =
-        !all_names && below.iter().any(|name| is_arrangement(name) && name.ends_with(|c: char| c.is_ascii_digit()));
+    let in_folds = !all_names && parts_below(dir, path);
     if labels.is_empty() && start == 0 && !in_folds {
         let own = root.last().filter(|name| Domain::from_name(name).is_none());
         labels.extend(own.filter(is_label).cloned());
     }
     (domain, labels)
+}
+
+/// Whether a file lies in a numbered part of a corpus below its root: `fold1`, `test2`.
+fn parts_below(dir: &SourceDir, path: &Path) -> bool {
+    let below = path.parent().and_then(|p| p.strip_prefix(&dir.path).ok()).map(names).unwrap_or_default();
+    below.iter().any(|name| is_arrangement(name) && name.ends_with(|c: char| c.is_ascii_digit()))
+}
+
+/// A folder that alone holds all folds of a root is a corpus and no class (`data/UrbanSound8K/audio/fold1`).
+fn forget_names_of_corpora(found: &mut [Found], roots: usize) {
+    for root in 0..roots {
+        let mine = |f: &&mut Found| {
+            f.root == root && f.domain == Domain::Environment && f.in_part && !f.by_table && !f.labels.is_empty()
+        };
+        let labels: BTreeSet<Vec<String>> = found.iter_mut().filter(mine).map(|f| f.labels.clone()).collect();
+        if labels.len() == 1 {
+            found.iter_mut().filter(mine).for_each(|f| f.labels.clear());
+        }
+    }
 }
 
 /// A folder that holds all environment recordings of a root, in folders of their own, is a collection

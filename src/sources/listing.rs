@@ -1,7 +1,7 @@
 //! A walk through folders: recordings, tables, and what lies there that is not read.
 
 use crate::error::{Error, Result};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const EXTENSIONS: [&str; 6] = ["wav", "wave", "ogg", "oga", "flac", "mp3"];
@@ -37,7 +37,7 @@ pub struct Listing {
     /// Links to recordings that lead nowhere, and the first.
     dangling: Option<(usize, PathBuf)>,
     /// How often a folder was entered, apart for links.
-    entered: HashMap<(PathBuf, bool), usize>,
+    entered: BTreeMap<(PathBuf, bool), usize>,
     looked_at: usize,
 }
 

@@ -3,7 +3,7 @@
 use super::tables::{Records, column};
 use crate::error::{Error, Result};
 use regex::Regex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Largest table of groups that is read.
@@ -15,8 +15,8 @@ const MAX_PATTERN_BYTES: usize = 10_000;
 #[derive(Default)]
 pub struct Said {
     /// Path and group of every row of the table, and the row's line.
-    table: HashMap<String, (String, usize)>,
-    used: std::collections::HashSet<usize>,
+    table: BTreeMap<String, (String, usize)>,
+    used: std::collections::BTreeSet<usize>,
     table_name: String,
     pattern: Option<Regex>,
     matched: usize,

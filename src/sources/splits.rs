@@ -11,7 +11,7 @@ use super::{Recording, Split};
 use crate::error::{Error, Result};
 use crate::files;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Largest accepted `splits.json`.
@@ -43,7 +43,7 @@ pub fn units(recordings: &[Recording], ties: impl Iterator<Item = (String, usize
         }
         i
     }
-    let mut first = HashMap::new();
+    let mut first = BTreeMap::new();
     let keys = recordings.iter().enumerate().map(|(i, r)| (format!("key {}", r.group_key()), i));
     for (tie, i) in keys.chain(ties) {
         let other = *first.entry(tie).or_insert(i);
@@ -71,7 +71,7 @@ impl Quota {
         let train = (self.units / 2).max(1).saturating_sub(self.train);
         let others = train + if split == Split::Test { dev } else { test };
         let own = if split == Split::Test { test } else { dev };
-        self.left > others + own.saturating_sub(1)
+        self.held > 0 && self.left > others + own.saturating_sub(1)
     }
 
     fn needs(&self, split: Split) -> bool {
@@ -116,7 +116,7 @@ pub fn by_rule(recordings: &[Recording], units: &[usize]) -> Vec<Split> {
     let mut ordered: Vec<_> =
         members.iter().map(|(unit, (number, key, classes))| (number, key, classes, unit)).collect();
     ordered.sort();
-    let mut split_of = HashMap::new();
+    let mut split_of = BTreeMap::new();
     for (_, _, classes, unit) in ordered {
         let fits = |split: &Split| {
             let of = || classes.iter().map(|class| &quotas[class.as_str()]);
@@ -147,7 +147,7 @@ pub fn from_file(path: &Path, recordings: &[Recording], units: &[usize]) -> Resu
         return Err(bad(format!("groups: {key:?} is \"all\", which is no split")));
     }
     // A group that the file knows by another class only is on the side of that class.
-    let mut by_unit = HashMap::<usize, BTreeSet<Split>>::new();
+    let mut by_unit = BTreeMap::<usize, BTreeSet<Split>>::new();
     let listed = |r: &Recording| file.groups.get(&r.group_key()).copied();
     for (unit, split) in units.iter().zip(recordings).filter_map(|(unit, r)| Some((*unit, listed(r)?))) {
         by_unit.entry(unit).or_default().insert(split);
