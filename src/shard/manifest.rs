@@ -13,7 +13,7 @@ const FORMAT: &str = "twnm-shards";
 /// Format version in a manifest.
 const VERSION: u32 = 1;
 /// Largest manifest that is read: 100,000 shards fit.
-const MAX_MANIFEST_BYTES: u64 = 64 << 20;
+pub(super) const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// Aimed size of one shard.
 const SHARD_BYTES: usize = 64 << 20;
 
@@ -34,10 +34,24 @@ pub struct ShardSpec {
     pub split: String,
     /// Fingerprint of the recordings ([`blake3`]).
     pub sources: String,
+    /// How recordings are grouped ([`Sources::grouping`](crate::sources::Sources::grouping)); 1 is not written.
+    #[serde(default = "first_grouping", skip_serializing_if = "is_first_grouping")]
+    pub grouping: u32,
+    /// Ids of the recordings that could not be read and were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
     /// Class names; labels index into them.
     pub classes: Vec<String>,
     /// The resolved recipe.
     pub config: Value,
+}
+
+fn first_grouping() -> u32 {
+    1
+}
+
+fn is_first_grouping(grouping: &u32) -> bool {
+    *grouping == 1
 }
 
 impl ShardSpec {
@@ -56,6 +70,8 @@ impl ShardSpec {
             seed,
             split: "all".into(),
             sources: String::new(),
+            grouping: 1,
+            unreadable: vec![],
             classes: classes.to_vec(),
             config,
         })

@@ -9,6 +9,7 @@
 //! A set without a manifest is unfinished: `writer` continues it and gives the bytes of an uninterrupted run.
 //! `reader` maps the shards and hands out clips without copying; `sampler` decides the order of training.
 
+pub mod check;
 pub mod labels;
 pub mod manifest;
 pub mod reader;
@@ -16,6 +17,7 @@ pub mod sampler;
 pub mod simulate;
 pub mod writer;
 
+pub use check::Check;
 pub use labels::Labels;
 pub use manifest::{Manifest, ShardSpec};
 pub use reader::ShardSet;

@@ -38,7 +38,7 @@ impl Simulation<'_> {
     ///
     /// # Errors
     /// [`Kind::Usage`] when the folder holds another set or no scene can be drawn, [`Kind::Data`] for a recording that
-    /// cannot be decoded, [`Kind::Stopped`] after a signal.
+    /// cannot be decoded ([`Check`](super::Check) finds them before), [`Kind::Stopped`] after a signal.
     pub fn run(&self, done: impl Fn(usize) + Sync) -> Result<Manifest> {
         let sampler = SceneSampler::new(self.config, self.sources, self.split, self.seed)?;
         let writer = ShardWriter::open(self.out, self.spec()?)?;
@@ -79,6 +79,7 @@ impl Simulation<'_> {
         // A killed run goes on from its last whole shard, so a small set has small ones.
         spec.scenes_per_shard = spec.scenes_per_shard.min(self.scenes.div_ceil(16).max(8)).min(self.scenes.max(1));
         spec.split = format!("{:?}", self.split).to_lowercase();
+        (spec.grouping, spec.unreadable) = (self.sources.grouping(), self.sources.left_out());
         // Which recordings are in the split is part of what a set is made from.
         let mut members = blake3::Hasher::new();
         members.update(DRAWING.as_bytes()).update(b"\n");

@@ -115,9 +115,13 @@ fn an_interrupted_set_continues_to_the_same_bytes() {
 #[test]
 fn another_recipe_or_seed_is_refused_and_named() {
     let folder = tempfile::tempdir().unwrap();
-    drop(ShardWriter::open(folder.path(), spec(10)).unwrap());
     let mut other = spec(10);
     other.seed = 6;
+    // A run that finished nothing is no set: the folder may be begun anew.
+    drop(ShardWriter::open(folder.path(), other.clone()).unwrap());
+    let writer = ShardWriter::open(folder.path(), spec(10)).unwrap();
+    write_shard(&writer, 0);
+    drop(writer);
     other.config = json!({"room": {"size": 4.0}});
     let error = ShardWriter::open(folder.path(), other.clone()).err().unwrap();
     assert_eq!(error.kind(), Kind::Usage);

@@ -5,7 +5,7 @@
 //! counts as done only when the record is there and the files match it. The manifest ends the set.
 
 use super::labels::Columns;
-use super::manifest::{FileRecord, check_file};
+use super::manifest::{FileRecord, MAX_MANIFEST_BYTES, check_file};
 use super::{CHANNELS, Labels, MAX_LINE_BYTES, Manifest, PARTS_FOLDER, SCENES_FILE, ShardSpec, shard_file};
 use crate::device::simd::{Isa, multiversion};
 use crate::error::{Error, Kind, Result};
@@ -16,7 +16,7 @@ use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Largest plan or record that is read back.
+/// Largest record of a shard that is read back.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
 
 /// One scene ready to be stored: audio as 16-bit numbers with a scale, labels, and its line of ground truth.
@@ -74,7 +74,7 @@ pub struct ShardWriter {
 
 impl ShardWriter {
     /// Begins a set in `folder`, or continues the one there when it has the same specification. Leftovers of a killed
-    /// run are removed.
+    /// run are removed, and all that a run with another specification has left, if it finished no shard.
     ///
     /// # Errors
     /// [`Kind::Usage`] when the folder holds a set made otherwise (every difference is named) or foreign shards;
@@ -105,10 +105,8 @@ impl ShardWriter {
         let lock = FolderLock::acquire(&parts, "lock")?;
         remove_temporaries(folder)?;
         remove_temporaries(&parts)?;
-        if plan.exists() {
-            let stored: ShardSpec = read_json(&plan)?;
-            refuse_difference(folder, &stored, &spec)?;
-        } else {
+        let is_the_same = plan.exists() && is_continued(folder, &parts, &spec)?;
+        if !is_the_same {
             let bytes = serde_json::to_vec_pretty(&spec).expect("a specification is plain data");
             write_bytes_atomic(&plan, &bytes)?;
         }
@@ -177,7 +175,7 @@ impl ShardWriter {
         }
         let mut shards = Vec::new();
         for index in 0..self.spec.shards() {
-            let Ok(record) = read_json::<Record>(&self.part(index, "json")) else {
+            let Ok(record) = read_json::<Record>(&self.part(index, "json"), MAX_RECORD_BYTES) else {
                 return Err(Error::new(Kind::Internal, format!("shard {index} was never written")));
             };
             shards.push(record.shard);
@@ -212,7 +210,7 @@ impl ShardWriter {
 
     /// Whether shard `index` was finished by an earlier run and its files are what that run wrote.
     fn is_done(&self, index: usize) -> bool {
-        let Ok(record) = read_json::<Record>(&self.part(index, "json")) else { return false };
+        let Ok(record) = read_json::<Record>(&self.part(index, "json"), MAX_RECORD_BYTES) else { return false };
         let shard = hash_file(&self.folder.join(shard_file(index)));
         let lines = hash_file(&self.part(index, "jsonl"));
         let ok = shard.is_ok_and(|w| self.record(index, &w) == record.shard)
@@ -230,14 +228,66 @@ struct Record {
     lines_blake3: String,
 }
 
+/// Whether the unfinished set in `folder` is the one of `spec`. Another one is refused when it has a finished shard, and
+/// removed when it has none.
+fn is_continued(folder: &Path, parts: &Path, spec: &ShardSpec) -> Result<bool> {
+    let stored = read_json::<ShardSpec>(&parts.join("plan.json"), MAX_MANIFEST_BYTES);
+    let Err(error) = stored.and_then(|stored| refuse_difference(folder, &stored, spec)) else { return Ok(true) };
+    if names(parts).iter().any(|name| is_numbered(name, "", ".json")) {
+        return Err(error);
+    }
+    tracing::warn!("{}: an earlier run with other settings finished no shard there: begun anew", folder.display());
+    let wav = folder.join("wav");
+    for (place, prefix, suffix) in
+        [(parts, "", ".jsonl"), (folder, "shard-", ".safetensors"), (wav.as_path(), "scene-", ".wav")]
+    {
+        for name in names(place).iter().filter(|name| is_numbered(name, prefix, suffix)) {
+            let path = place.join(name);
+            std::fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
+        }
+    }
+    Ok(false)
+}
+
+/// Names of what lies in a folder; none when there is none.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn is_numbered(name: &str, prefix: &str, suffix: &str) -> bool {
+    let number = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix));
+    number.is_some_and(|n| n.len() >= 5 && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
 fn refuse_difference(folder: &Path, stored: &ShardSpec, asked: &ShardSpec) -> Result<()> {
     let differences = stored.differences(asked);
     if differences.is_empty() {
         return Ok(());
     }
     let list = differences.join("; ");
+    let why = match () {
+        _ if stored.grouping != asked.grouping => {
+            "recordings are grouped by other rules now (speakers, pieces and takes stay together), and scenes are drawn \
+             by group: "
+        }
+        _ if !stored.unreadable.is_empty() && asked.unreadable.is_empty() => {
+            "it was made with --skip-unreadable: give that again, or "
+        }
+        _ if is_split_otherwise(stored, asked) => {
+            "its recordings are the same, in other splits (one speaker or recording is on one side now): give its \
+             splits.json as --splits, or "
+        }
+        _ => "",
+    };
     Err(Error::usage(format!("{}: holds a set made otherwise ({list})", folder.display()))
-        .hint("choose another --out folder, or remove this one"))
+        .hint(format!("{why}choose another --out folder, or remove this one")))
+}
+
+/// Whether two sets differ in the recordings of their split, but not in all recordings.
+fn is_split_otherwise(stored: &ShardSpec, asked: &ShardSpec) -> bool {
+    let all = |spec: &ShardSpec| spec.sources.split_once('/').map(|(all, _)| all.to_string());
+    stored.sources != asked.sources && stored.split == asked.split && all(stored) == all(asked)
 }
 
 fn remove_parts(parts: &Path) -> Result<()> {
@@ -247,7 +297,7 @@ fn remove_parts(parts: &Path) -> Result<()> {
     }
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = read_limited(path, MAX_RECORD_BYTES)?;
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path, limit: u64) -> Result<T> {
+    let bytes = read_limited(path, limit)?;
     serde_json::from_slice(&bytes).map_err(|e| Error::data(format!("{}: {e}", path.display())))
 }

@@ -1,74 +1,105 @@
 //! Folders of recordings: what is there, of which domain and class, in which group.
 
+use super::arrangement::is_arrangement;
 use super::classes::{UNLABELLED, normalise};
-use super::file_names::group;
+use super::described::{Described, tables_beside};
+use super::listing::Listing;
 use super::notes::Notes;
-use super::{Domain, Recording, SourceDir};
+use super::said::Said;
+use super::schemes::{Known, named};
+use super::{Domain, Reading, Recording, SourceDir};
 use crate::error::{Error, Result};
 use crate::files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-const EXTENSIONS: [&str; 6] = ["wav", "wave", "ogg", "oga", "flac", "mp3"];
-/// Folder names that say how data is arranged, not what it sounds like.
-const ARRANGEMENT: [&str; 16] = [
-    "train",
-    "training",
-    "dev",
-    "development",
-    "val",
-    "valid",
-    "validation",
-    "test",
-    "testing",
-    "eval",
-    "evaluation",
-    "audio",
-    "wav",
-    "clips",
-    "recordings",
-    "sounds",
-];
-/// Deepest folder that is entered.
-const MAX_DEPTH: usize = 16;
-/// Most files that are looked at, a guard against pointing at a whole disk.
-const MAX_FILES: usize = 2_000_000;
-
 /// One file on the way to becoming a recording.
 struct Found {
     path: PathBuf,
+    /// The file that it is, whatever links lead to it.
+    real: PathBuf,
     root: usize,
     domain: Domain,
     /// Folders below the root that may name a class.
     labels: Vec<String>,
+    /// Whether a table gave the label.
+    by_table: bool,
+    /// Whether it lies in a numbered part of a corpus, such as a fold.
+    in_part: bool,
+}
+
+/// A recording with what the split needs to know.
+pub struct Listed {
+    pub recording: Recording,
+    pub known: Known,
+    /// The file that it is, whatever links lead to it.
+    pub real: PathBuf,
 }
 
 /// All recordings below `dirs`, ordered by id, without classes. See [`super::Sources::open`] for errors.
-pub fn scan(dirs: &[SourceDir]) -> Result<Vec<Recording>> {
-    let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+pub fn scan(dirs: &[SourceDir], reading: &Reading) -> Result<Vec<Listed>> {
     let mut listing = Listing::default();
+    let mut said = Said::new(reading.groups, reading.group_pattern)?;
+    let mut found = find(dirs, reading, &mut listing)?;
+    listing.unread().iter().for_each(|line| tracing::warn!("{line}"));
+    let tables = std::mem::take(&mut listing.tables);
+    let described = describe_by_tables(&mut found, dirs, &tables, reading);
+    strip_common(&mut found);
+    forget_names_of_corpora(&mut found, dirs.len());
+    warn_of_arrangement(&found, dirs);
+    let notes = Notes::new(tables);
+    let mut listed = Vec::with_capacity(found.len());
+    for found in found {
+        let (real, parts) = (found.real.clone(), absolute_parts(&found.path));
+        let below = below_root(&found, dirs);
+        let (group, known) = group_of(&found, &parts, names(&below).len(), &described, &mut said);
+        listed.push((describe(found, dirs, &notes, group)?, below, known, real));
+    }
+    said.finish()?;
+    keep_one_of_a_class(&mut listed);
+    make_unique(&mut listed);
+    let mut listed: Vec<Listed> =
+        listed.into_iter().map(|(recording, _, known, real)| Listed { recording, known, real }).collect();
+    listed.sort_by(|a, b| a.recording.id.cmp(&b.recording.id));
+    group_by_folder(&mut listed);
+    Ok(listed)
+}
+
+/// The files of all roots. One that is met again without a link is in two roots, and counts in the first.
+fn find(dirs: &[SourceDir], reading: &Reading, listing: &mut Listing) -> Result<Vec<Found>> {
+    let (mut found, mut seen) = (Vec::new(), BTreeMap::<PathBuf, bool>::new());
     for (root, dir) in dirs.iter().enumerate() {
         let before = found.len();
         let meta = std::fs::metadata(&dir.path).map_err(|e| Error::io("open sources folder", &dir.path, &e))?;
         if !meta.is_dir() {
             return Err(Error::data(format!("{}: sources must be a folder", dir.path.display())));
         }
-        listing.walk(&dir.path, 0)?;
+        listing.walk(&dir.path)?;
         let mut defaulted = 0;
-        for path in std::mem::take(&mut listing.files) {
+        for file in std::mem::take(&mut listing.files) {
+            let path = file.path;
             let real = path.canonicalize().map_err(|e| Error::io("open", &path, &e))?;
-            if !seen.insert(real) {
+            let met_without_link = seen.entry(real.clone()).or_insert(false);
+            if *met_without_link && !file.is_linked {
                 continue;
             }
-            let (domain, labels) = place(dir, &path);
+            *met_without_link |= !file.is_linked;
+            let (domain, labels) = place(dir, &path, reading.folder_classes);
             defaulted += usize::from(domain.is_none());
-            found.push(Found { path, root, domain: domain.unwrap_or(Domain::Environment), labels });
+            let domain = domain.unwrap_or(Domain::Environment);
+            let in_part = !reading.folder_classes && parts_below(dir, &path);
+            found.push(Found { path, real, root, domain, labels, by_table: false, in_part });
         }
         if found.len() == before {
             let what =
                 format!("{}: no recordings (wav, ogg, flac, mp3) that are not listed already", dir.path.display());
-            return Err(Error::missing(what).hint("point --sources at a folder with one sub-folder per class"));
+            let unread = listing.unread();
+            let hint = match unread.is_empty() {
+                true => "point --sources at a folder with one sub-folder per class".into(),
+                false => unread.join("; "),
+            };
+            return Err(Error::missing(what).hint(hint));
         }
         if defaulted > 0 {
             tracing::info!(
@@ -77,61 +108,142 @@ pub fn scan(dirs: &[SourceDir]) -> Result<Vec<Recording>> {
             );
         }
     }
-    strip_common(&mut found);
-    let notes = Notes::new(std::mem::take(&mut listing.tables));
-    let mut recordings: Vec<(Recording, PathBuf)> =
-        found.into_iter().map(|f| describe(f, dirs, &notes)).collect::<Result<_>>()?;
-    make_unique(&mut recordings);
-    let mut recordings: Vec<Recording> = recordings.into_iter().map(|(r, _)| r).collect();
-    recordings.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(recordings)
+    Ok(found)
 }
 
-/// What a walk through folders has met.
-#[derive(Default)]
-struct Listing {
-    files: Vec<PathBuf>,
-    /// Tables that may describe recordings (csv, tsv), of all roots.
-    tables: Vec<PathBuf>,
-    entered: BTreeSet<PathBuf>,
-    looked_at: usize,
-}
-
-impl Listing {
-    /// Collects files in the order of their names. Hidden entries are passed by; links are followed, once.
-    fn walk(&mut self, folder: &Path, depth: usize) -> Result<()> {
-        let real = folder.canonicalize().map_err(|e| Error::io("open folder", folder, &e))?;
-        if depth > MAX_DEPTH || (depth > 0 && !self.entered.insert(real)) {
-            return Ok(());
-        }
-        let list = std::fs::read_dir(folder).map_err(|e| Error::io("list folder", folder, &e))?;
-        let mut entries = Vec::new();
-        for entry in list {
-            entries.push(entry.map_err(|e| Error::io("list folder", folder, &e))?.path());
-        }
-        entries.sort();
-        self.looked_at += entries.len();
-        if self.looked_at > MAX_FILES {
-            return Err(Error::data(format!("{}: more than {MAX_FILES} files below the sources", folder.display())));
-        }
-        for path in entries {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            // A link to nowhere is not a recording.
-            let Ok(meta) = std::fs::metadata(&path) else { continue };
-            if name.starts_with('.') {
-                continue;
-            } else if meta.is_dir() {
-                self.walk(&path, depth + 1)?;
-            } else if meta.is_file() {
-                let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-                match extension.as_str() {
-                    "csv" | "tsv" => self.tables.push(path),
-                    e if EXTENSIONS.contains(&e) => self.files.push(path),
-                    _ => {}
-                }
+/// Sets the labels of recordings whose class a table of their corpus says.
+fn describe_by_tables(found: &mut [Found], dirs: &[SourceDir], tables: &[PathBuf], reading: &Reading) -> Described {
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let wanted: BTreeSet<String> = found.iter().map(|f| stem(&f.path)).collect();
+    let mut tables: Vec<PathBuf> = tables.to_vec();
+    tables.extend(dirs.iter().flat_map(|dir| tables_beside(&dir.path)));
+    tables.dedup();
+    let described = Described::read(&tables, &wanted);
+    if !reading.folder_classes {
+        for f in found.iter_mut().filter(|f| f.domain == Domain::Environment) {
+            let class = std::path::absolute(&f.path).ok().and_then(|p| described.class(&p).map(String::from));
+            f.by_table = class.is_some();
+            if let Some(class) = class {
+                f.labels = vec![class];
             }
         }
-        Ok(())
+    }
+    described
+}
+
+/// Says which recordings have no class because their folders name none.
+fn warn_of_arrangement(found: &[Found], dirs: &[SourceDir]) {
+    let (mut n, mut folders) = (0, BTreeSet::new());
+    for f in found.iter().filter(|f| f.domain == Domain::Environment && f.labels.is_empty()) {
+        let above = names(&dirs[f.root].path).into_iter().last();
+        let below = f.path.parent().and_then(|p| p.strip_prefix(&dirs[f.root].path).ok()).map(names);
+        let mut mine =
+            above.into_iter().chain(below.unwrap_or_default()).filter(|name| is_arrangement(name)).peekable();
+        n += usize::from(mine.peek().is_some());
+        folders.extend(mine);
+    }
+    if n > 0 {
+        let first = folders.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if folders.len() > 3 { ", .." } else { "" };
+        tracing::warn!(
+            "{n} recordings have no class: folders such as {first}{more} say how data is arranged; put the corpus' \
+             table beside them, sort them into folders by class, or take all folder names with --folder-classes"
+        );
+    }
+}
+
+/// The group of a file: what the user says, its name by the scheme of a corpus, a table, then weaker signs.
+fn group_of(
+    found: &Found,
+    parts: &[String],
+    below: usize,
+    described: &Described,
+    said: &mut Said,
+) -> (Option<String>, Known) {
+    if let Some(group) = said.group(parts, parts.len() - below.min(parts.len())) {
+        return (Some(group), Known::Everywhere);
+    }
+    let mut stems = parts.to_vec();
+    if let (Some(last), Some(stem)) = (stems.last_mut(), found.path.file_stem()) {
+        *last = stem.to_string_lossy().into_owned();
+    }
+    let name = named(found.domain, &stems);
+    let table = || std::path::absolute(&found.path).ok().and_then(|p| described.group(&p).map(String::from));
+    match name {
+        Some(name) if name.known != Known::InClass => (Some(name.group), name.known),
+        name => match (table(), name) {
+            (Some(group), _) => (Some(group), Known::Everywhere),
+            (None, Some(name)) => (Some(name.group), name.known),
+            (None, None) => (None, Known::No),
+        },
+    }
+}
+
+/// The names of all folders of a file and its own.
+fn absolute_parts(path: &Path) -> Vec<String> {
+    names(&std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()))
+}
+
+fn below_root(found: &Found, dirs: &[SourceDir]) -> PathBuf {
+    found.path.strip_prefix(&dirs[found.root].path).unwrap_or(&found.path).to_path_buf()
+}
+
+/// Speakers in folders of their own whose files have the same names (`alice/01.wav`, `bob/01.wav`): where at least half
+/// of a folder's names are met in others, the folder is the group.
+fn group_by_folder(listed: &mut [Listed]) {
+    let place = |l: &Listed| -> Option<(String, PathBuf)> {
+        let path =
+            l.recording.path.as_ref().filter(|_| l.known == Known::No && l.recording.domain == Domain::Speech)?;
+        let folder =
+            path.ancestors().skip(1).find(|f| f.file_name().is_some_and(|n| !is_arrangement(&n.to_string_lossy())))?;
+        Some((path.file_stem()?.to_string_lossy().into_owned(), folder.to_path_buf()))
+    };
+    let places: Vec<_> = listed.iter().map(place).collect();
+    let mut folders_of = BTreeMap::<&str, BTreeSet<&Path>>::new();
+    for (stem, folder) in places.iter().flatten() {
+        folders_of.entry(stem).or_default().insert(folder);
+    }
+    let mut counts = BTreeMap::<&Path, (usize, usize)>::new();
+    for (stem, folder) in places.iter().flatten() {
+        let (all, repeated) = counts.entry(folder).or_default();
+        *all += 1;
+        *repeated += usize::from(folders_of[stem.as_str()].len() > 1);
+    }
+    for (l, place) in listed.iter_mut().zip(&places) {
+        let Some((_, folder)) = place.as_ref().filter(|(_, folder)| {
+            let (all, repeated) = counts[folder.as_path()];
+            2 * repeated >= all && repeated > 0
+        }) else {
+            continue;
+        };
+        let parts = absolute_parts(folder);
+        l.recording.group = parts[parts.len().saturating_sub(2)..].join("/");
+        l.known = Known::Everywhere;
+    }
+}
+
+/// A file that links give several classes is a recording in each; in one class it counts once.
+fn keep_one_of_a_class(listed: &mut Vec<(Recording, PathBuf, Known, PathBuf)>) {
+    let mut seen = BTreeMap::<PathBuf, Vec<String>>::new();
+    let (mut several, mut first) = (0, None);
+    listed.retain(|(recording, below, _, real)| {
+        let classes = seen.entry(real.clone()).or_default();
+        let class = format!("{}/{}", recording.domain.name(), recording.class_name);
+        if classes.contains(&class) {
+            return false;
+        }
+        classes.push(class);
+        if classes.len() == 2 {
+            several += 1;
+            first.get_or_insert_with(|| format!("{} as {}", below.display(), classes.join(" and ")));
+        }
+        true
+    });
+    if let Some(first) = first {
+        tracing::warn!(
+            "{several} files lie in several classes by links (first: {first}): each is used in all of them, on one side \
+             of the split; remove the links that are not meant"
+        );
     }
 }
 
@@ -144,20 +256,41 @@ fn names(path: &Path) -> Vec<String> {
 }
 
 /// The domain (`None`: nothing says it) and the folders below the root, or else the root itself, that may
-/// name a class.
-fn place(dir: &SourceDir, path: &Path) -> (Option<Domain>, Vec<String>) {
+/// name a class; `all_names`: also those that usually say how data is arranged.
+fn place(dir: &SourceDir, path: &Path, all_names: bool) -> (Option<Domain>, Vec<String>) {
     let below = path.parent().and_then(|p| p.strip_prefix(&dir.path).ok()).map(names).unwrap_or_default();
     let root = names(&dir.path);
     let last_domain = |list: &[String]| list.iter().rev().find_map(|name| Domain::from_name(name));
     let domain = dir.domain.or_else(|| last_domain(&below)).or_else(|| last_domain(&root));
     let start = below.iter().rposition(|name| Domain::from_name(name).is_some()).map_or(0, |i| i + 1);
-    let is_label = |name: &&String| !ARRANGEMENT.contains(&name.to_lowercase().as_str());
+    let is_label = |name: &&String| all_names || !is_arrangement(name);
     let mut labels: Vec<String> = below[start..].iter().filter(is_label).cloned().collect();
-    if labels.is_empty() && start == 0 {
+    // Folds are parts of a corpus of many classes, whose name is none of them.
+    let in_folds = !all_names && parts_below(dir, path);
+    if labels.is_empty() && start == 0 && !in_folds {
         let own = root.last().filter(|name| Domain::from_name(name).is_none());
         labels.extend(own.filter(is_label).cloned());
     }
     (domain, labels)
+}
+
+/// Whether a file lies in a numbered part of a corpus below its root: `fold1`, `test2`.
+fn parts_below(dir: &SourceDir, path: &Path) -> bool {
+    let below = path.parent().and_then(|p| p.strip_prefix(&dir.path).ok()).map(names).unwrap_or_default();
+    below.iter().any(|name| is_arrangement(name) && name.ends_with(|c: char| c.is_ascii_digit()))
+}
+
+/// A folder that alone holds all folds of a root is a corpus and no class (`data/UrbanSound8K/audio/fold1`).
+fn forget_names_of_corpora(found: &mut [Found], roots: usize) {
+    for root in 0..roots {
+        let mine = |f: &&mut Found| {
+            f.root == root && f.domain == Domain::Environment && f.in_part && !f.by_table && !f.labels.is_empty()
+        };
+        let labels: BTreeSet<Vec<String>> = found.iter_mut().filter(mine).map(|f| f.labels.clone()).collect();
+        if labels.len() == 1 {
+            found.iter_mut().filter(mine).for_each(|f| f.labels.clear());
+        }
+    }
 }
 
 /// A folder that holds all environment recordings of a root, in folders of their own, is a collection
@@ -165,7 +298,7 @@ fn place(dir: &SourceDir, path: &Path) -> (Option<Domain>, Vec<String>) {
 fn strip_common(found: &mut [Found]) {
     let roots = found.iter().map(|f| f.root).max().map_or(0, |m| m + 1);
     for root in 0..roots {
-        let mine = |f: &&mut Found| f.root == root && f.domain == Domain::Environment;
+        let mine = |f: &&mut Found| f.root == root && f.domain == Domain::Environment && !f.by_table;
         loop {
             let mut firsts = BTreeSet::new();
             let deep = found.iter_mut().filter(mine).all(|f| {
@@ -180,8 +313,8 @@ fn strip_common(found: &mut [Found]) {
     }
 }
 
-/// The recording of a file and its path below the root.
-fn describe(found: Found, dirs: &[SourceDir], notes: &Notes) -> Result<(Recording, PathBuf)> {
+/// The recording of a file; without a known `group` the file's name is it.
+fn describe(found: Found, dirs: &[SourceDir], notes: &Notes, group: Option<String>) -> Result<Recording> {
     let stem = found.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let class_name = match found.domain {
         Domain::Environment => {
@@ -190,29 +323,26 @@ fn describe(found: Found, dirs: &[SourceDir], notes: &Notes) -> Result<(Recordin
         }
         other => other.name().to_string(),
     };
-    let root = &dirs[found.root].path;
-    let about = notes.about(&found.path, root, found.domain)?;
-    let below = found.path.strip_prefix(root).unwrap_or(&found.path).to_path_buf();
-    let recording = Recording {
+    let about = notes.about(&found.path, &dirs[found.root].path, found.domain)?;
+    Ok(Recording {
         id: format!("{}/{class_name}/{stem}", found.domain.name()),
         domain: found.domain,
         class: None,
-        group: group(found.domain, &stem),
+        group: group.unwrap_or(stem),
         class_name,
         transcript: about.transcript,
         caption: about.caption,
         licence: about.licence,
         path: Some(found.path),
-    };
-    Ok((recording, below))
+    })
 }
 
 /// Files of the same name get their path below the root as id; files of the same path a number.
-fn make_unique(recordings: &mut [(Recording, PathBuf)]) {
+fn make_unique(listed: &mut [(Recording, PathBuf, Known, PathBuf)]) {
     let mut count = BTreeMap::<String, usize>::new();
-    recordings.iter().for_each(|(r, _)| *count.entry(r.id.clone()).or_default() += 1);
+    listed.iter().for_each(|(r, ..)| *count.entry(r.id.clone()).or_default() += 1);
     let mut taken = BTreeSet::new();
-    for (recording, below) in recordings {
+    for (recording, below, ..) in listed {
         if count[&recording.id] > 1 {
             let place = names(below).join("/");
             recording.id = format!("{}/{}/{place}", recording.domain.name(), recording.class_name);

@@ -4,17 +4,26 @@
 //! be made again elsewhere. Splits are by groups (one Freesound clip, one speaker and chapter, one track), so
 //! that nothing heard in training is met again in a test.
 
+mod arrangement;
 mod bank;
 mod classes;
+mod described;
 mod file_names;
 mod folders;
+mod groups;
+mod listing;
 mod notes;
+mod said;
+mod schemes;
 mod splits;
+mod tables;
+mod usable;
 
 use crate::audio::{SAMPLE_RATE, decode, resample};
 use crate::error::{Context, Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -51,7 +60,7 @@ impl Domain {
 }
 
 /// A part of the recordings; `All` is every recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
     /// Every recording, whatever its split.
@@ -124,6 +133,20 @@ impl std::str::FromStr for SourceDir {
     }
 }
 
+/// How folders of recordings are read, beyond where they lie. The default knows groups and classes by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading<'a> {
+    /// The class list (at most 64, for example a checkpoint's).
+    pub classes: Option<&'a [String]>,
+    /// A table (CSV or TSV) with a column `path`, of a file or folder, and a column `group`.
+    pub groups: Option<&'a Path>,
+    /// A regular expression that is searched for in the path of a recording below its folder of sources; what its
+    /// parentheses match, joined by `/`, is the group.
+    pub group_pattern: Option<&'a str>,
+    /// Take every folder name as a class, also `fold1`, `train` or `audio`, and no table's word.
+    pub folder_classes: bool,
+}
+
 /// Where the samples of a recording come from.
 #[derive(Debug)]
 enum Origin {
@@ -141,7 +164,11 @@ const SILENCE_DB: f32 = -50.0;
 pub struct Sources {
     classes: Vec<String>,
     recordings: Vec<Recording>,
+    /// Per recording, what stays together in a split: its group, over all classes that share it.
+    units: Vec<usize>,
     splits: Vec<Split>,
+    /// Recordings that cannot be used, and are in no split.
+    left_out: BTreeSet<usize>,
     origin: Origin,
     cache: Vec<OnceLock<Arc<[f32]>>>,
     hashes: Vec<OnceLock<String>>,
@@ -156,23 +183,39 @@ impl Sources {
     /// # Errors
     /// `Missing` for a folder that is not there or holds no recording; `Usage` for a class list that cannot be used.
     pub fn open(dirs: &[SourceDir], classes: Option<&[String]>) -> Result<Sources> {
-        let mut found = folders::scan(dirs)?;
-        let classes = classes::assign(&mut found, classes)?;
-        Ok(Sources::new(classes, found, Origin::Folders))
+        Sources::open_with(dirs, &Reading { classes, ..Reading::default() })
+    }
+
+    /// [`Sources::open`] with more to say. Groups are what the user says, else what the names of public corpora tell, or
+    /// their tables; what is not known is warned of.
+    ///
+    /// # Errors
+    /// As [`Sources::open`]; `Usage` or `Data` for groups that cannot be used or meet no recording.
+    pub fn open_with(dirs: &[SourceDir], reading: &Reading) -> Result<Sources> {
+        let listed = folders::scan(dirs, reading)?;
+        let ties = groups::ties(&listed);
+        groups::warn(&listed);
+        let mut recordings: Vec<Recording> = listed.into_iter().map(|l| l.recording).collect();
+        let classes = classes::assign(&mut recordings, reading.classes)?;
+        let units = splits::units(&recordings, ties.into_iter());
+        Ok(Sources::new(classes, recordings, units, Origin::Folders))
     }
 
     /// The built-in bank: synthetic recordings of 14 classes over the three domains, made from `seed` when
     /// they are first used. No download, no files.
     pub fn procedural(seed: u64) -> Sources {
         let bank = bank::Bank::new(seed);
-        Sources::new(bank.classes(), bank.recordings(), Origin::Bank(bank))
+        let recordings = bank.recordings();
+        let units = splits::units(&recordings, std::iter::empty());
+        Sources::new(bank.classes(), recordings, units, Origin::Bank(bank))
     }
 
-    fn new(classes: Vec<String>, recordings: Vec<Recording>, origin: Origin) -> Sources {
-        let splits = splits::by_rule(&recordings);
+    fn new(classes: Vec<String>, recordings: Vec<Recording>, units: Vec<usize>, origin: Origin) -> Sources {
+        let splits = splits::by_rule(&recordings, &units);
         let cache = recordings.iter().map(|_| OnceLock::new()).collect();
         let hashes = recordings.iter().map(|_| OnceLock::new()).collect();
-        Sources { classes, recordings, splits, origin, cache, hashes, cached_bytes: AtomicU64::new(0) }
+        let (left_out, cached_bytes) = (BTreeSet::new(), AtomicU64::new(0));
+        Sources { classes, recordings, units, splits, left_out, origin, cache, hashes, cached_bytes }
     }
 
     /// Names of the classes; [`Recording::class`] is an index into this list.
@@ -191,9 +234,10 @@ impl Sources {
         self.splits[i]
     }
 
-    /// Indices of the recordings in `split`, ascending.
+    /// Indices of the recordings in `split`, ascending, without those that were left out.
     pub fn in_split(&self, split: Split) -> Vec<usize> {
-        (0..self.splits.len()).filter(|&i| split == Split::All || self.splits[i] == split).collect()
+        let is_in = |i: &usize| (split == Split::All || self.splits[*i] == split) && !self.left_out.contains(i);
+        (0..self.splits.len()).filter(is_in).collect()
     }
 
     /// Takes the splits of a `splits.json` written by [`Sources::write_splits`]. Groups that the file does not know
@@ -202,7 +246,7 @@ impl Sources {
     /// # Errors
     /// `Missing` without the file; `Data` for one that holds no splits.
     pub fn use_splits(&mut self, path: &Path) -> Result<()> {
-        self.splits = splits::from_file(path, &self.recordings)?;
+        self.splits = splits::from_file(path, &self.recordings, &self.units)?;
         Ok(())
     }
 
@@ -211,7 +255,7 @@ impl Sources {
     /// # Errors
     /// `Io` naming the file.
     pub fn write_splits(&self, path: &Path) -> Result<()> {
-        splits::write(path, &self.recordings, &self.splits)
+        splits::write(path, &self.recordings, &self.units, &self.splits)
     }
 
     /// The samples of recording `i`: mono, 16 kHz, leading and trailing silence (50 dB below its loudest part) cut off;
@@ -262,7 +306,8 @@ impl Sources {
     }
 
     /// BLAKE3 (hexadecimal) over the class list, ids, classes and contents of the recordings, whatever folder
-    /// they lie in. Of a file its length and its first and last 64 KiB count; above 20,000 files the length only.
+    /// they lie in. Of a file its length and its first and last 64 KiB count; above 20,000 files the length only. Groups
+    /// count where they are not those of [`Sources::grouping`] 1, for scenes draw a group before a recording.
     pub fn fingerprint(&self) -> String {
         let mut hash = blake3::Hasher::new();
         let mut field = |bytes: &[u8]| {
@@ -273,10 +318,13 @@ impl Sources {
         if let Origin::Bank(bank) = &self.origin {
             field(bank.version().as_bytes());
         }
-        let sizes_only = self.recordings.len() > 20_000;
+        let (sizes_only, grouping) = (self.recordings.len() > 20_000, self.grouping());
         for recording in &self.recordings {
             field(recording.id.as_bytes());
             field(&recording.class.map_or(u64::MAX, |c| c as u64).to_le_bytes());
+            if grouping > 1 {
+                field(recording.group.as_bytes());
+            }
             if let Some(path) = &recording.path {
                 // An unreadable file has its own mark; using it reports the error.
                 field(&folders::digest(path, sizes_only).unwrap_or_else(|_| b"unreadable".to_vec()));
@@ -319,5 +367,7 @@ fn trim_silence(samples: &[f32]) -> &[f32] {
     &samples[first * WINDOW..samples.len().min((last + 1) * WINDOW)]
 }
 
+#[cfg(test)]
+mod corpora;
 #[cfg(test)]
 mod tests;

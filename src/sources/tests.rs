@@ -177,7 +177,8 @@ fn small_classes_keep_everything_for_training_and_splits_are_disjoint() {
     for (class, groups) in [("two", 2), ("three", 3), ("fourteen", 14), ("sixteen", 16)] {
         for g in 0..groups {
             for take in ["A", "B"] {
-                let path = root.path().join(class).join(format!("1-{g}-{take}.wav"));
+                // The same number in two classes would be the same recording.
+                let path = root.path().join(class).join(format!("{groups}-{g}-{take}.wav"));
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std::fs::write(path, b"").unwrap();
             }

@@ -57,6 +57,27 @@ fn one(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
+/// A finished set of questions is written again by the command that made it alone.
+fn other_questions_are_not_overwritten(home: &Path) {
+    let before = common::lasting(&home.join("other"));
+    for (change, named) in [
+        ("--questions 90 --seed 7 --azimuth signed", "--seed: 6 there, 7 asked for"),
+        ("--questions 80 --seed 6 --azimuth signed", "--questions: 90 there, 80 asked for"),
+        ("--questions 90 --seed 6", "--azimuth: \"signed\" there, \"around\" asked for"),
+    ] {
+        let said = ends(home, 2, &format!("benchmark --scenes test --out other --no-audio {change}"));
+        assert!(said.contains(named) && said.contains("choose another --out"), "{said}");
+    }
+    common::assert_same(&before, &home.join("other"));
+    ends(home, 0, "benchmark --scenes test --out other --questions 90 --seed 6 --no-audio --azimuth signed");
+    common::assert_same(&before, &home.join("other"));
+    std::fs::create_dir(home.join("foreign")).unwrap();
+    std::fs::write(home.join("foreign/benchmark.json"), b"{}").unwrap();
+    let said = ends(home, 2, "benchmark --scenes test --out foreign --questions 5 --seed 1 --no-audio");
+    assert!(said.contains("not overwritten"), "{said}");
+    assert_eq!(std::fs::read(home.join("foreign/benchmark.json")).unwrap(), b"{}");
+}
+
 const SHORT: &str = "--set seconds=0.5 --set rir_max_s=0.3 --sources dry";
 
 /// Audio of every scene as it stands in the shards.
@@ -138,6 +159,7 @@ fn a_set_of_a_thousand_questions_from_recordings_to_files() {
     ends(home, 0, "benchmark --scenes test --out again --questions 1000 --seed 5");
     common::assert_same(&common::lasting(&home.join("bench")), &home.join("again"));
     ends(home, 0, "benchmark --scenes test --out other --questions 90 --seed 6 --no-audio --azimuth signed");
+    other_questions_are_not_overwritten(home);
     assert!(!home.join("other/audio").exists());
     let other = lines(&home.join("other/metadata.jsonl"));
     check(&other, &asked_about(&other, &lines(&home.join("test/scenes.jsonl"))));

@@ -1,9 +1,10 @@
-//! The programs as users call them: listening, scoring, a teacher, the lines of the README, and the check of a GPU.
+//! The programs as users call them: recordings, listening, scoring, a teacher, the lines of the README, the check of a GPU.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod gpu_check;
 mod listen;
 mod readme;
+mod recordings;
 mod scoring;
 mod teacher;

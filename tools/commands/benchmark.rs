@@ -1,5 +1,6 @@
 //! `twnm benchmark`: questions about simulated scenes, made by rule from their ground truth.
 
+use super::benchmark_out;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use twnm::benchmark::draft::Pool;
@@ -89,6 +90,9 @@ pub fn run(args: Args) -> Result<()> {
     }
     let signed_azimuth = args.azimuth == "signed";
     let settings = Settings { questions: args.questions, seed: args.seed, signed_azimuth, open: args.kind.is_open() };
+    let (kind, scenes_blake3) = (args.kind, set.fingerprint());
+    let asked = benchmark_out::Asked { kind, settings, scenes_blake3, teacher: args.teacher.model.as_deref() };
+    benchmark_out::check(&args.out, &asked)?;
     let (given, report) = match &teacher {
         Some(options) => {
             let (given, report) = ask(&args, &scenes.pool, settings, set.fingerprint(), options)?;

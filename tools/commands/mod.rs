@@ -5,6 +5,7 @@ pub mod bench_kernels;
 pub mod bench_rir;
 pub mod bench_scenes;
 pub mod benchmark;
+mod benchmark_out;
 pub mod doctor;
 pub mod listen;
 mod op_checks;

@@ -5,9 +5,10 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use twnm::error::{Error, Result};
+use twnm::shard::Check;
 use twnm::shard::simulate::Simulation;
 use twnm::sim::config::SceneConfig;
-use twnm::sources::{SourceDir, Sources, Split};
+use twnm::sources::{Reading, SourceDir, Sources, Split};
 
 /// Simulate scenes: spatial audio with exact ground truth, written as shards; continues after an interruption
 #[derive(clap::Args)]
@@ -30,6 +31,21 @@ pub struct Args {
     /// Folders of dry recordings; without any, the built-in procedural bank
     #[arg(long, value_name = "[environment|speech|music=]DIR")]
     sources: Vec<String>,
+    /// Table (CSV or TSV) with the columns path and group: recordings of one group stay in one split, whatever their
+    /// names. A path is that of a file or folder, or its end; recordings without a row keep the group that is known
+    #[arg(long, value_name = "FILE", requires = "sources")]
+    groups: Option<PathBuf>,
+    /// Regular expression for paths below the folder of --sources; what its parentheses match is the group, as in
+    /// '^([^/]+)/' (folders of speakers). A row of --groups goes before it
+    #[arg(long, value_name = "REGEX", requires = "sources")]
+    group_pattern: Option<String>,
+    /// Take every folder name as a class, also those that usually say how data is arranged (fold1, train, audio), and
+    /// no class from tables
+    #[arg(long, requires = "sources")]
+    folder_classes: bool,
+    /// Go on without recordings that cannot be read; they are named, and listed in manifest.json
+    #[arg(long, requires = "sources")]
+    skip_unreadable: bool,
     /// Which recordings: all, train, dev or test
     #[arg(long, default_value = "all", value_parser = split)]
     split: Split,
@@ -63,20 +79,20 @@ pub fn run(args: Args) -> Result<()> {
         return Err(Error::usage("--scenes 0: give at least one"));
     }
     let config: SceneConfig = twnm::config::load(args.recipe.as_deref(), &args.sets)?;
-    let folders: Vec<SourceDir> = args.sources.iter().map(|s| s.parse()).collect::<Result<_>>()?;
-    let mut sources = if folders.is_empty() {
-        tracing::info!("no --sources: the procedural bank of seed {}", args.seed);
-        Sources::procedural(args.seed)
-    } else {
-        Sources::open(&folders, None)?
-    };
-    if let Some(path) = &args.splits {
-        sources.use_splits(path)?;
-    }
+    let mut sources = open(&args)?;
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.clamp(1, 1024)).build();
     let pool = pool.map_err(|e| Error::unavailable(format!("--jobs {jobs}: {e}")))?;
     twnm::signals::catch_stop();
+    let check = Check {
+        out: &args.out,
+        config: &config,
+        split: args.split,
+        seed: args.seed,
+        scenes: args.scenes,
+        skip_unreadable: args.skip_unreadable,
+    };
+    pool.install(|| check.run(&mut sources))?;
     let simulation = Simulation {
         out: &args.out,
         config: &config,
@@ -94,6 +110,29 @@ pub fn run(args: Args) -> Result<()> {
     let (scenes, shards, out) = (args.scenes, manifest.shards.len(), args.out.display());
     tracing::info!("{scenes} scenes of {} s in {shards} shards, {seconds:.1} s: {out}", config.seconds);
     Ok(())
+}
+
+/// The recordings that the flags ask for, in their splits; their first groups are printed.
+fn open(args: &Args) -> Result<Sources> {
+    let folders: Vec<SourceDir> = args.sources.iter().map(|s| s.parse()).collect::<Result<_>>()?;
+    let mut sources = if folders.is_empty() {
+        tracing::info!("no --sources: the procedural bank of seed {}", args.seed);
+        Sources::procedural(args.seed)
+    } else {
+        let reading = Reading {
+            classes: None,
+            groups: args.groups.as_deref(),
+            group_pattern: args.group_pattern.as_deref(),
+            folder_classes: args.folder_classes,
+        };
+        let sources = Sources::open_with(&folders, &reading)?;
+        sources.group_lines().iter().for_each(|line| tracing::info!("{line}"));
+        sources
+    };
+    if let Some(path) = &args.splits {
+        sources.use_splits(path)?;
+    }
+    Ok(sources)
 }
 
 /// A bar on a terminal, a log line now and then elsewhere.
