@@ -1,6 +1,7 @@
 //! Answers in prose that a person has read: `tests/golden/answers`.
 
 use super::{Match, read_judgement, read_option};
+use crate::rng::Rng;
 use crate::text::judgements::Judgement;
 use crate::text::questions::Said;
 use serde_json::Value;
@@ -96,5 +97,27 @@ fn reading_is_linear_in_the_length() {
         read_option(&Said::Text(text), ["front", "back", "left", "右侧"], Match::Both);
         // Quadratic would be minutes.
         assert!(begin.elapsed() < Duration::from_secs(30), "{piece:?}: {:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn no_text_is_too_strange_to_be_read() {
+    let parts: Vec<&str> = "A|B|b| | |(|)|.|,|?|\n|:|'|\"|{|}|\\boxed{|\"answer\":|<answer>|</answer>|not |if |but |so |because |\
+        left|right |front-|back |no|yes, |one |2|2.5 m|不是|答案|是|左|右侧|前|后来|个|一|。|、|吗|選|\u{1f600}|\u{301}|é|的|wait, |\
+        is wrong |option |answer is |...|-|\u{2014}|I'm |n't "
+        .split('|')
+        .collect();
+    let options =
+        [["front", "back", "left", "front-left"], ["1", "两个", "yes", "否"], ["A", "", "Both A and B", "左前方"]];
+    let mut rng = Rng::new(11, "strange texts", 0);
+    for _ in 0..4000 {
+        let n = 1 + rng.below(40);
+        let text: String = (0..n).map(|_| parts[rng.below(parts.len())]).collect();
+        for options in options {
+            for rule in [Match::Both, Match::Letter, Match::Text] {
+                read_option(&Said::Text(text.clone()), options, rule);
+            }
+        }
+        read_judgement(&Judgement::Text(text));
     }
 }
