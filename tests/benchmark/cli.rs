@@ -155,7 +155,7 @@ fn a_set_of_a_thousand_questions_from_recordings_to_files() {
     check_files(&home.join("bench"), &rows);
     // The same seed gives the same bytes, whatever lay in the folder; another seed other questions.
     std::fs::create_dir(home.join("again")).unwrap();
-    std::fs::write(home.join("again/benchmark.json"), "{}").unwrap();
+    std::fs::write(home.join("again/metadata.jsonl"), "half a l").unwrap();
     ends(home, 0, "benchmark --scenes test --out again --questions 1000 --seed 5");
     common::assert_same(&common::lasting(&home.join("bench")), &home.join("again"));
     ends(home, 0, "benchmark --scenes test --out other --questions 90 --seed 6 --no-audio --azimuth signed");
