@@ -93,10 +93,11 @@ pub fn check_apart(output: &Path, inputs: &[&Path]) -> Result<()> {
     };
     // A device or a terminal can be both.
     match inputs.iter().find(same) {
-        Some(input) if written.is_file() => Err(Error::usage(format!(
-            "{} is the input {} itself, which would be overwritten",
+        Some(input) if written.is_file() || written.is_dir() => Err(Error::usage(format!(
+            "{} is the input {} itself, which would be {}",
             output.display(),
-            input.display()
+            input.display(),
+            if written.is_file() { "overwritten" } else { "mixed with results" }
         ))
         .hint("give the output another name")),
         _ => Ok(()),

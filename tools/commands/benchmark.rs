@@ -9,7 +9,8 @@ use twnm::benchmark::generate::{Generated, Given, Settings, generate_beside};
 use twnm::benchmark::leaks::Contents;
 use twnm::benchmark::teacher::{self, Endpoint, Identity, Key, Report};
 use twnm::benchmark::training::Kind;
-use twnm::error::{Error, Result};
+use twnm::error::{Context, Error, Result};
+use twnm::files;
 use twnm::shard::ShardSet;
 
 /// Make questions about simulated scenes: a benchmark, or training data for the language stages
@@ -76,6 +77,9 @@ pub fn run(args: Args) -> Result<()> {
     if args.questions == 0 {
         return Err(Error::usage("--questions 0: give at least one"));
     }
+    files::check_apart(&args.out, &[&args.scenes])
+        .and_then(|()| files::check_output_folder(&args.out))
+        .context_with(|| "--out")?;
     let teacher = teacher_options(&args)?;
     twnm::signals::catch_stop();
     let set = ShardSet::open(&args.scenes)?;

@@ -2,9 +2,9 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use twnm::error::{Error, Result};
+use twnm::error::{Context, Error, Result};
 use twnm::shard::Check;
 use twnm::shard::simulate::Simulation;
 use twnm::sim::config::SceneConfig;
@@ -75,6 +75,7 @@ pub fn run(args: Args) -> Result<()> {
     if args.out.as_os_str().is_empty() {
         return Err(Error::usage("--out: the folder's name is empty"));
     }
+    twnm::files::check_output_folder(&args.out).context_with(|| "--out")?;
     if args.scenes == 0 {
         return Err(Error::usage("--scenes 0: give at least one"));
     }
@@ -115,6 +116,8 @@ pub fn run(args: Args) -> Result<()> {
 /// The recordings that the flags ask for, in their splits; their first groups are printed.
 fn open(args: &Args) -> Result<Sources> {
     let folders: Vec<SourceDir> = args.sources.iter().map(|s| s.parse()).collect::<Result<_>>()?;
+    let inputs: Vec<&Path> = folders.iter().map(|folder| folder.path.as_path()).collect();
+    twnm::files::check_apart(&args.out, &inputs).context_with(|| "--out")?;
     let mut sources = if folders.is_empty() {
         tracing::info!("no --sources: the procedural bank of seed {}", args.seed);
         Sources::procedural(args.seed)
