@@ -101,7 +101,7 @@ fn excerpt(path: &Path, part: Part, known: Shape) -> Result<Reading> {
 fn collect(stream: &mut Stream, part: Part) -> Result<Reading> {
     let mut channels = Vec::<Vec<f32>>::new();
     let (mut at, end) = (0u64, part.begin.saturating_add(part.frames));
-    let mut frames = None;
+    let (mut frames, mut gaps) = (None, Gaps::default());
     while at < end {
         let Some(index) = stream.next_block()? else {
             frames = Some(at);
@@ -113,6 +113,9 @@ fn collect(stream: &mut Stream, part: Part) -> Result<Reading> {
         }
         // Damage leaves gaps in the time stamps, not in the samples.
         let first = if begun { at } else { index };
+        if stream.tells_places() {
+            gaps.packet(begun, index, stream.block[0].len() as u64);
+        }
         let length = stream.block[0].len() as u64;
         at = first + length;
         if at <= part.begin {
@@ -137,12 +140,49 @@ fn collect(stream: &mut Stream, part: Part) -> Result<Reading> {
     if damaged as f64 > MAX_DAMAGED * packets as f64 {
         return Err(Error::data(format!("{damaged} of {packets} packets are damaged")).hint("copy the file again"));
     }
+    gaps.check(channels[0].len() as u64, stream.shape.sample_rate)?;
     if damaged > 0 {
         tracing::warn!("{damaged} of {packets} packets are damaged and were skipped");
     }
     let shape = Shape { frames: frames.or(stream.shape.frames), ..stream.shape };
     let audio = Audio { sample_rate: shape.sample_rate, channels: channels.len(), samples: channels.concat() };
     Ok(Reading { audio, shape })
+}
+
+/// Frames that are missing between packets: a decoder looks for the next whole packet behind damage, and says nothing.
+#[derive(Default)]
+struct Gaps {
+    /// Place behind the last packet.
+    expected: u64,
+    /// Frames that are missing, and the place of the first.
+    missing: u64,
+    first: u64,
+}
+
+impl Gaps {
+    /// Takes note of a packet at `place`; `counts` when it does not begin the part.
+    fn packet(&mut self, counts: bool, place: u64, frames: u64) {
+        let missing = place.saturating_sub(self.expected);
+        if counts && missing > 0 {
+            self.first = if self.missing == 0 { self.expected } else { self.first };
+            self.missing += missing;
+        }
+        self.expected = place + frames;
+    }
+
+    /// Refuses a part of `frames` frames of which too many are missing, and warns of fewer.
+    fn check(&self, frames: u64, sample_rate: u32) -> Result<()> {
+        let Gaps { missing, first, .. } = *self;
+        let at_s = first as f64 / f64::from(sample_rate);
+        if missing as f64 > MAX_DAMAGED * (frames + missing) as f64 {
+            let message = format!("{missing} of {} frames are missing, the first at {at_s:.2} s", frames + missing);
+            return Err(Error::data(format!("{message}: the file is damaged")).hint("copy the file again"));
+        }
+        if missing > 0 {
+            tracing::warn!("{missing} frames are missing, the first at {at_s:.2} s: the file is damaged");
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

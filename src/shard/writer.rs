@@ -272,7 +272,8 @@ fn refuse_difference(folder: &Path, stored: &ShardSpec, asked: &ShardSpec) -> Re
              by group: "
         }
         _ if !stored.unreadable.is_empty() && asked.unreadable.is_empty() => {
-            "it was made with --skip-unreadable: give that again, or "
+            "it was made with --skip-unreadable beside recordings that could not be read: with them and that flag it is \
+             continued; else "
         }
         _ if is_split_otherwise(stored, asked) => {
             "its recordings are the same, in other splits (one speaker or recording is on one side now): give its \

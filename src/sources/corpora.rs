@@ -171,6 +171,29 @@ fn common_voice_has_its_speakers_in_a_table() {
     }
 }
 
+/// MAESTRO: several performances of one piece, in files named by session.
+#[test]
+fn performances_of_a_piece_stay_together() {
+    let root = tempfile::tempdir().unwrap();
+    let mut table = "canonical_composer,canonical_title,split,year,midi_filename,audio_filename,duration\n".to_string();
+    for i in 0..12 {
+        let file =
+            format!("2004/MIDI-Unprocessed_SMF_{i:02}_R1_2004_01_ORIG_MID--AUDIO_{i:02}_R1_2004_01_Track01_wav.wav");
+        table +=
+            &format!("Bach,\"Fugue, no. {}\",train,2004,{},{file},300\n", i / 2, file.replace("wav.wav", "wav.midi"));
+        touch(root.path(), &[&format!("maestro/{file}")]);
+    }
+    write(root.path(), "maestro/maestro-v3.0.0.csv", &table);
+    let sources = open("music=maestro", root.path());
+    let side = |i: usize| {
+        let name = format!("AUDIO_{i:02}_");
+        let found = sources.recordings().iter().position(|r| r.id.contains(&name)).unwrap();
+        [Split::Train, Split::Dev, Split::Test].map(|split| sources.in_split(split).contains(&found))
+    };
+    assert!((0..6).all(|piece| side(2 * piece) == side(2 * piece + 1)), "sessions differ, the piece is one");
+    assert!((0..12).any(|i| side(i)[2]), "there is a test split");
+}
+
 #[test]
 fn speakers_in_folders_and_stems_of_songs_stay_together() {
     let root = tempfile::tempdir().unwrap();

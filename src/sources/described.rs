@@ -28,7 +28,7 @@ const FILE: [&str; 12] = [
 const CLASS: [&str; 8] =
     ["category", "class", "class_name", "classname", "scene_label", "primary_label", "label", "labels"];
 /// Headers of the column that says who or which recording it is.
-const GROUP: [&str; 12] = [
+const GROUP: [&str; 13] = [
     "group",
     "client_id",
     "speaker_id",
@@ -41,6 +41,7 @@ const GROUP: [&str; 12] = [
     "recording_id",
     "session_id",
     "sensor_id",
+    "canonical_title",
 ];
 /// Most tables that are read.
 const MAX_TABLES: usize = 1000;

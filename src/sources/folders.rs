@@ -35,6 +35,9 @@ pub struct Listed {
     pub known: Known,
     /// The file that it is, whatever links lead to it.
     pub real: PathBuf,
+    /// The group that a table gives it, which may be wider than that of its name: a piece that was played in several
+    /// sessions. `None` where the user has said the groups.
+    pub told: Option<String>,
 }
 
 /// All recordings below `dirs`, ordered by id, without classes. See [`super::Sources::open`] for errors.
@@ -59,8 +62,13 @@ pub fn scan(dirs: &[SourceDir], reading: &Reading) -> Result<Vec<Listed>> {
     said.finish()?;
     keep_one_of_a_class(&mut listed);
     make_unique(&mut listed);
-    let mut listed: Vec<Listed> =
-        listed.into_iter().map(|(recording, _, known, real)| Listed { recording, known, real }).collect();
+    let is_said = reading.groups.is_some() || reading.group_pattern.is_some();
+    let told = |path: &Path| std::path::absolute(path).ok().and_then(|p| described.group(&p).map(String::from));
+    let finished = |(recording, _, known, real): (Recording, _, _, _)| {
+        let told = recording.path.as_deref().filter(|_| !is_said).and_then(told);
+        Listed { recording, known, real, told }
+    };
+    let mut listed: Vec<Listed> = listed.into_iter().map(finished).collect();
     listed.sort_by(|a, b| a.recording.id.cmp(&b.recording.id));
     group_by_folder(&mut listed);
     Ok(listed)

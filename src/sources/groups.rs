@@ -11,8 +11,8 @@ const NAMES_MAX: usize = 5;
 /// Longest group or class in a message, in characters: Common Voice's speakers are hashes of 128.
 const NAME_CHARS_MAX: usize = 40;
 
-/// Sets of recordings that stay on one side of a split although their classes differ: known groups of one name, the
-/// chapters of one speaker, and one file under several names (links).
+/// Sets of recordings that stay on one side of a split although their classes or groups differ: known groups of one name,
+/// what a table puts together, the chapters of one speaker, and one file under several names (links).
 pub fn ties(listed: &[Listed]) -> Vec<(String, usize)> {
     let mut out = Vec::new();
     for (i, l) in listed.iter().enumerate() {
@@ -21,6 +21,9 @@ pub fn ties(listed: &[Listed]) -> Vec<(String, usize)> {
         }
         if let (Known::Chapter, Some((speaker, _))) = (l.known, l.recording.group.split_once('-')) {
             out.push((format!("speaker {speaker}"), i));
+        }
+        if let Some(told) = &l.told {
+            out.push((format!("told {}/{told}", l.recording.domain.name()), i));
         }
         if let Some((device, number)) = hard_linked(&l.real) {
             out.push((format!("file {device} {number}"), i));

@@ -95,6 +95,9 @@ fn the_convention_can_be_told_and_a_picture_drawn() {
     assert_eq!(json(&twnm(&told, home.path())), here);
     let svg = std::fs::read_to_string(home.path().join("out.svg")).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("wxyz.wav") && svg.contains("3 sources heard"));
+    let over_model = ["listen", "scene.wav", "--checkpoint", "model", "--plot", "model/model.safetensors"];
+    let (code, message) = refusal(&twnm(&over_model, home.path()));
+    assert!(code == 2 && message.contains("belongs to the model"), "{code}: {message}");
     let table = twnm(&["listen", "scene.wav", "--checkpoint", "model"], home.path());
     let text = String::from_utf8(table.stdout).unwrap();
     assert!(text.starts_with("3 sources;") && text.contains("azimuth_deg"), "{text}");

@@ -51,7 +51,7 @@ fn files_that_cannot_be_read_are_said_before_the_first_scene_and_may_be_left_out
     let before = common::lasting(&home.join("o"));
     ends(home, 0, &format!("{plain} --out o --skip-unreadable"));
     common::assert_same(&before, &home.join("o"));
-    assert!(ends(home, 2, &format!("{plain} --out o")).contains("give that again"));
+    assert!(ends(home, 2, &format!("{plain} --out o")).contains("with them and that flag"));
     ends(home, 0, &format!("{plain} --out p --skip-unreadable --jobs 1"));
     common::assert_same(&before, &home.join("p"));
 }

@@ -47,7 +47,10 @@ pub struct Args {
 /// Listens and prints.
 pub fn run(args: Args) -> Result<()> {
     check_flags(&args)?;
-    let (encoder, _) = load_encoder(args.checkpoint.as_deref(), &Places::of_process())?;
+    let (encoder, folder) = load_encoder(args.checkpoint.as_deref(), &Places::of_process())?;
+    if let Some(plot) = &args.plot {
+        check_outside(plot, &folder).context_with(|| "--plot")?;
+    }
     let audio = stretch(&args)?;
     let place = || args.file.display();
     check_recording(&audio, encoder.config.samples_min()).context_with(place)?;
@@ -79,6 +82,16 @@ fn check_flags(args: &Args) -> Result<()> {
     }?;
     let Some(plot) = &args.plot else { return Ok(()) };
     files::check_apart(plot, &[&args.file]).and_then(|()| files::check_output(plot)).context_with(|| "--plot")
+}
+
+/// Refuses a picture among the files of the model, which it might replace.
+fn check_outside(plot: &Path, model: &Path) -> Result<()> {
+    let (Ok(model), Ok(existing)) = (model.canonicalize(), plot.canonicalize()) else { return Ok(()) };
+    if existing.starts_with(&model) {
+        let message = format!("{} belongs to the model {}", plot.display(), model.display());
+        return Err(Error::usage(message).hint("give the picture another name"));
+    }
+    Ok(())
 }
 
 /// The part of the recording that is listened to; nothing else of it is read.

@@ -20,6 +20,11 @@ for name, rate, channels in [("sweep.ogg", 22050, 1), ("sweep.mp3", 44100, 2)]:
     decoded, _ = sf.read(f"{out}/{name}", dtype="float32", always_2d=True)
     sf.write(f"{out}/{name}.decoded.wav", decoded, rate, subtype="PCM_16")
 
+# Four channels, which many decoders of Vorbis get wrong.
+tones = 0.5 * np.sin(2 * np.pi * 440 * np.arange(1600) / 16000)
+quad = np.stack([gain * tones for gain in (1, 0.5, -0.25, 0.75)], axis=1)
+sf.write(f"{out}/quad.ogg", quad, 16000, format="OGG", subtype="VORBIS")
+
 # Exact formats: sample (t, c) is ((7919 t + 104729 c) mod 65536 - 32768) / 32768.
 t, c = np.arange(480)[:, None], np.arange(4)[None, :]
 ramp = ((7919 * t + 104729 * c) % 65536 - 32768) / 32768

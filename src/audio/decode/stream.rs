@@ -6,7 +6,7 @@ use super::super::source::{self, Watch};
 use crate::error::{Error, Result};
 use std::path::Path;
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::well_known::CODEC_ID_MP3;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP3, CODEC_ID_VORBIS};
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::common::Limit;
 use symphonia::core::errors::Error as DecodeError;
@@ -62,6 +62,11 @@ impl Stream {
         };
         let (channels, rate) = (channels.count() as u64, u64::from(rate));
         check_format(channels, rate)?;
+        if parameters.codec == CODEC_ID_VORBIS && channels > 2 {
+            // The decoder mixes their channels up in most of the encoder's modes, without an error.
+            let message = format!("Ogg Vorbis with {channels} channels is not read, only mono and stereo");
+            return Err(Error::data(message).hint("convert it, for example with `ffmpeg -i in.ogg out.flac`"));
+        }
         // The decoder's own trimming ends an MP3 where its bit rate lets guess, whatever follows.
         let is_mp3 = parameters.codec == CODEC_ID_MP3;
         let options = AudioDecoderOptions::default().verify(verify).gapless(!is_mp3);
@@ -88,6 +93,11 @@ impl Stream {
             padding,
             watch,
         })
+    }
+
+    /// Whether the time stamps say where in the recording a packet belongs, also behind lost ones: an MP3's are counted.
+    pub fn tells_places(&self) -> bool {
+        !self.is_mp3
     }
 
     /// Whether the header tells the recording from what fills up its last packet, and so where it ends.

@@ -46,3 +46,41 @@ fn parts_of_an_mp3_and_an_ogg_have_the_samples_of_the_whole() {
         same_as_whole(&path);
     }
 }
+
+#[test]
+fn lost_frames_in_the_middle_are_an_error_and_few_of_them_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged");
+    for name in ["ramp.flac", "sweep.ogg"] {
+        let bytes = golden(name);
+        std::fs::write(&path, &bytes).unwrap();
+        let whole = read(&path).unwrap().frames() as u64;
+        let mut damaged = bytes.clone();
+        let middle = bytes.len() / 2..bytes.len() * 3 / 4;
+        damaged[middle].iter_mut().enumerate().for_each(|(i, byte)| *byte = (i * 37 + 11) as u8);
+        std::fs::write(&path, &damaged).unwrap();
+        for frames in [u64::MAX, whole] {
+            let part = Part { begin: 0, frames, channels: 1 };
+            let found = read_part(&path, |_| Ok(part)).map(|reading| reading.audio.frames());
+            assert!(found.is_err() || found.as_ref().is_ok_and(|n| (*n as u64) < whole), "{name} {frames}: {found:?}");
+        }
+    }
+    let mut gaps = Gaps::default();
+    gaps.packet(false, 1000, 4000);
+    gaps.packet(true, 5000, 4000);
+    assert!(gaps.check(8000, 16_000).is_ok() && gaps.missing == 0, "a part may begin anywhere");
+    gaps.packet(true, 9100, 900);
+    assert!(gaps.check(8900, 16_000).is_ok() && gaps.missing == 100, "one in a hundred is a warning");
+    gaps.packet(true, 14_000, 1000);
+    let error = gaps.check(9900, 16_000).unwrap_err().to_string();
+    assert!(error.contains("4100 of 14000 frames are missing, the first at 0.56 s"), "{error}");
+}
+
+#[test]
+fn vorbis_with_more_than_two_channels_is_refused_not_mixed_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("quad.ogg");
+    std::fs::write(&path, golden("quad.ogg")).unwrap();
+    let error = read(&path).unwrap_err().to_string();
+    assert!(error.contains("4 channels is not read, only mono and stereo") && error.contains("ffmpeg"), "{error}");
+}

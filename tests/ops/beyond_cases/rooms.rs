@@ -157,14 +157,14 @@ fn against_host(at: &At) -> Result<(), Failed> {
     let mut late = uneven(Extent::DurationS(0.05));
     late.delay_samples = 401;
     let mut last = late.clone();
-    last.delay_samples = 705;
+    last.delay_samples = 702;
     let mut open = uneven(Extent::MaxOrder(4));
     open.absorption = vec![[0.0, 1.0, 0.5, 1.0, 1.0, 0.3]];
     let mut banded = uneven(Extent::MaxOrder(2));
     banded.air_absorption_per_m = vec![1e-4, 3e-4, 6e-4, 1e-3, 1.9e-3, 5.8e-3, 2e-2];
     (banded.high_pass_hz, banded.microphone) = (20.0, Microphone::Omni);
     banded.sources_m.push([3.0, 2.0, 1.0]);
-    let mut short = near(11);
+    let mut short = near(20);
     short.high_pass_hz = 50.0;
     let mut tiny = Room::new([0.3, 0.2, 0.25], [0.3; 6], 8000, Extent::DurationS(0.008));
     tiny.sources_m = vec![[0.29, 0.19, 0.01]];
@@ -174,7 +174,7 @@ fn against_host(at: &At) -> Result<(), Failed> {
     let rooms = [
         ("order 0", uneven(Extent::MaxOrder(0))),
         ("order 7", uneven(Extent::MaxOrder(7))),
-        ("ten samples", near(10)),
+        ("19 samples", near(19)),
         ("63 samples", near(63)),
         ("64 samples", near(64)),
         ("65 samples", near(65)),
@@ -186,7 +186,7 @@ fn against_host(at: &At) -> Result<(), Failed> {
         ("tiny", tiny),
         ("omni", omni),
         ("bands and high-pass", banded),
-        ("high-pass of 11 samples", short),
+        ("high-pass of 20 samples", short),
     ];
     for (name, room) in rooms {
         for filter in [Filter::Moving, Filter::Fixed, Filter::Lut] {
