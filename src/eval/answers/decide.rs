@@ -62,7 +62,9 @@ fn grouped(tokens: &Tokens, candidates: &[Candidate]) -> Vec<Group> {
         let mask = candidate.mask;
         let joined = groups.last_mut().filter(|group| {
             candidate.first <= group.last
-                || candidate.first - group.last <= REACH && joins(tokens, group.last + 1..candidate.first)
+                || candidate.first - group.last <= REACH
+                    && !is_compared(tokens, group.first)
+                    && joins(tokens, group.last + 1..candidate.first)
         });
         match joined {
             Some(group) => {
@@ -89,6 +91,14 @@ fn grouped(tokens: &Tokens, candidates: &[Candidate]) -> Vec<Group> {
         }
     }
     groups
+}
+
+/// "相比于A，B更合适": what another is compared with is in no list with it.
+fn is_compared(tokens: &Tokens, first: usize) -> bool {
+    first > 0
+        && tokens.kind(first - 1) == Some(Kind::Han)
+        && tokens.role(first - 1) == Role::Except
+        && !tokens.str(first - 1).starts_with('除')
 }
 
 /// Only words and marks that list.
@@ -184,8 +194,8 @@ impl Reader<'_> {
         let segments = scope.segments(&in_group);
         let silent = scope.silent(&segments, self.supposes, groups);
         self.supposes = scope.supposes();
-        let refuses = scope.refuses();
-        self.refuses |= refuses.is_some();
+        let refusals = scope.refusals();
+        self.refuses |= !refusals.is_empty();
         let takes_back = scope.takes_back(&segments, groups);
         if takes_back {
             self.items.clear();
@@ -197,7 +207,7 @@ impl Reader<'_> {
             let segment = segments[local];
             if silent[local]
                 || scope.is_elsewhere(group, &segments)
-                || refuses.is_some_and(|at| at < local && segments[at] == segment)
+                || refusals.iter().any(|&at| at < local && segments[at] == segment)
             {
                 continue;
             }

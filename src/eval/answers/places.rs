@@ -221,7 +221,8 @@ pub(super) fn is_place_meant(tokens: &Tokens, first: usize, last: usize) -> bool
     }
     let begins = first == 0 || tokens.is_break(first - 1);
     if begins && tokens.is_break(first + 1) {
-        return !(word == "right" && here.talks());
+        let goes_on = first > 0 && tokens.kind(first - 1) == Some(Kind::Mark(','));
+        return goes_on || !(word == "right" && here.talks());
     }
     if first > 1 && tokens.role(first - 1) == Role::Is && tokens.role(first - 2) == Role::Answer {
         return true;

@@ -220,15 +220,16 @@ impl Scope<'_> {
     }
 
     /// Where the sentence says that nothing can be said.
-    pub fn refuses(&self) -> Option<usize> {
-        (0..self.roles.len()).find(|&at| match self.roles[at] {
+    pub fn refusals(&self) -> Vec<usize> {
+        let refuses = |&at: &usize| match self.roles[at] {
             Role::Refuse => true,
             Role::Not => {
                 (at + 1..(at + 5).min(self.roles.len())).any(|i| self.roles[i] == Role::Know)
                     && !(at..(at + 5).min(self.roles.len())).any(|i| matches!(self.roles[i], Role::But))
             }
             _ => ["please", "ai"].contains(&self.lower(at).as_str()),
-        })
+        };
+        (0..self.roles.len()).filter(refuses).collect()
     }
 
     /// What was said before is taken back: "wait, no", "that is wrong", and nothing is put into its place before that.
@@ -331,8 +332,13 @@ impl Scope<'_> {
         let only_auxiliaries = (last + 1..at).all(|i| {
             !matches!(self.kind(i), Kind::Word | Kind::Han)
                 || matches!(self.roles[i], Role::Is | Role::Would | Role::Maybe | Role::Filler | Role::Wrong)
+                || i == last + 1 && ["方", "侧", "边", "面", "部", "端"].contains(&self.tokens.str(self.from + i))
         });
-        let follows = (at + 1..next).all(|i| !matches!(self.kind(i), Kind::Word | Kind::Han) || self.lower(i) == "the");
+        let follows = (at + 1..next).all(|i| {
+            !matches!(self.kind(i), Kind::Word | Kind::Han)
+                || self.lower(i) == "the"
+                || self.kind(i) == Kind::Han && self.roles[i] == Role::Choose
+        });
         (only_auxiliaries || matches!(self.roles[at], Role::Wrong | Role::Exclude))
             && !(follows && next < self.roles.len() && self.roles[at] == Role::Not)
     }
