@@ -1,5 +1,6 @@
 //! Where a final answer may name an option: letters that stand for one, and the options' own texts.
 
+use super::forms::Forms;
 use super::normal::{NormalWord, normal_words};
 use super::places::{Places, is_place_meant};
 use super::roles::Role;
@@ -34,6 +35,9 @@ pub(super) fn texts(tokens: &Tokens, options: &[Vec<String>; 4]) -> Vec<Candidat
         spans.extend(found.map(|(at, _)| (at, at + option.len(), letter)));
     }
     places.find(&words, tokens.text, |from, to, letter| spans.push((from, to, letter)));
+    if !Letter::ALL.into_iter().any(|letter| places.has(letter)) {
+        Forms::of(options).find(&words, |from, to, letter| spans.push((from, to, letter)));
+    }
     let mut found = replies(tokens, options);
     // "Left" within "front left" is no candidate: longer ones first, then what none of them covers.
     spans.sort_by_key(|(from, to, letter)| (*from, std::cmp::Reverse(*to), *letter));
@@ -45,6 +49,14 @@ pub(super) fn texts(tokens: &Tokens, options: &[Vec<String>; 4]) -> Vec<Candidat
         covered = (from, to.max(covered.1));
         let candidate = on_tokens(tokens, &words[from..to], letter);
         let short = &options[letter.index()];
+        // "It does not move from left to right" denies a movement, and doesn't say that there is none.
+        let goes_on = short.iter().any(|word| word == "not")
+            && words.get(to).is_some_and(|next| ["from", "to", "towards", "toward"].contains(&next.text.as_str()))
+            && words[from..to].iter().any(|word| word.text == "move");
+        if goes_on {
+            covered = (0, 0);
+            continue;
+        }
         let Some(candidate) = candidate.filter(|c| is_meant(tokens, c, short, places.has(letter))) else { continue };
         match found
             .last_mut()

@@ -11,6 +11,7 @@ pub mod compare;
 mod decide;
 mod features;
 mod final_answer;
+mod forms;
 mod groups;
 #[cfg(test)]
 mod leak_tests;
