@@ -2,6 +2,7 @@
 
 use super::forms::Forms;
 use super::normal::{NormalWord, normal_words};
+use super::offers::{is_asked_back, is_to_request};
 use super::places::{Places, is_place_meant};
 use super::roles::Role;
 use super::tokens::{Kind, Tokens};
@@ -57,7 +58,9 @@ pub(super) fn texts(tokens: &Tokens, options: &[Vec<String>; 4]) -> Vec<Candidat
             covered = (0, 0);
             continue;
         }
-        let Some(candidate) = candidate.filter(|c| is_meant(tokens, c, short, places.has(letter))) else { continue };
+        let is_unsure = ["notsure", "unsure", "不确定", "imnotsure", "uncertain"].contains(&short.concat().as_str());
+        let candidate = candidate.filter(|c| is_meant(tokens, c, short, places.has(letter)));
+        let Some(candidate) = candidate.filter(|c| !(is_unsure && is_asked_back(tokens, c.last))) else { continue };
         match found
             .last_mut()
             .filter(|last: &&mut Candidate| (last.first, last.last) == (candidate.first, candidate.last))
@@ -99,7 +102,7 @@ fn replies(tokens: &Tokens, options: &[Vec<String>; 4]) -> Vec<Candidate> {
         // "是的", "对的": the particle belongs to it.
         let last = if tokens.str(first + 1) == "的" { first + 1 } else { first };
         let candidate = Candidate { first, last, mask, is_text: true };
-        if mask != 0 && is_reply(tokens, &candidate) {
+        if mask != 0 && is_reply(tokens, &candidate) && !is_to_request(tokens, last) {
             found.push(candidate);
         }
     }
@@ -301,8 +304,49 @@ pub(super) fn is_closed(tokens: &Tokens, at: usize) -> bool {
                     && !matches!(mark, ')' | ']' | '/' | '、' | '。' | ',' | ':')
                     && tokens.kind(at + 2) == Some(Kind::Word))
         }
-        Some(_) => tokens.is_decorated(at),
+        Some(_) => tokens.is_decorated(at) || has_tail(tokens, at),
     }
+}
+
+/// What may close a sentence behind a letter without belonging to it.
+const TAILS: &[&[&str]] = &[
+    &["here"],
+    &["then"],
+    &["now"],
+    &["again"],
+    &["overall"],
+    &["anyway"],
+    &["instead"],
+    &["though"],
+    &["today"],
+    &["myself"],
+    &["personally"],
+    &["for", "now"],
+    &["for", "this"],
+    &["for", "this", "one"],
+    &["on", "this", "one"],
+    &["this", "time"],
+    &["in", "this", "case"],
+    &["in", "that", "case"],
+    &["in", "this", "instance"],
+    &["in", "this", "situation"],
+    &["in", "this", "clip"],
+    &["in", "this", "recording"],
+    &["at", "this", "point"],
+    &["as", "my", "answer"],
+    &["as", "the", "answer"],
+    &["in", "the", "end"],
+    &["after", "all"],
+];
+
+/// "C here", "B in this case": nothing follows but such words.
+fn has_tail(tokens: &Tokens, at: usize) -> bool {
+    let follows = |tail: &&[&str]| {
+        let said = tail.iter().enumerate().all(|(i, word)| tokens.lower(at + 1 + i) == *word);
+        let next = at + 1 + tail.len();
+        said && (tokens.is_break(next) || tokens.role(next) == Role::Because)
+    };
+    TAILS.iter().any(follows)
 }
 
 /// A letter can stand here by what is before it: a break, or a word that points to options.

@@ -16,6 +16,7 @@ mod groups;
 #[cfg(test)]
 mod leak_tests;
 mod normal;
+mod offers;
 mod parse;
 mod places;
 #[cfg(test)]
