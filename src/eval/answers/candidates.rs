@@ -76,6 +76,9 @@ pub(super) fn texts(tokens: &Tokens, options: &[Vec<String>; 4]) -> Vec<Candidat
 const YES: &[&str] = &["yes", "yeah", "yep", "是", "是的", "对", "对的", "没错"];
 const NO: &[&str] = &["no", "nope", "否", "不", "不是", "不是的", "不对", "没有"];
 
+/// Within how many tokens from the beginning a reply may be one to a request.
+const OPENING: usize = 32;
+
 /// Whether an option is but a "yes" or a "no".
 fn reply(option: &[String]) -> Option<bool> {
     let whole = option.concat();
@@ -102,7 +105,7 @@ fn replies(tokens: &Tokens, options: &[Vec<String>; 4]) -> Vec<Candidate> {
         // "是的", "对的": the particle belongs to it.
         let last = if tokens.str(first + 1) == "的" { first + 1 } else { first };
         let candidate = Candidate { first, last, mask, is_text: true };
-        if mask != 0 && is_reply(tokens, &candidate) && !is_to_request(tokens, last) {
+        if mask != 0 && is_reply(tokens, &candidate) && !(first < OPENING && is_to_request(tokens, last)) {
             found.push(candidate);
         }
     }
@@ -297,6 +300,7 @@ pub(super) fn is_closed(tokens: &Tokens, at: usize) -> bool {
     match tokens.kind(at + 1) {
         None | Some(Kind::LineEnd) => true,
         Some(Kind::Mark('(')) => true,
+        Some(Kind::Mark(_)) if tokens.role(at + 1) != Role::Plain => true,
         Some(Kind::Mark(mark)) => {
             CLOSING.contains(mark)
                 && !(tokens.is_word(at + 2)

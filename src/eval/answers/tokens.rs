@@ -12,6 +12,35 @@ const SENTENCE_MAX: usize = 200;
 /// Most words of a phrase that is searched for a word of comparison.
 const PHRASE_MAX: usize = 10;
 
+/// What prefers one thing to another.
+const PREFERRED: &[&str] =
+    &["pick", "choose", "prefer", "select", "favour", "favor", "picked", "chose", "take", "preferred"];
+
+/// Who may be reported to have said something.
+const REPORTERS: &[&str] = &[
+    "person",
+    "someone",
+    "somebody",
+    "he",
+    "she",
+    "they",
+    "user",
+    "man",
+    "woman",
+    "speaker",
+    "you",
+    "friend",
+    "colleague",
+    "model",
+    "assistant",
+    "annotator",
+    "key",
+    "voice",
+];
+
+/// What is done to an answer, in the past.
+const PICKED: &[&str] = &["said", "thought", "chose", "picked", "guessed", "wrote", "answered", "selected", "had"];
+
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -46,6 +75,15 @@ fn is_decor(c: char) -> bool {
     "*_`#~$\"'\u{201c}\u{201d}\u{2018}\u{2019}【】「」『』《》〈〉〖〗\\{}".contains(c)
 }
 
+/// What a tick or a cross says.
+fn verdict(c: char) -> Role {
+    match c {
+        '\u{2713}' | '\u{2714}' | '\u{2705}' | '\u{2611}' | '\u{221a}' => Role::Correct,
+        '\u{2717}' | '\u{2718}' | '\u{2715}' | '\u{2716}' | '\u{274c}' | '\u{274e}' | '\u{2612}' => Role::Wrong,
+        _ => Role::Plain,
+    }
+}
+
 impl<'a> Tokens<'a> {
     pub fn of(text: &'a str) -> Tokens<'a> {
         let mut all: Vec<Token> = Vec::new();
@@ -74,7 +112,10 @@ impl<'a> Tokens<'a> {
                     }
                     Kind::Word
                 }
-                c => Kind::Mark(c),
+                c => {
+                    role = verdict(c);
+                    Kind::Mark(c)
+                }
             };
             all.push(Token { start: at, end, kind, role, is_decorated });
             (at, is_decorated) = (end, false);
@@ -111,10 +152,30 @@ impl<'a> Tokens<'a> {
             // "No, ..." answers or corrects; "no dog" negates.
             "no" if self.is_break(at + 1) => Role::Correction,
             "no" if self.precedes(at, &["doubt", "question", "problem"]) => Role::Filler,
+            // "选B。不，应该是C", "答案是A，不对，是D": they stand alone.
+            "不" | "不对" | "错" | "错了" | "不是" | "wrong"
+                if at > 0
+                    && self.is_break(at - 1)
+                    && self.is_break(at + 1)
+                    && self.kind(at + 1) == Some(Kind::Mark(',')) =>
+            {
+                Role::Correction
+            }
+            // "不，还是C": it keeps to that.
+            "还是" if at > 1 && self.is_break(at - 1) && ["不", "算了", "错", "不对"].contains(&self.str(at - 2)) => {
+                Role::Filler
+            }
             "no" | "nothing" => Role::Not,
             "doubt" if self.follows(at, &["no", "without", "little"]) => Role::Filler,
             "without" | "not" if self.precedes(at, &["doubt", "only"]) => Role::Filler,
             "less" | "least" if self.precedes(at, &likely) => Role::Wrong,
+            "less" if self.precedes(at, &["like", "of"]) => Role::Wrong,
+            "than" | "more" if self.is_contrasted(at, &["less"], &["like", "of"]) => Role::But,
+            "as" if self.is_contrasted(at, &["so"], &["much"]) => Role::But,
+            // "I'd pick A over B".
+            "over" if (2..5).any(|step| at >= step && PREFERRED.contains(&self.lower(at - step).as_str())) => {
+                Role::Except
+            }
             // "Too loud for B"; but "B, too".
             "too" if self.is_word(at + 1) => Role::Wrong,
             "out" if self.lower(at + 3) == "question" => Role::Wrong,
@@ -147,6 +208,14 @@ impl<'a> Tokens<'a> {
             "compared" if self.precedes(at, &["to", "with"]) => Role::Except,
             _ => return None,
         })
+    }
+
+    /// Behind "less like X", "not so much X": what stands here is meant instead.
+    fn is_contrasted(&self, at: usize, first: &[&str], second: &[&str]) -> bool {
+        let from = at.saturating_sub(PHRASE_MAX);
+        (from..at).rev().take_while(|&i| !matches!(self.kind(i), Some(Kind::LineEnd | Kind::Mark('.' | ';')))).any(
+            |i| first.contains(&self.lower(i).as_str()) && second.contains(&self.lower(i + 1).as_str()) && i + 1 < at,
+        )
     }
 
     /// The words behind a place up to the next mark, a few.
@@ -199,6 +268,24 @@ impl<'a> Tokens<'a> {
             ("going" | "about", _) if self.follows(at, &["was", "were"]) && self.precedes(at, &["to"]) => {
                 Role::Initially
             }
+            ("thought" | "thoughts", _) if self.follows(at, &["second"]) => Role::Correction,
+            // "The person said", "the reference answer": what others hold.
+            ("said" | "wrote" | "says" | "claimed" | "claims" | "stated" | "suggested" | "argued" | "answered", _)
+                if self.follows(at, REPORTERS) =>
+            {
+                Role::Others
+            }
+            ("reference" | "official", _) if self.precedes(at, &["answer", "solution", "label", "key"]) => Role::Others,
+            ("key" | "label", _) if self.precedes(at, &["says", "may", "might", "said", "lists"]) => Role::Others,
+            // "I first said A", "first I thought B".
+            ("first", _)
+                if self.precedes(at, PICKED)
+                    || self.precedes(at, &["i"]) && PICKED.contains(&self.lower(at + 2).as_str()) =>
+            {
+                Role::Initially
+            }
+            ("final", _) if self.kind(at + 1) == Some(Kind::Mark(':')) => Role::Answer,
+            ("meant" | "mean", _) if self.follows(at, &["i"]) => Role::Choose,
             ("going" | "go", _) if !self.precedes(at, &["with", "for"]) => Role::Plain,
             // Only behind a comma does "later" turn.
             ("then", _) => Role::Filler,
