@@ -15,6 +15,12 @@ const OFFERS: &[&str] = &[
     "i can analyse",
     "i can do that",
     "happy to",
+    "able to help",
+    "able to assist",
+    "assist you",
+    "can help",
+    "can assist",
+    "ready to help",
     "glad to",
     "i could help",
     "i will help",
@@ -54,6 +60,12 @@ const REQUESTS: &[&str] = &[
     "you send",
     "you attach",
     "send me",
+    "just attach",
+    "just upload",
+    "just share",
+    "just send",
+    "attach the",
+    "attach it",
     "share the",
     "upload the",
     "provide the audio",
@@ -66,14 +78,28 @@ const REQUESTS: &[&str] = &[
     "please clarify",
     "you describe",
 ];
-/// What says that nothing can be heard, or by whom.
-const REFUSALS: &[&str] = &[
+/// Who speaks where nothing can be heard.
+const MODELS: &[&str] = &[
     "text model",
     "language model",
     "text based",
-    "an ai",
+    "as an ai",
+    "i'm an ai",
+    "i am an ai",
+    "just an ai",
+    "only an ai",
     "i'm only a model",
+];
+/// What cannot be done where nothing can be heard.
+const REFUSALS: &[&str] = &[
+    "ability to process",
     "listen to",
+    "way of hearing",
+    "way to hear",
+    "way of listening",
+    "way to listen",
+    "means of hearing",
+    "hearing ability",
     "access to",
     "process audio",
     "process sound",
@@ -147,13 +173,7 @@ pub(super) fn is_to_request(tokens: &Tokens, last: usize) -> bool {
             [" can't ", " cannot ", " can not ", " unable ", " don't have ", " no ", " not able ", " couldn't "]
                 .iter()
                 .any(|word| spaced.contains(word));
-        let is_model = says(&REFUSALS[..4]) || says(&REFUSALS[4..5]);
-        if says(OFFERS)
-            || says(REQUESTS)
-            || is_model
-            || denies && says(REFUSALS)
-            || denies && says(&["ability to process"])
-        {
+        if says(OFFERS) || says(REQUESTS) || says(MODELS) || denies && says(REFUSALS) {
             return true;
         }
         if says_han(HAN_OFFERS) || says_han(HAN_REQUESTS) || says_han(HAN_REFUSALS) {

@@ -155,8 +155,8 @@ impl<'a> Tokens<'a> {
             // "选B。不，应该是C", "答案是A，不对，是D": they stand alone.
             "不" | "不对" | "错" | "错了" | "不是" | "wrong"
                 if at > 0
-                    && self.is_break(at - 1)
-                    && self.is_break(at + 1)
+                    && (self.is_break(at - 1)
+                        || ["哦", "噢", "啊", "喔", "呃", "嗯", "哎", "oh"].contains(&self.str(at - 1)))
                     && self.kind(at + 1) == Some(Kind::Mark(',')) =>
             {
                 Role::Correction
@@ -208,6 +208,13 @@ impl<'a> Tokens<'a> {
             "compared" if self.precedes(at, &["to", "with"]) => Role::Except,
             _ => return None,
         })
+    }
+
+    /// Something is judged wrong before, in the same sentence and near.
+    fn denies_before(&self, at: usize) -> bool {
+        let near = (at.saturating_sub(2 * PHRASE_MAX)..at).rev();
+        near.take_while(|&i| !matches!(self.kind(i), Some(Kind::LineEnd | Kind::Mark('.' | ';' | '!' | '?'))))
+            .any(|i| matches!(self.role(i), Role::Wrong | Role::Exclude))
     }
 
     /// Behind "less like X", "not so much X": what stands here is meant instead.
@@ -285,6 +292,12 @@ impl<'a> Tokens<'a> {
                 Role::Initially
             }
             ("final", _) if self.kind(at + 1) == Some(Kind::Mark(':')) => Role::Answer,
+            // "B is wrong, and so is C", "as are C and D": the same is said of them.
+            ("so" | "as", _)
+                if self.precedes(at, &["is", "are", "was", "would", "does", "do"]) && self.denies_before(at) =>
+            {
+                Role::Wrong
+            }
             ("meant" | "mean", _) if self.follows(at, &["i"]) => Role::Choose,
             ("going" | "go", _) if !self.precedes(at, &["with", "for"]) => Role::Plain,
             // Only behind a comma does "later" turn.
