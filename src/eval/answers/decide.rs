@@ -171,6 +171,22 @@ fn without_echo(tokens: &Tokens, groups: Vec<Group>) -> Vec<Group> {
     rest
 }
 
+/// "Perhaps B", "B might be correct"; "the answer may be B" says that it is, unless something else is said behind it.
+fn is_hedged(scope: &Scope, groups: &[Group], place: usize, segments: &[usize]) -> bool {
+    let (roles, from) = (scope.roles, scope.from);
+    let local = groups[place].first - from;
+    // "The answer may be A, but I hear rain".
+    let last = groups[groups.len() - 1].first - from;
+    let turned = roles[local..last.max(local)].contains(&Role::But);
+    let is_near = |i: &usize| segments[*i] == segments[local];
+    // "B (or possibly C)".
+    let in_bracket = (0..local).rev().take_while(is_near).any(|i| roles[i] == Role::Or);
+    let may = (0..local).filter(is_near).any(|i| matches!(roles[i], Role::Maybe | Role::Would));
+    let decides =
+        |i: usize| roles[i] == Role::Answer && !turned && !in_bracket || scope.tokens.lower(from + i).ends_with("'d");
+    scope.is_judged_softly(&groups[place]) || may && !(0..local).any(decides)
+}
+
 struct Reader<'a> {
     tokens: &'a Tokens<'a>,
     items: Vec<Item>,
@@ -247,16 +263,7 @@ impl Reader<'_> {
                 rank = rank.max(Rank::Lead);
             }
             // "The answer may be A, but I hear rain".
-            let last = groups[groups.len() - 1].first - sentence.start;
-            let turned = roles[local..last.max(local)].contains(&Role::But);
-            let in_bracket = (0..local).rev().take_while(|&i| segments[i] == segment).any(|i| roles[i] == Role::Or);
-            let is_hedged = describes
-                || scope.is_judged_softly(group)
-                || (0..local).any(|i| segments[i] == segment && matches!(roles[i], Role::Maybe | Role::Would))
-                    && !(0..local).any(|i| {
-                        roles[i] == Role::Answer && !turned && !in_bracket
-                            || self.tokens.lower(sentence.start + i).ends_with("'d")
-                    });
+            let is_hedged = describes || is_hedged(&scope, groups, place, &segments);
             let end = self.tokens.all[group.end].end;
             self.add(Item { rank, is_hedged, mask: group.mask, end, is_text: group.is_text, sentence: number });
         }

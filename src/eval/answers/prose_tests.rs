@@ -119,7 +119,8 @@ fn reading_is_linear_in_the_length() {
 fn no_text_is_too_strange_to_be_read() {
     let parts: Vec<&str> = "A|B|b| | |(|)|.|,|?|\n|:|'|\"|{|}|\\boxed{|\"answer\":|<answer>|</answer>|not |if |but |so |because |\
         left|right |front-|back |no|yes, |one |2|2.5 m|不是|答案|是|左|右侧|前|后来|个|一|。|、|吗|選|\u{1f600}|\u{301}|é|的|wait, |\
-        wait, |hold on. |\u{2713}|\u{2717}|~~|unless |与其|不如|没有|除了|其他|相比|而非|从|到|less like |than |would have been |said |here|4.8 m|3.5米|\
+        hold on. |\u{2713}|\u{2717}|~~|unless |与其|不如|没有|除了|其他|相比|而非|从|到|less like |than |would have been |\
+        said |here|4.8 m|3.5米|\
         is wrong |option |answer is |...|-|\u{2014}|I'm |n't "
         .split('|')
         .collect();
