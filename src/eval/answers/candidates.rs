@@ -1,6 +1,8 @@
 //! Where a final answer may name an option: letters that stand for one, and the options' own texts.
 
+use super::forms::Forms;
 use super::normal::{NormalWord, normal_words};
+use super::offers::{is_asked_back, is_to_request};
 use super::places::{Places, is_place_meant};
 use super::roles::Role;
 use super::tokens::{Kind, Tokens};
@@ -34,6 +36,9 @@ pub(super) fn texts(tokens: &Tokens, options: &[Vec<String>; 4]) -> Vec<Candidat
         spans.extend(found.map(|(at, _)| (at, at + option.len(), letter)));
     }
     places.find(&words, tokens.text, |from, to, letter| spans.push((from, to, letter)));
+    if !Letter::ALL.into_iter().any(|letter| places.has(letter)) {
+        Forms::of(options).find(&words, |from, to, letter| spans.push((from, to, letter)));
+    }
     let mut found = replies(tokens, options);
     // "Left" within "front left" is no candidate: longer ones first, then what none of them covers.
     spans.sort_by_key(|(from, to, letter)| (*from, std::cmp::Reverse(*to), *letter));
@@ -45,7 +50,17 @@ pub(super) fn texts(tokens: &Tokens, options: &[Vec<String>; 4]) -> Vec<Candidat
         covered = (from, to.max(covered.1));
         let candidate = on_tokens(tokens, &words[from..to], letter);
         let short = &options[letter.index()];
-        let Some(candidate) = candidate.filter(|c| is_meant(tokens, c, short, places.has(letter))) else { continue };
+        // "It does not move from left to right" denies a movement, and doesn't say that there is none.
+        let goes_on = short.iter().any(|word| word == "not")
+            && words.get(to).is_some_and(|next| ["from", "to", "towards", "toward"].contains(&next.text.as_str()))
+            && words[from..to].iter().any(|word| word.text == "move");
+        if goes_on {
+            covered = (0, 0);
+            continue;
+        }
+        let is_unsure = ["notsure", "unsure", "不确定", "imnotsure", "uncertain"].contains(&short.concat().as_str());
+        let candidate = candidate.filter(|c| is_meant(tokens, c, short, places.has(letter)));
+        let Some(candidate) = candidate.filter(|c| !(is_unsure && is_asked_back(tokens, c.last))) else { continue };
         match found
             .last_mut()
             .filter(|last: &&mut Candidate| (last.first, last.last) == (candidate.first, candidate.last))
@@ -60,6 +75,9 @@ pub(super) fn texts(tokens: &Tokens, options: &[Vec<String>; 4]) -> Vec<Candidat
 
 const YES: &[&str] = &["yes", "yeah", "yep", "是", "是的", "对", "对的", "没错"];
 const NO: &[&str] = &["no", "nope", "否", "不", "不是", "不是的", "不对", "没有"];
+
+/// Within how many tokens from the beginning a reply may be one to a request.
+const OPENING: usize = 32;
 
 /// Whether an option is but a "yes" or a "no".
 fn reply(option: &[String]) -> Option<bool> {
@@ -87,7 +105,7 @@ fn replies(tokens: &Tokens, options: &[Vec<String>; 4]) -> Vec<Candidate> {
         // "是的", "对的": the particle belongs to it.
         let last = if tokens.str(first + 1) == "的" { first + 1 } else { first };
         let candidate = Candidate { first, last, mask, is_text: true };
-        if mask != 0 && is_reply(tokens, &candidate) {
+        if mask != 0 && is_reply(tokens, &candidate) && !(first < OPENING && is_to_request(tokens, last)) {
             found.push(candidate);
         }
     }
@@ -282,6 +300,7 @@ pub(super) fn is_closed(tokens: &Tokens, at: usize) -> bool {
     match tokens.kind(at + 1) {
         None | Some(Kind::LineEnd) => true,
         Some(Kind::Mark('(')) => true,
+        Some(Kind::Mark(_)) if tokens.role(at + 1) != Role::Plain => true,
         Some(Kind::Mark(mark)) => {
             CLOSING.contains(mark)
                 && !(tokens.is_word(at + 2)
@@ -289,8 +308,49 @@ pub(super) fn is_closed(tokens: &Tokens, at: usize) -> bool {
                     && !matches!(mark, ')' | ']' | '/' | '、' | '。' | ',' | ':')
                     && tokens.kind(at + 2) == Some(Kind::Word))
         }
-        Some(_) => tokens.is_decorated(at),
+        Some(_) => tokens.is_decorated(at) || has_tail(tokens, at),
     }
+}
+
+/// What may close a sentence behind a letter without belonging to it.
+const TAILS: &[&[&str]] = &[
+    &["here"],
+    &["then"],
+    &["now"],
+    &["again"],
+    &["overall"],
+    &["anyway"],
+    &["instead"],
+    &["though"],
+    &["today"],
+    &["myself"],
+    &["personally"],
+    &["for", "now"],
+    &["for", "this"],
+    &["for", "this", "one"],
+    &["on", "this", "one"],
+    &["this", "time"],
+    &["in", "this", "case"],
+    &["in", "that", "case"],
+    &["in", "this", "instance"],
+    &["in", "this", "situation"],
+    &["in", "this", "clip"],
+    &["in", "this", "recording"],
+    &["at", "this", "point"],
+    &["as", "my", "answer"],
+    &["as", "the", "answer"],
+    &["in", "the", "end"],
+    &["after", "all"],
+];
+
+/// "C here", "B in this case": nothing follows but such words.
+fn has_tail(tokens: &Tokens, at: usize) -> bool {
+    let follows = |tail: &&[&str]| {
+        let said = tail.iter().enumerate().all(|(i, word)| tokens.lower(at + 1 + i) == *word);
+        let next = at + 1 + tail.len();
+        said && (tokens.is_break(next) || tokens.role(next) == Role::Because)
+    };
+    TAILS.iter().any(follows)
 }
 
 /// A letter can stand here by what is before it: a break, or a word that points to options.

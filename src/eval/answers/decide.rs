@@ -44,7 +44,7 @@ struct Item {
 pub(super) fn decide(tokens: &Tokens, candidates: &[Candidate], words_max: usize) -> Decision {
     let groups = without_echo(tokens, grouped(tokens, candidates));
     let sentences = tokens.sentences();
-    let mut reader = Reader { tokens, items: Vec::new(), refuses: false, supposes: false };
+    let mut reader = Reader { tokens, items: Vec::new(), refuses: false, supposes: false, withdrawn: Vec::new() };
     let mut rest = groups.as_slice();
     for (number, sentence) in sentences.iter().enumerate() {
         let count = rest.iter().take_while(|group| group.first < sentence.end).count();
@@ -52,6 +52,7 @@ pub(super) fn decide(tokens: &Tokens, candidates: &[Candidate], words_max: usize
         rest = later;
         reader.sentence(number, sentence.clone(), own);
     }
+    reader.settle(sentences.len());
     reader.verdict(sentences.len(), words_max)
 }
 
@@ -62,7 +63,9 @@ fn grouped(tokens: &Tokens, candidates: &[Candidate]) -> Vec<Group> {
         let mask = candidate.mask;
         let joined = groups.last_mut().filter(|group| {
             candidate.first <= group.last
-                || candidate.first - group.last <= REACH && joins(tokens, group.last + 1..candidate.first)
+                || candidate.first - group.last <= REACH
+                    && !is_compared(tokens, group.first)
+                    && joins(tokens, group.last + 1..candidate.first)
         });
         match joined {
             Some(group) => {
@@ -91,8 +94,20 @@ fn grouped(tokens: &Tokens, candidates: &[Candidate]) -> Vec<Group> {
     groups
 }
 
-/// Only words and marks that list.
+/// "相比于A，B更合适": what another is compared with is in no list with it.
+fn is_compared(tokens: &Tokens, first: usize) -> bool {
+    first > 0
+        && tokens.kind(first - 1) == Some(Kind::Han)
+        && tokens.role(first - 1) == Role::Except
+        && !tokens.str(first - 1).starts_with('除')
+}
+
+/// Only words and marks that list; "B (or possibly C)" lists nothing.
 fn joins(tokens: &Tokens, between: Range<usize>) -> bool {
+    let has = |role: Role| between.clone().any(|at| tokens.role(at) == role);
+    if between.clone().any(|at| tokens.kind(at) == Some(Kind::Mark('('))) && has(Role::Or) && has(Role::Maybe) {
+        return false;
+    }
     let lists = |at: usize| match tokens.kind(at) {
         Some(Kind::Mark(mark)) => ",/&+|()[]、".contains(mark),
         Some(Kind::Word | Kind::Han) => {
@@ -115,7 +130,7 @@ fn without_echo(tokens: &Tokens, groups: Vec<Group>) -> Vec<Group> {
         let judged = matches!(tokens.role(next), Role::Is | Role::Not | Role::Wrong | Role::Exclude);
         !group.is_text
             && matches!(tokens.kind(group.first + 1), Some(Kind::Mark('.' | ')' | ':')))
-            && tokens.is_word(next)
+            && (tokens.is_word(next) || tokens.role(next) != Role::Plain)
             && (starts_text(next)
                 || tokens.kind(group.first + 1) == Some(Kind::Mark(':'))
                 || !judged && tokens.role(next) != Role::Correct)
@@ -130,7 +145,7 @@ fn without_echo(tokens: &Tokens, groups: Vec<Group>) -> Vec<Group> {
         let end = labels.iter().map(|&j| groups[j].first).find(|&first| first > groups[i].first);
         let line = (groups[i].first + 2..end.unwrap_or(tokens.all.len()))
             .take_while(|&at| at <= groups[i].last || tokens.kind(at) != Some(Kind::LineEnd));
-        let said = line.filter(|&at| !starts_text(at) && tokens.is_word(at));
+        let said = line.filter(|&at| !starts_text(at) && (tokens.is_word(at) || tokens.role(at) != Role::Plain));
         let is_bad = |at: &usize| {
             matches!(tokens.role(*at), Role::Wrong | Role::Not | Role::Exclude) || tokens.lower(*at) == "no"
         };
@@ -156,9 +171,27 @@ fn without_echo(tokens: &Tokens, groups: Vec<Group>) -> Vec<Group> {
     rest
 }
 
+/// "Perhaps B", "B might be correct"; "the answer may be B" says that it is, unless something else is said behind it.
+fn is_hedged(scope: &Scope, groups: &[Group], place: usize, segments: &[usize]) -> bool {
+    let (roles, from) = (scope.roles, scope.from);
+    let local = groups[place].first - from;
+    // "The answer may be A, but I hear rain".
+    let last = groups[groups.len() - 1].first - from;
+    let turned = roles[local..last.max(local)].contains(&Role::But);
+    let is_near = |i: &usize| segments[*i] == segments[local];
+    // "B (or possibly C)".
+    let in_bracket = (0..local).rev().take_while(is_near).any(|i| roles[i] == Role::Or);
+    let may = (0..local).filter(is_near).any(|i| matches!(roles[i], Role::Maybe | Role::Would));
+    let decides =
+        |i: usize| roles[i] == Role::Answer && !turned && !in_bracket || scope.tokens.lower(from + i).ends_with("'d");
+    scope.is_judged_softly(&groups[place]) || may && !(0..local).any(decides)
+}
+
 struct Reader<'a> {
     tokens: &'a Tokens<'a>,
     items: Vec<Item>,
+    /// What was said before the answer was thought over: it holds where nothing is decided afterwards.
+    withdrawn: Vec<Item>,
     /// A sentence said that nothing can be said.
     refuses: bool,
     /// The sentence before was a hypothesis, which "then" goes on with.
@@ -184,52 +217,87 @@ impl Reader<'_> {
         let segments = scope.segments(&in_group);
         let silent = scope.silent(&segments, self.supposes, groups);
         self.supposes = scope.supposes();
-        let refuses = scope.refuses();
-        self.refuses |= refuses.is_some();
+        let refusals = scope.refusals();
+        self.refuses |= !refusals.is_empty();
         let takes_back = scope.takes_back(&segments, groups);
         if takes_back {
             self.items.clear();
+            self.withdrawn.clear();
+        }
+        let reconsiders = scope.reconsiders();
+        let mut thinks_again = reconsiders.is_some();
+        if groups.is_empty() && thinks_again {
+            self.withdraw();
         }
         let corrects = takes_back || roles.contains(&Role::Correction);
         let describes = scope.describes(groups);
         for (place, group) in groups.iter().enumerate() {
             let local = group.first - sentence.start;
             let segment = segments[local];
+            if thinks_again && reconsiders.is_some_and(|at| at < local) {
+                self.withdraw();
+                thinks_again = false;
+            }
             if silent[local]
                 || scope.is_elsewhere(group, &segments)
-                || refuses.is_some_and(|at| at < local && segments[at] == segment)
+                || refusals.iter().any(|&at| at < local && segments[at] == segment)
             {
                 continue;
             }
             if !group.is_judged_right && scope.is_negated(groups, place, &segments) {
-                self.items.retain(|item| item.mask & group.mask == 0 || item.mask.count_ones() > 1);
+                let stays = |item: &Item| item.mask & group.mask == 0 || item.mask.count_ones() > 1;
+                self.items.retain(stays);
+                self.withdrawn.retain(stays);
                 continue;
             }
             let is_alone =
                 (0..roles.len()).all(|i| in_group(sentence.start + i) || !self.tokens.is_word(sentence.start + i));
             let begins = (0..group.first).all(|at| !self.tokens.is_word(at));
             let mut rank = scope.rank(groups, place, is_alone, begins);
-            let later = !self.items.is_empty();
+            let later = !self.items.is_empty() || !self.withdrawn.is_empty();
             if corrects && later {
                 rank = if group.is_text { rank.max(Rank::StatedWords) } else { Rank::Stated };
+            } else if !self.withdrawn.is_empty() && scope.ends_with(group) {
+                rank = rank.max(if group.is_text { Rank::StatedWords } else { Rank::Stated });
             } else if later && roles[..local].contains(&Role::But) && !group.is_text {
                 rank = rank.max(Rank::Lead);
             }
-            let is_hedged = describes
-                || scope.is_judged_softly(group)
-                || (0..local).any(|i| segments[i] == segment && matches!(roles[i], Role::Maybe | Role::Would))
-                    && !(0..local)
-                        .any(|i| roles[i] == Role::Answer || self.tokens.lower(sentence.start + i).ends_with("'d"));
+            // "The answer may be A, but I hear rain".
+            let is_hedged = describes || is_hedged(&scope, groups, place, &segments);
             let end = self.tokens.all[group.end].end;
             self.add(Item { rank, is_hedged, mask: group.mask, end, is_text: group.is_text, sentence: number });
         }
     }
 
+    /// What was said so far waits for what comes.
+    fn withdraw(&mut self) {
+        for item in std::mem::take(&mut self.items) {
+            Self::put(&mut self.withdrawn, item);
+        }
+    }
+
+    /// The items that hold: those behind the last second thought where they decide, or all.
+    fn settle(&mut self, sentences: usize) {
+        let decides = |item: &Item| {
+            !item.is_hedged
+                && item.mask.count_ones() == 1
+                && (item.rank >= Rank::Concluded || item.sentence + 1 == sentences)
+        };
+        if !self.items.iter().any(decides) {
+            self.withdrawn.append(&mut self.items);
+            std::mem::swap(&mut self.withdrawn, &mut self.items);
+        }
+    }
+
     /// Adds an item in place of an earlier one that says the same, so that there are never many.
     fn add(&mut self, item: Item) {
+        Self::put(&mut self.items, item);
+    }
+
+    fn put(items: &mut Vec<Item>, item: Item) {
         let key = |item: &Item| (item.rank, item.is_hedged, item.mask, item.is_text, item.sentence == 0);
-        self.items.retain(|other| key(other) != key(&item));
-        self.items.push(item);
+        items.retain(|other| key(other) != key(&item));
+        items.push(item);
     }
 
     /// What the items decide together.

@@ -172,6 +172,7 @@ const LONGEST_FIELD: usize = 24;
 pub(super) fn final_answer(text: &str) -> String {
     let text = outside_of_thoughts(text);
     let content = inside_of_field(inside_of_box(inside_of_answer(&text)));
+    let content = &without_struck(content);
     let (mut plain, mut from) = (String::with_capacity(content.len()), 0);
     for (_, start, end) in tags(content).chain([(Tag::Other, content.len(), content.len())]) {
         plain.extend(content[from..start].chars().filter_map(plain_char));
@@ -183,10 +184,22 @@ pub(super) fn final_answer(text: &str) -> String {
     plain
 }
 
+/// The text without what is struck out, `~~A~~` within one line.
+fn without_struck(text: &str) -> String {
+    let (mut kept, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(start) = rest.find("~~") {
+        kept.push_str(&rest[..start]);
+        let behind = &rest[start + 2..];
+        rest = behind.find("~~").filter(|end| !behind[..*end].contains('\n')).map_or(behind, |end| &behind[end + 2..]);
+    }
+    kept.push_str(rest);
+    kept
+}
+
 fn plain_char(c: char) -> Option<char> {
     match c {
         '\n' | '\r' | '\u{2028}' | '\u{2029}' => Some('\n'),
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => None,
+        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' | '\u{feff}' | '\u{ad}' | '\u{fe0f}' => None,
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0),
         c if c.is_whitespace() || c.is_control() => Some(' '),
         c => Some(simplified(c)),

@@ -11,10 +11,12 @@ pub mod compare;
 mod decide;
 mod features;
 mod final_answer;
+mod forms;
 mod groups;
 #[cfg(test)]
 mod leak_tests;
 mod normal;
+mod offers;
 mod parse;
 mod places;
 #[cfg(test)]

@@ -40,7 +40,10 @@ impl Places {
     pub fn of(options: &[Vec<String>; 4]) -> Places {
         let place = |words: &Vec<String>| {
             let mask = words.iter().map(|word| bit(word)).fold(0, |a, b| a | b);
-            (mask != 0 && words.iter().all(|word| bit(word) != 0 || BESIDE.contains(&word.as_str()))).then_some(mask)
+            let moves =
+                mask.count_ones() > 1 && ["to", "从", "向", "到"].iter().any(|to| words.iter().any(|w| w == to));
+            (mask != 0 && !moves && words.iter().all(|word| bit(word) != 0 || BESIDE.contains(&word.as_str())))
+                .then_some(mask)
         };
         Places { options: options.each_ref().map(place) }
     }
@@ -57,6 +60,10 @@ impl Places {
         let runs = runs(words, text);
         let mut at = 0;
         while at < runs.len() {
+            if runs.get(at + 1).is_some_and(|next| runs[at].moves_to(next, words, text)) {
+                at += 2;
+                continue;
+            }
             // "To the front, on the left": parts of one place. Where one of them is no option, the other is none.
             let mut end = at + 1;
             while end < runs.len() && runs[end - 1].goes_on_with(&runs[end], words, text) {
@@ -83,6 +90,9 @@ struct Run {
     mask: u8,
 }
 
+/// Longest text between the two ends of a movement, in bytes.
+const BETWEEN_BYTES_MAX: usize = 40;
+
 /// Front and back.
 const ALONG: u8 = 3;
 /// Left and right.
@@ -96,6 +106,28 @@ impl Run {
         let mut small = between.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
         (crosses(self.mask, next.mask) || crosses(next.mask, self.mask))
             && small.all(|word| ["and", "to", "on", "the", "slightly", "a", "bit", "but"].contains(&word))
+    }
+}
+
+impl Run {
+    /// "From front to back", "从左边移到右边": where a source moves, and no place of it.
+    fn moves_to(&self, next: &Run, words: &[NormalWord], text: &str) -> bool {
+        let between = &text[words[self.to - 1].end..words[next.from].start];
+        if between.contains([',', '.', ';', '、', '。', '\n']) || between.len() > BETWEEN_BYTES_MAX {
+            return false;
+        }
+        let before = if self.from > 0 { words[self.from - 1].text.as_str() } else { "" };
+        let is_han_path = between.contains(['到', '向', '往', '至']);
+        let mut small = between.split_whitespace().peekable();
+        let is_path = small.peek().is_some()
+            && small.all(|word| ["to", "towards", "toward", "into", "the", "my", "your", "side"].contains(&word))
+            && between.contains("to");
+        let same_axis = |axis: u8| self.mask & !axis == 0 && next.mask & !axis == 0;
+        match before {
+            "从" | "自" | "由" => is_han_path,
+            "from" => is_path,
+            _ => is_path && self.mask != next.mask && (same_axis(ALONG) || same_axis(ACROSS)),
+        }
     }
 }
 
@@ -221,7 +253,8 @@ pub(super) fn is_place_meant(tokens: &Tokens, first: usize, last: usize) -> bool
     }
     let begins = first == 0 || tokens.is_break(first - 1);
     if begins && tokens.is_break(first + 1) {
-        return !(word == "right" && here.talks());
+        let goes_on = first > 0 && tokens.kind(first - 1) == Some(Kind::Mark(','));
+        return goes_on || !(word == "right" && here.talks());
     }
     if first > 1 && tokens.role(first - 1) == Role::Is && tokens.role(first - 2) == Role::Answer {
         return true;

@@ -50,6 +50,9 @@ fn prose_that_was_written_after_the_reader_is_read_too() {
         ("unseen-2.jsonl", 115),
         ("unseen-3.jsonl", 89),
         ("unseen-4.jsonl", 63),
+        ("unseen-5.jsonl", 150),
+        ("unseen-6.jsonl", 40),
+        ("kinds.jsonl", 243),
         ("traditional.jsonl", 16),
     ] {
         let (right, n, wrong, credited) = read_all(name);
@@ -90,6 +93,18 @@ fn reading_is_linear_in_the_length() {
         "left, right, ",
         "A或",
         "B. ",
+        "Yes. ",
+        "no, I can't ",
+        "wait, B. hold on. ",
+        "~~",
+        "~~A\n",
+        "unless A, ",
+        "与其说A",
+        "除了A，其他都不对，",
+        "比A更",
+        "less like A and more like ",
+        "from left to right ",
+        "A \u{2717}\n",
     ];
     for piece in pieces {
         let text = piece.repeat(100_000 / piece.len());
@@ -104,6 +119,8 @@ fn reading_is_linear_in_the_length() {
 fn no_text_is_too_strange_to_be_read() {
     let parts: Vec<&str> = "A|B|b| | |(|)|.|,|?|\n|:|'|\"|{|}|\\boxed{|\"answer\":|<answer>|</answer>|not |if |but |so |because |\
         left|right |front-|back |no|yes, |one |2|2.5 m|不是|答案|是|左|右侧|前|后来|个|一|。|、|吗|選|\u{1f600}|\u{301}|é|的|wait, |\
+        hold on. |\u{2713}|\u{2717}|~~|unless |与其|不如|没有|除了|其他|相比|而非|从|到|less like |than |would have been |\
+        said |here|4.8 m|3.5米|\
         is wrong |option |answer is |...|-|\u{2014}|I'm |n't "
         .split('|')
         .collect();

@@ -13,6 +13,9 @@ pub(super) const REACH: usize = 8;
 /// How far a negation reaches, in tokens.
 const NEGATION_REACH: usize = 30;
 
+/// Within how many tokens another case may be told behind a reserve.
+const CASES_REACH: usize = 100;
+
 /// How strongly a group decides; later ones win from `Lead` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
@@ -127,7 +130,14 @@ impl Scope<'_> {
         let (first, last) = (group.first - self.from, group.last - self.from);
         let would = (0..first).any(|i| segments[i] == segments[first] && self.roles[i] == Role::Would);
         let other = ["a", "an", "another", "other", "different"].contains(&self.lower_at(last + 2).as_str());
-        would && ["in", "for", "with", "under"].contains(&self.lower_at(last + 1).as_str()) && other
+        let unreal = (0..first).any(|i| {
+            segments[i] == segments[first]
+                && (self.roles[i] == Role::Would || self.lower(i) == "might")
+                && self.lower_at(i + 1) == "have"
+                && ["been", "said", "chosen", "picked", "gone", "answered", "guessed"]
+                    .contains(&self.lower_at(i + 2).as_str())
+        });
+        unreal || would && ["in", "for", "with", "under"].contains(&self.lower_at(last + 1).as_str()) && other
     }
 
     /// The word at `at` where the sentence has one.
@@ -148,12 +158,7 @@ impl Scope<'_> {
         let next = |from: usize, roles: &[Role]| (from..n).find(|&i| roles.contains(&self.roles[i])).unwrap_or(n);
         let comma = |from: usize| (from..n).find(|&i| segments[i] > segments[from]).unwrap_or(n);
         if let Some(at) = self.find(Role::If) {
-            let unreal =
-                self.roles.contains(&Role::Would) || (0..n).any(|i| ["were", "had"].contains(&self.lower(i).as_str()));
-            let end = next(at, if unreal { &[Role::But] } else { &[Role::But, Role::So] });
-            // "D, because if it were B ..": what stands before the reason is said.
-            let from = self.roles[..at].iter().rposition(|role| matches!(role, Role::Because | Role::But | Role::So));
-            hide(from.unwrap_or(0)..end);
+            hide(self.supposition(at, supposed, segments));
         } else if supposed && (0..n.min(4)).any(|i| ["then", "case", "那么", "则"].contains(&self.lower(i).as_str()))
         {
             hide(0..next(0, &[Role::But]));
@@ -178,6 +183,27 @@ impl Scope<'_> {
         silent
     }
 
+    /// What the hypothesis at `at` makes unreal: all up to a turn. "Unless it is an artefact, the answer is B" only makes
+    /// a reserve, where no other case is told.
+    fn supposition(&self, at: usize, supposed: bool, segments: &[usize]) -> Range<usize> {
+        let n = self.roles.len();
+        let next = |from: usize, roles: &[Role]| (from..n).find(|&i| roles.contains(&self.roles[i])).unwrap_or(n);
+        let is_unreal = |i: usize| ["were", "had", "would", "could"].contains(&self.lower(i).as_str());
+        let unreal = self.roles.contains(&Role::Would) || (0..n).any(is_unreal);
+        let end = next(at, if unreal { &[Role::But] } else { &[Role::But, Role::So] });
+        let reserves = ["unless", "assuming", "除非"].contains(&self.lower(at).as_str());
+        let here = self.from + at;
+        let other_case = (here + 1..self.tokens.all.len().min(here + CASES_REACH)).any(|i| {
+            self.tokens.role(i) == Role::If || ["otherwise", "else", "否则"].contains(&self.tokens.lower(i).as_str())
+        });
+        if reserves && !supposed && !other_case && !(0..n).any(is_unreal) {
+            return at..if self.begins(at) { end.min(self.main_clause(at, segments)) } else { end };
+        }
+        // "D, because if it were B ..": what stands before the reason is said.
+        let from = self.roles[..at].iter().rposition(|role| matches!(role, Role::Because | Role::But | Role::So));
+        from.unwrap_or(0)..end
+    }
+
     /// Where the main clause begins behind a leading "since" or "although": at the last comma before "answer", "is" ..,
     /// at least behind the first one.
     fn main_clause(&self, at: usize, segments: &[usize]) -> usize {
@@ -195,6 +221,7 @@ impl Scope<'_> {
         let is_mark = |i: usize| matches!(self.kind(i), Kind::Mark('?'));
         let by_word = (0..n).any(|i| {
             ["吗", "呢", "还是"].contains(&self.tokens.str(self.from + i))
+                && self.roles[i] != Role::Filler
                 && (i + 2 >= n || self.tokens.str(self.from + i) == "还是" && (0..n).any(is_mark))
         });
         if !(0..n).any(is_mark) && !by_word {
@@ -220,15 +247,59 @@ impl Scope<'_> {
     }
 
     /// Where the sentence says that nothing can be said.
-    pub fn refuses(&self) -> Option<usize> {
-        (0..self.roles.len()).find(|&at| match self.roles[at] {
+    pub fn refusals(&self) -> Vec<usize> {
+        let refuses = |&at: &usize| match self.roles[at] {
             Role::Refuse => true,
             Role::Not => {
                 (at + 1..(at + 5).min(self.roles.len())).any(|i| self.roles[i] == Role::Know)
                     && !(at..(at + 5).min(self.roles.len())).any(|i| matches!(self.roles[i], Role::But))
             }
             _ => ["please", "ai"].contains(&self.lower(at).as_str()),
+        };
+        (0..self.roles.len()).filter(refuses).collect()
+    }
+
+    /// Where the sentence begins to think again: "wait", "hold on", "sorry, I meant". What was decided before holds only
+    /// if nothing is decided behind it.
+    pub fn reconsiders(&self) -> Option<usize> {
+        let phrases: [&[&str]; 15] = [
+            &["hold", "on"],
+            &["on", "second"],
+            &["second", "thought"],
+            &["i", "meant"],
+            &["i", "mean"],
+            &["take", "that", "back"],
+            &["my", "mistake"],
+            &["never", "mind"],
+            &["strike", "that"],
+            &["listening", "again"],
+            &["looking", "again"],
+            &["on", "closer"],
+            &["let", "me", "correct"],
+            &["let", "me", "revise"],
+            &["i", "stand", "corrected"],
+        ];
+        let han = ["再想", "仔细一听", "再听", "重新", "我改", "改选", "改为", "说错", "想错", "看错", "听错"];
+        (0..self.roles.len()).find(|&at| {
+            let begins = at == 0 || !matches!(self.kind(at - 1), Kind::Word | Kind::Han);
+            let says = |words: &&[&str]| words.iter().enumerate().all(|(i, word)| self.lower_at(at + i) == *word);
+            let glued =
+                || (at..self.roles.len().min(at + 4)).map(|i| self.tokens.str(self.from + i)).collect::<String>();
+            self.roles[at] == Role::Correction && (begins || self.kind(at) == Kind::Han)
+                || begins && ["edit", "update", "nevermind", "revised"].contains(&self.lower(at).as_str())
+                || phrases.iter().any(says)
+                || self.kind(at) == Kind::Han && han.iter().any(|word| glued().starts_with(word))
         })
+    }
+
+    /// The sentence ends with the group, which a mark parts from what is before it: "so that's three: C."
+    pub fn ends_with(&self, group: &Group) -> bool {
+        let (first, last) = (group.first - self.from, group.last - self.from);
+        let led = first == 0
+            || matches!(self.kind(first - 1), Kind::Mark(mark) if ":,-=(\u{2014}\u{2013}\u{2192}".contains(mark))
+            || self.lower(first - 1) == "meant"
+            || self.lower(first - 1) == "mean";
+        led && (last + 1..self.roles.len()).all(|i| !matches!(self.kind(i), Kind::Word | Kind::Han))
     }
 
     /// What was said before is taken back: "wait, no", "that is wrong", and nothing is put into its place before that.
@@ -238,7 +309,9 @@ impl Scope<'_> {
         let words: Vec<usize> =
             until.iter().copied().filter(|&i| matches!(self.kind(i), Kind::Word | Kind::Han)).collect();
         let has = |role: Role| words.iter().any(|&i| self.roles[i] == role);
-        let no = words.iter().any(|&i| self.lower(i) == "no" && self.roles[i] == Role::Correction);
+        let no = words.iter().any(|&i| {
+            ["no", "不", "错", "不对"].contains(&self.lower(i).as_str()) && self.roles[i] == Role::Correction
+        });
         let again = words.iter().any(|&i| {
             ["scratch", "reconsider", "oops", "correction"].contains(&self.lower(i).as_str())
                 && self.roles[i] == Role::Correction
@@ -251,7 +324,7 @@ impl Scope<'_> {
                 && (i + 1 >= self.roles.len()
                     || segments.get(i + 1).is_some_and(|_| !matches!(self.kind(i + 1), Kind::Word | Kind::Han)))
         });
-        no && self.begins_with(&words, "no")
+        no && ["no", "不", "错", "不对"].iter().any(|word| self.begins_with(&words, word))
             || no && corrections > 1 && short
             || again
             || groups.is_empty() && judged && short
@@ -300,9 +373,28 @@ impl Scope<'_> {
         })
     }
 
-    /// "B looks good, but it is wrong".
+    /// "B looks good, but it is wrong"; "\"the answer is B\", which is wrong".
     fn turns_against(&self, last: usize) -> bool {
         let rest = &self.roles[last + 1..];
+        let mut behind = (last + 1..self.roles.len()).filter(|&i| matches!(self.kind(i), Kind::Word | Kind::Han));
+        if behind.next().is_some_and(|i| ["which", "这", "这是"].contains(&self.lower(i).as_str())) {
+            let judged: Vec<Role> = behind
+                .map(|i| self.roles[i])
+                .take_while(|role| {
+                    matches!(
+                        role,
+                        Role::Is | Role::Filler | Role::Not | Role::Correct | Role::Wrong | Role::Maybe | Role::Would
+                    )
+                })
+                .take(REACH)
+                .collect();
+            let denied = judged.iter().position(|role| *role == Role::Not);
+            if judged.contains(&Role::Wrong) && denied.is_none()
+                || denied.is_some_and(|at| judged[at..].contains(&Role::Correct))
+            {
+                return true;
+            }
+        }
         let Some(but) = rest.iter().position(|role| *role == Role::But) else { return false };
         let judged = rest[but..].iter().take_while(|role| {
             matches!(
@@ -331,8 +423,13 @@ impl Scope<'_> {
         let only_auxiliaries = (last + 1..at).all(|i| {
             !matches!(self.kind(i), Kind::Word | Kind::Han)
                 || matches!(self.roles[i], Role::Is | Role::Would | Role::Maybe | Role::Filler | Role::Wrong)
+                || i == last + 1 && ["方", "侧", "边", "面", "部", "端"].contains(&self.tokens.str(self.from + i))
         });
-        let follows = (at + 1..next).all(|i| !matches!(self.kind(i), Kind::Word | Kind::Han) || self.lower(i) == "the");
+        let follows = (at + 1..next).all(|i| {
+            !matches!(self.kind(i), Kind::Word | Kind::Han)
+                || self.lower(i) == "the"
+                || self.kind(i) == Kind::Han && self.roles[i] == Role::Choose
+        });
         (only_auxiliaries || matches!(self.roles[at], Role::Wrong | Role::Exclude))
             && !(follows && next < self.roles.len() && self.roles[at] == Role::Not)
     }
@@ -371,7 +468,7 @@ impl Scope<'_> {
         let (first, last) = (group.first - self.from, group.last - self.from);
         for at in (first.saturating_sub(REACH)..first).rev() {
             match (self.kind(at), self.roles[at]) {
-                (_, Role::Answer | Role::Choose | Role::So) => return true,
+                (_, Role::Answer | Role::Choose | Role::So) | (Kind::Mark(_), Role::Correct) => return true,
                 (Kind::Mark(mark), _) if ":=([-\u{2014}\u{2013},".contains(mark) => {}
                 (Kind::LineEnd, _) => {}
                 (

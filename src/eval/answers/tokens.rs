@@ -9,6 +9,38 @@ const WORD_BYTES_MAX: usize = 16;
 /// Most tokens of a sentence: longer ones are taken apart, so that reading is linear in the length of a text.
 const SENTENCE_MAX: usize = 200;
 
+/// Most words of a phrase that is searched for a word of comparison.
+const PHRASE_MAX: usize = 10;
+
+/// What prefers one thing to another.
+const PREFERRED: &[&str] =
+    &["pick", "choose", "prefer", "select", "favour", "favor", "picked", "chose", "take", "preferred"];
+
+/// Who may be reported to have said something.
+const REPORTERS: &[&str] = &[
+    "person",
+    "someone",
+    "somebody",
+    "he",
+    "she",
+    "they",
+    "user",
+    "man",
+    "woman",
+    "speaker",
+    "you",
+    "friend",
+    "colleague",
+    "model",
+    "assistant",
+    "annotator",
+    "key",
+    "voice",
+];
+
+/// What is done to an answer, in the past.
+const PICKED: &[&str] = &["said", "thought", "chose", "picked", "guessed", "wrote", "answered", "selected", "had"];
+
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -43,6 +75,15 @@ fn is_decor(c: char) -> bool {
     "*_`#~$\"'\u{201c}\u{201d}\u{2018}\u{2019}【】「」『』《》〈〉〖〗\\{}".contains(c)
 }
 
+/// What a tick or a cross says.
+fn verdict(c: char) -> Role {
+    match c {
+        '\u{2713}' | '\u{2714}' | '\u{2705}' | '\u{2611}' | '\u{221a}' => Role::Correct,
+        '\u{2717}' | '\u{2718}' | '\u{2715}' | '\u{2716}' | '\u{274c}' | '\u{274e}' | '\u{2612}' => Role::Wrong,
+        _ => Role::Plain,
+    }
+}
+
 impl<'a> Tokens<'a> {
     pub fn of(text: &'a str) -> Tokens<'a> {
         let mut all: Vec<Token> = Vec::new();
@@ -71,7 +112,10 @@ impl<'a> Tokens<'a> {
                     }
                     Kind::Word
                 }
-                c => Kind::Mark(c),
+                c => {
+                    role = verdict(c);
+                    Kind::Mark(c)
+                }
             };
             all.push(Token { start: at, end, kind, role, is_decorated });
             (at, is_decorated) = (end, false);
@@ -88,6 +132,7 @@ impl<'a> Tokens<'a> {
             let role = self.negation(at, &word).or_else(|| self.turn(at, &word));
             self.all[at].role = role.unwrap_or(self.role(at));
         }
+        self.resolve_exceptions();
     }
 
     /// The word before `at` is one of `words`.
@@ -107,10 +152,30 @@ impl<'a> Tokens<'a> {
             // "No, ..." answers or corrects; "no dog" negates.
             "no" if self.is_break(at + 1) => Role::Correction,
             "no" if self.precedes(at, &["doubt", "question", "problem"]) => Role::Filler,
+            // "选B。不，应该是C", "答案是A，不对，是D": they stand alone.
+            "不" | "不对" | "错" | "错了" | "不是" | "wrong"
+                if at > 0
+                    && (self.is_break(at - 1)
+                        || ["哦", "噢", "啊", "喔", "呃", "嗯", "哎", "oh"].contains(&self.str(at - 1)))
+                    && self.kind(at + 1) == Some(Kind::Mark(',')) =>
+            {
+                Role::Correction
+            }
+            // "不，还是C": it keeps to that.
+            "还是" if at > 1 && self.is_break(at - 1) && ["不", "算了", "错", "不对"].contains(&self.str(at - 2)) => {
+                Role::Filler
+            }
             "no" | "nothing" => Role::Not,
             "doubt" if self.follows(at, &["no", "without", "little"]) => Role::Filler,
             "without" | "not" if self.precedes(at, &["doubt", "only"]) => Role::Filler,
             "less" | "least" if self.precedes(at, &likely) => Role::Wrong,
+            "less" if self.precedes(at, &["like", "of"]) => Role::Wrong,
+            "than" | "more" if self.is_contrasted(at, &["less"], &["like", "of"]) => Role::But,
+            "as" if self.is_contrasted(at, &["so"], &["much"]) => Role::But,
+            // "I'd pick A over B".
+            "over" if (2..5).any(|step| at >= step && PREFERRED.contains(&self.lower(at - step).as_str())) => {
+                Role::Except
+            }
             // "Too loud for B"; but "B, too".
             "too" if self.is_word(at + 1) => Role::Wrong,
             "out" if self.lower(at + 3) == "question" => Role::Wrong,
@@ -119,8 +184,81 @@ impl<'a> Tokens<'a> {
             "but" if self.follows(at, &["anything", "everything", "all"]) => Role::Except,
             // "Rather than": the second word negates.
             "rather" if self.precedes(at, &["than"]) => Role::Filler,
+            _ => return self.comparison(at, word),
+        })
+    }
+
+    /// What a word that compares does here.
+    fn comparison(&self, at: usize, word: &str) -> Option<Role> {
+        let within = |words: &[&str]| self.phrase(at + 1).any(|i| words.contains(&self.str(i)));
+        let ahead = || self.phrase(at + 2).map(|i| self.str(i)).collect::<String>();
+        let better =
+            ["合适", "合理", "符合", "可能", "可能性", "可信", "准确", "好", "恰当", "贴切", "接近", "像", "对"];
+        Some(match word {
+            // "C没有B合适": the second one is better. What is denied stands before it.
+            "没有" | "没" if at > 0 && self.is_word(at - 1) && better.iter().any(|word| ahead().contains(word)) => {
+                Role::Wrong
+            }
+            // "B比C更合适".
+            "比" if at > 0 && self.is_word(at - 1) && self.phrase(at + 2).any(|i| self.str(i) == "更") => {
+                Role::Except
+            }
+            // "与C相比".
+            "与" | "跟" | "和" | "同" if within(&["相比", "相较", "比较", "对比"]) => Role::Except,
+            "compared" if self.precedes(at, &["to", "with"]) => Role::Except,
             _ => return None,
         })
+    }
+
+    /// Something is judged wrong before, in the same sentence and near.
+    fn denies_before(&self, at: usize) -> bool {
+        let near = (at.saturating_sub(2 * PHRASE_MAX)..at).rev();
+        near.take_while(|&i| !matches!(self.kind(i), Some(Kind::LineEnd | Kind::Mark('.' | ';' | '!' | '?'))))
+            .any(|i| matches!(self.role(i), Role::Wrong | Role::Exclude))
+    }
+
+    /// Behind "less like X", "not so much X": what stands here is meant instead.
+    fn is_contrasted(&self, at: usize, first: &[&str], second: &[&str]) -> bool {
+        let from = at.saturating_sub(PHRASE_MAX);
+        (from..at).rev().take_while(|&i| !matches!(self.kind(i), Some(Kind::LineEnd | Kind::Mark('.' | ';')))).any(
+            |i| first.contains(&self.lower(i).as_str()) && second.contains(&self.lower(i + 1).as_str()) && i + 1 < at,
+        )
+    }
+
+    /// The words behind a place up to the next mark, a few.
+    fn phrase(&self, from: usize) -> impl Iterator<Item = usize> {
+        (from..from + PHRASE_MAX).take_while(|&i| self.is_word(i))
+    }
+
+    /// "除了C，其他都不对", "all but C are wrong": what is excepted is right, and the judgement is of the others.
+    fn resolve_exceptions(&mut self) {
+        let mut at = 0;
+        while at < self.all.len() {
+            let end = self.clause_end(at);
+            let all =
+                ["all", "everything", "其他", "其余", "其它", "别的", "剩下", "剩余", "都", "every", "none", "others"];
+            let excepted = (at..end).find(|&i| {
+                self.role(i) == Role::Except
+                    && ["除了", "除", "except", "but", "besides"].contains(&self.lower(i).as_str())
+            });
+            if let Some(excepted) = excepted.filter(|_| (at..end).any(|i| all.contains(&self.lower(i).as_str()))) {
+                let judged = |i: &usize| matches!(self.role(*i), Role::Wrong | Role::Exclude);
+                let denied = |i: &usize| self.role(*i) == Role::Not && self.kind(*i) == Some(Kind::Han);
+                let others: Vec<usize> = (excepted + 1..end).filter(|i| judged(i) || denied(i)).collect();
+                if !others.is_empty() {
+                    self.all[excepted].role = Role::Choose;
+                    others.iter().for_each(|&i| self.all[i].role = Role::Filler);
+                }
+            }
+            at = end;
+        }
+    }
+
+    /// Where the sentence of `from` ends, or a part of it that is long.
+    fn clause_end(&self, from: usize) -> usize {
+        let ends = |i: &usize| matches!(self.kind(*i), Some(Kind::LineEnd | Kind::Mark('.' | '!' | '?' | ';' | '。')));
+        let limit = self.all.len().min(from + SENTENCE_MAX);
+        (from..limit).find(ends).map_or(limit, |i| i + 1)
     }
 
     /// What a word that turns or supposes does here.
@@ -137,6 +275,30 @@ impl<'a> Tokens<'a> {
             ("going" | "about", _) if self.follows(at, &["was", "were"]) && self.precedes(at, &["to"]) => {
                 Role::Initially
             }
+            ("thought" | "thoughts", _) if self.follows(at, &["second"]) => Role::Correction,
+            // "The person said", "the reference answer": what others hold.
+            ("said" | "wrote" | "says" | "claimed" | "claims" | "stated" | "suggested" | "argued" | "answered", _)
+                if self.follows(at, REPORTERS) =>
+            {
+                Role::Others
+            }
+            ("reference" | "official", _) if self.precedes(at, &["answer", "solution", "label", "key"]) => Role::Others,
+            ("key" | "label", _) if self.precedes(at, &["says", "may", "might", "said", "lists"]) => Role::Others,
+            // "I first said A", "first I thought B".
+            ("first", _)
+                if self.precedes(at, PICKED)
+                    || self.precedes(at, &["i"]) && PICKED.contains(&self.lower(at + 2).as_str()) =>
+            {
+                Role::Initially
+            }
+            ("final", _) if self.kind(at + 1) == Some(Kind::Mark(':')) => Role::Answer,
+            // "B is wrong, and so is C", "as are C and D": the same is said of them.
+            ("so" | "as", _)
+                if self.precedes(at, &["is", "are", "was", "would", "does", "do"]) && self.denies_before(at) =>
+            {
+                Role::Wrong
+            }
+            ("meant" | "mean", _) if self.follows(at, &["i"]) => Role::Choose,
             ("going" | "go", _) if !self.precedes(at, &["with", "for"]) => Role::Plain,
             // Only behind a comma does "later" turn.
             ("then", _) => Role::Filler,
@@ -145,6 +307,7 @@ impl<'a> Tokens<'a> {
             ("even", _) if !matches!(self.role(at + 1), Role::If | Role::Although) => Role::Filler,
             ("if", _) if self.follows(at, &["even"]) || self.is_hedge(at) => Role::Filler,
             ("if", _) if self.follows(at, &["tell", "know", "sure", "see", "determine", "wonder"]) => Role::Whether,
+            (_, Role::If) if self.kind(at) == Some(Kind::Han) && self.is_han_hedge(at) => Role::Filler,
             ("provided", _) if !self.precedes(at, &["that"]) => Role::Plain,
             ("given", _) if !self.precedes(at, &["that"]) => Role::Filler,
             ("were" | "had", _) if self.starts_sentence(at) => Role::If,
@@ -167,6 +330,40 @@ impl<'a> Tokens<'a> {
             "forced" | "pressed" | "anything" | "necessary" | "needed" | "i'm" | "i\u{2019}m" => true,
             _ => false,
         }
+    }
+
+    /// "如果一定要选" decides; "如果房间较小" does not.
+    fn is_han_hedge(&self, at: usize) -> bool {
+        let forced = [
+            "一定要",
+            "必须",
+            "非要",
+            "非得",
+            "只能",
+            "硬要",
+            "不得不",
+            "要我选",
+            "要我猜",
+            "要猜",
+            "要选",
+            "让我选",
+            "让我猜",
+            "需要选",
+        ];
+        let near = if self.str(at) == "的话" { at.saturating_sub(PHRASE_MAX)..at } else { at + 1..at + PHRASE_MAX };
+        let words: Vec<&str> = if self.str(at) == "的话" {
+            near.rev()
+                .take_while(|&i| self.is_word(i))
+                .map(|i| self.str(i))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect()
+        } else {
+            near.take_while(|&i| self.is_word(i)).map(|i| self.str(i)).collect()
+        };
+        let phrase = words.concat();
+        forced.iter().any(|word| phrase.contains(word))
     }
 
     fn starts_sentence(&self, at: usize) -> bool {
