@@ -33,6 +33,12 @@ impl Angles {
     /// Azimuths beyond this can't be radians.
     const FRONT_DEG: f64 = 10.0;
 
+    /// Takes in an angle that is in degrees beyond doubt.
+    pub fn add_degrees(&mut self, azimuth: f64, elevation: f64) {
+        self.add(azimuth.trunc(), elevation.trunc());
+    }
+
+    /// Takes in an angle that is said to be in degrees; whole numbers are.
     pub fn add(&mut self, azimuth: f64, elevation: f64) {
         let one = Angles {
             rows: 1,

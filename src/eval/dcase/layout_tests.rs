@@ -35,6 +35,11 @@ fn radians_on_both_sides_are_refused_and_a_header_of_degrees_is_believed() {
     let near = |i: usize| format!("{i},1,0,{:.2},1.1,2\n", (i % 7) as f64 + 0.25);
     let (truth, said): (String, String) = ((0..30).map(front).collect(), (0..30).map(near).collect());
     Case::new(&[("a.csv", &truth)], &[("a.csv", &said)]).score(false);
+    // Labels as vectors say so, too.
+    let vectors: String = (0..30).map(|i| format!("{i},1,0,1,0.0{},0,200\n", i % 7)).collect();
+    Case::new(&[("a.csv", &vectors)], &[("a.csv", &said)]).score(false);
+    let behind = vectors.replace(",0,1,0.0", ",0,-1,0.0");
+    Case::new(&[("a.csv", &behind)], &[("a.csv", &said)]).refused(Kind::Data, &["--prediction", "radians"]);
 }
 
 #[test]

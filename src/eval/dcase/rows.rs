@@ -89,7 +89,8 @@ impl Reader {
         };
         if fields.len() != columns.all.len() {
             let (n, expected) = (fields.len(), columns.all.len());
-            let cut = format!("{n} columns, the lines before have {expected}; is the file cut off?");
+            let why = if n < expected { "is the file cut off?" } else { "is there a decimal comma, or a column more?" };
+            let cut = format!("{n} columns, the lines before have {expected}; {why}");
             let impossible = if columns.is_named { None } else { Columns::by_number(n).err() };
             return Err(empty_last(&fields).or(impossible).unwrap_or(cut.into()));
         }
@@ -132,8 +133,10 @@ impl Reader {
     fn of_vector(&mut self, fields: &[&str], at: [Option<usize>; 3]) -> Parsed<[f64; 3]> {
         let v = [number(fields, at[0], "x")?, number(fields, at[1], "y")?, number(fields, at[2], "z")?];
         let length = v[0].hypot(v[1]).hypot(v[2]);
+        let (azimuth, elevation) = exact::angles_deg(v);
+        self.angles.add_degrees(azimuth, elevation);
         if self.is_exact {
-            return Ok(exact::unit_vector(exact::angles_deg(v)));
+            return Ok(exact::unit_vector((azimuth, elevation)));
         }
         match length > 0.0 {
             true => Ok(v.map(|c| c / length)),
@@ -154,8 +157,9 @@ impl Reader {
                 format!("elevation {elevation} is not within -{ELEVATION_MAX_DEG} and {ELEVATION_MAX_DEG} degrees");
             return Err(Wrong::with(message, ORDER));
         }
-        if self.columns.as_ref().is_none_or(|columns| !columns.in_degrees) {
-            self.angles.add(azimuth, elevation);
+        match self.columns.as_ref().is_some_and(|columns| columns.in_degrees) {
+            true => self.angles.add_degrees(azimuth, elevation),
+            false => self.angles.add(azimuth, elevation),
         }
         Ok(match self.is_exact {
             true => exact::unit_vector((azimuth, elevation)),
