@@ -195,3 +195,27 @@ fn a_million_rows_are_scored_in_bounds_and_a_crowd_is_refused() {
     write(home.path(), "prediction/a.csv", &"0,1,0,10,0,1\n".repeat(1_000_000));
     refused(&run(home.path(), &FOLDERS), 65, &["frame 0 has 1000000 rows of class 1"]);
 }
+
+#[test]
+fn what_is_hardly_meant_is_warned_of_in_one_line() {
+    let home = tempfile::tempdir().unwrap();
+    let header = "frame,class,source,azimuth,elevation,distance\n";
+    let (truth, said) = ("0,2,0,30,0,200\n1,2,0,30,0,210\n", "0,2,0,40,0,3.0\n1,2,0,40,0,3.1\n");
+    for (reference, prediction, part) in [
+        ("", said, "--reference: no file has a row"),
+        (header, said, "--reference: no file has a row"),
+        ("", header, "no file of either side"),
+        (truth, "0,2,0,40,0,3.0\n0,2,0,40,0,3.1\n", "1 rows of the prediction are there twice"),
+        ("0,2,0,30,0,2000\n1,2,0,30,0,2100\n", "", "--reference: the median distance is about"),
+        (truth, "0,2,0,40,0,3.0\n1,2,0,40,0,3.1\n2,2,0,40,0,150\n", "--prediction: one distance is 150 m"),
+        (truth, said, ""),
+    ] {
+        write(home.path(), "reference/a.csv", reference);
+        write(home.path(), "prediction/a.csv", prediction);
+        let output = run(home.path(), &[&FOLDERS[..], &["--json"]].concat());
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{text}");
+        let lines = usize::from(!part.is_empty());
+        assert!(text.lines().count() == lines && text.contains(part), "{part:?}: {text}");
+    }
+}

@@ -11,14 +11,16 @@ use twnm::eval::report::text_table;
 #[derive(ClapArgs)]
 pub struct Args {
     /// Folder of reference CSV files, searched with all folders in it: frame, class, source, azimuth, elevation, and
-    /// distance in cm; in the order of the header, where a file has one.
+    /// distance in cm; in the order of the header, where a file has one. Angles are in degrees; where all are so small
+    /// that they look like radians, a header that names azimuth_deg says so.
     #[arg(long, value_name = "DIR")]
     reference: PathBuf,
     /// Folder of predicted CSV files of the same names: frame, class, source, then azimuth, elevation or x, y, z, and
     /// distance in m.
     #[arg(long, value_name = "DIR")]
     prediction: PathBuf,
-    /// What distances of both folders are in; without it, cm in references and m in predictions, as in official files.
+    /// What distances of both folders are in; without it, what a header says (distance_cm, distance_m), or cm in
+    /// references and m in predictions, as in official files.
     #[arg(long, value_name = "UNIT")]
     distance_unit: Option<Unit>,
     /// What distances of predictions are in, where it is another unit than that of the references.
@@ -49,13 +51,9 @@ impl From<Unit> for DistanceUnit {
 
 /// Scores and prints.
 pub fn run(args: Args) -> Result<()> {
-    let official = Units::default();
     let units = Units {
-        reference: args.distance_unit.map_or(official.reference, DistanceUnit::from),
-        prediction: args
-            .prediction_distance_unit
-            .or(args.distance_unit)
-            .map_or(official.prediction, DistanceUnit::from),
+        reference: args.distance_unit.map(DistanceUnit::from),
+        prediction: args.prediction_distance_unit.or(args.distance_unit).map(DistanceUnit::from),
     };
     let settings = Settings { is_exact: args.exact, units };
     let outcome = dcase::evaluate(&args.reference, &args.prediction, settings)?;

@@ -3,10 +3,13 @@
 //! A header names the columns, in any order. Without one: `frame, class, azimuth, elevation`; with the source before
 //! the azimuth; with the distance at the end; or `frame, class, source, x, y, z, distance`. Angles in degrees: azimuths
 //! within a turn either way, elevations within 90; distances in centimetres in references and in metres in predictions
-//! unless [`Units`] say otherwise. Spaces, blank lines, a byte order mark and Windows line ends are accepted.
+//! unless a header (`distance_cm`) or [`Units`] say otherwise. Spaces, blank lines, a byte order mark comments
+//! (`#`) before the first row, whole numbers written as floats and Windows line ends are accepted; a column of
+//! confidences is not looked at.
 
+use super::angles::Angles;
 use super::rows::{Event, Reader};
-use super::units::{Angles, Side, Units, check_file};
+use super::units::{DistanceUnit, Side, Units, check_file};
 use crate::error::{Error, Result};
 use crate::files::read_limited;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +27,10 @@ const MAX_SAME: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Events {
     pub all: Vec<Event>,
-    /// Rows of the reference that were there twice and count once.
+    /// Rows that were there twice: those of the reference count once, those of a prediction (distances aside) each.
     pub repeated: usize,
+    /// The unit that the header names.
+    pub named_unit: Option<DistanceUnit>,
     /// What the angles are like.
     pub angles: Angles,
 }
@@ -104,7 +109,7 @@ pub(super) fn read(path: &Path, side: Side, units: Units, is_exact: bool) -> Res
         None => error,
     };
     let mut all: Vec<Event> = Vec::new();
-    let mut reader = Reader::new(side, units.of(side), is_exact);
+    let mut reader = Reader::new(side, units, is_exact);
     let lines = text.split('\n').map(|line| line.trim_matches([' ', '\r'])).enumerate();
     for (number, line) in lines.filter(|(_, line)| !line.is_empty()) {
         let event =
@@ -115,7 +120,7 @@ pub(super) fn read(path: &Path, side: Side, units: Units, is_exact: bool) -> Res
         all.extend(event);
     }
     reader.finish().map_err(|e| hinted(bad(e.message), e.hint))?;
-    check_file(path, all.iter().filter_map(|event| event.distance_m).collect(), side, units)?;
+    check_file(path, all.iter().filter_map(|event| event.distance_m).collect(), side, units, reader.named_unit())?;
     // Stable: within a frame and class the order of the file decides between equally cheap assignments.
     all.sort_by_key(|event| (event.frame, event.class));
     let mut repeated = 0;
@@ -129,7 +134,10 @@ pub(super) fn read(path: &Path, side: Side, units: Units, is_exact: bool) -> Res
         let (n, Event { frame, class, .. }) = (same.len(), &same[0]);
         return Err(bad(format!("frame {frame} has {n} rows of class {class}, at most {MAX_SAME} are accepted")));
     }
-    Ok(Events { all, repeated, angles: reader.angles })
+    if side == Side::Prediction {
+        repeated = repetitions(&all);
+    }
+    Ok(Events { all, repeated, named_unit: reader.named_unit(), angles: reader.angles })
 }
 
 /// Rows in order of frame and class, each that is there more than once only once.
@@ -140,9 +148,17 @@ fn without_repetitions(all: Vec<Event>) -> Vec<Event> {
         if kept.last().is_some_and(|last| (last.frame, last.class) != (event.frame, event.class)) {
             group = kept.len();
         }
-        if kept[group..].iter().all(|other| *other != event) {
+        // A crowd is refused afterwards, and not compared with itself.
+        if kept.len() - group > MAX_SAME || kept[group..].iter().all(|other| *other != event) {
             kept.push(event);
         }
     }
     kept
+}
+
+/// How many rows have the frame, class, source and direction of one before them.
+fn repetitions(all: &[Event]) -> usize {
+    let groups = all.chunk_by(|a, b| (a.frame, a.class) == (b.frame, b.class));
+    let is_one = |a: &Event, b: &Event| a.source == b.source && a.direction == b.direction;
+    groups.map(|same| (1..same.len()).filter(|&i| same[..i].iter().any(|a| is_one(a, &same[i]))).count()).sum()
 }

@@ -30,11 +30,16 @@
 //! When one side has no distances (files of 4 or 5 columns), directions alone decide, and the SELD score is that of
 //! 2023: mean(er, 1 - f20, angle / 180, 1 - recall).
 
+mod angles;
 #[cfg(test)]
 mod column_tests;
+mod columns;
 mod exact;
 mod files;
 mod jackknife;
+mod layout;
+#[cfg(test)]
+mod layout_tests;
 mod rows;
 mod score;
 #[cfg(test)]
@@ -43,11 +48,12 @@ mod units;
 
 use crate::error::{Error, Result};
 use crate::table::Table;
+use angles::Angles;
 use files::Events;
 use score::{METRICS, Rules, Scores, Sums};
 use serde_json::{Map, Value, json};
 use std::path::Path;
-use units::{Angles, Side, Sizes};
+use units::{Side, Sizes};
 
 pub use units::{DistanceUnit, Units};
 
@@ -118,7 +124,9 @@ pub fn evaluate(reference: &Path, prediction: &Path, settings: Settings) -> Resu
             .hint(format!("every prediction needs a file of the same name below {}", reference.display())));
     }
     let (mut sums, mut unpredicted) = (Vec::new(), Vec::new());
-    let (mut sides, mut repeated) = ([Seen::default(), Seen::default()], 0);
+    let mut sides = [Seen::default(), Seen::default()];
+    // A file that looks like radians is spoken of only where the whole folder does not.
+    let mut odd = Ok(());
     for (name, path) in &references {
         let found = predictions.get(name);
         if found.is_none() {
@@ -132,11 +140,12 @@ pub fn evaluate(reference: &Path, prediction: &Path, settings: Settings) -> Resu
             Some(path) => files::read(path, Side::Prediction, units, is_exact)?,
             None => Events::default(),
         };
+        odd = odd.and_then(|()| truth.angles.check_file(path, &said.angles, Side::Reference));
         sides[0].see(&truth, path)?;
         if let Some(path) = found {
+            odd = odd.and_then(|()| said.angles.check_file(path, &truth.angles, Side::Prediction));
             sides[1].see(&said, path)?;
         }
-        repeated += truth.repeated;
         // A side without rows makes no pairs, so what it would decide does not matter.
         let with_distance = [&truth, &said].iter().all(|events| events.have_distance().unwrap_or(true));
         sums.push(Sums::of(&truth, &said, Rules { is_exact, with_distance }));
@@ -144,12 +153,36 @@ pub fn evaluate(reference: &Path, prediction: &Path, settings: Settings) -> Resu
     let [truth, said] = &sides;
     truth.angles.check("--reference", reference, None)?;
     said.angles.check("--prediction", prediction, Some(&truth.angles))?;
-    units::check_ratio(&truth.sizes, &said.sizes, units)?;
-    if repeated > 0 {
-        tracing::warn!("{repeated} rows of the reference are there twice and count once");
-    }
+    odd?;
+    units::check_ratio([&truth.sizes, &said.sizes], units, [truth.named_unit, said.named_unit])?;
+    warn(truth, said);
     let with_distance = sides.iter().all(|side| side.have_distance.is_none_or(|have| have));
     Ok(Outcome::of(&sums, unpredicted, Rules { is_exact, with_distance }))
+}
+
+/// Says what is no error but hardly meant, each in a line.
+fn warn(truth: &Seen, said: &Seen) {
+    match (truth.rows, said.rows) {
+        (0, 0) => tracing::warn!("no file of either side has a row: there is nothing to score; look at the folders"),
+        (0, _) => {
+            tracing::warn!("--reference: no file has a row, so every prediction is a false alarm; look at the folder")
+        }
+        _ => (),
+    }
+    if truth.repeated > 0 {
+        tracing::warn!("{} rows of the reference are there twice and count once", truth.repeated);
+    }
+    if said.repeated > 0 {
+        tracing::warn!(
+            "{} rows of the prediction are there twice (frame, class, source and direction) and count each: remove them",
+            said.repeated
+        );
+    }
+    for (side, flag) in [(truth, "--reference"), (said, "--prediction")] {
+        if let Some(line) = side.sizes.warning(flag) {
+            tracing::warn!("{line}");
+        }
+    }
 }
 
 /// What the files of one side have in common.
@@ -159,12 +192,19 @@ struct Seen {
     have_distance: Option<bool>,
     sizes: Sizes,
     angles: Angles,
+    rows: usize,
+    repeated: usize,
+    /// The unit that headers name, in the first file that has one.
+    named_unit: Option<DistanceUnit>,
 }
 
 impl Seen {
     fn see(&mut self, events: &Events, path: &Path) -> Result<()> {
         events.all.iter().filter_map(|event| event.distance_m).for_each(|distance| self.sizes.add(distance));
         self.angles.merge(&events.angles);
+        self.rows += events.all.len();
+        self.repeated += events.repeated;
+        self.named_unit = self.named_unit.or(events.named_unit);
         let Some(have) = events.have_distance() else { return Ok(()) };
         if *self.have_distance.get_or_insert(have) == have {
             return Ok(());

@@ -51,33 +51,36 @@ impl DistanceUnit {
     }
 }
 
-/// The units of both folders; the official ones by default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The units of both folders, as the user says them; without a word, those of a file's header, or else the official
+/// ones: centimetres in references and metres in predictions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Units {
     /// Of the references.
-    pub reference: DistanceUnit,
+    pub reference: Option<DistanceUnit>,
     /// Of the predictions.
-    pub prediction: DistanceUnit,
-}
-
-impl Default for Units {
-    fn default() -> Units {
-        Units { reference: DistanceUnit::Centimetres, prediction: DistanceUnit::Metres }
-    }
+    pub prediction: Option<DistanceUnit>,
 }
 
 impl Units {
-    /// The unit of a side.
-    pub(super) fn of(self, side: Side) -> DistanceUnit {
+    /// What the user says about a side.
+    pub(super) fn said(self, side: Side) -> Option<DistanceUnit> {
         match side {
             Side::Reference => self.reference,
             Side::Prediction => self.prediction,
         }
     }
 
+    /// The unit of a side's files whose header names none.
+    pub(super) fn of(self, side: Side) -> DistanceUnit {
+        self.said(side).unwrap_or(match side {
+            Side::Reference => DistanceUnit::Centimetres,
+            Side::Prediction => DistanceUnit::Metres,
+        })
+    }
+
     /// The flags that change the unit of `side` alone.
     pub(super) fn fix(self, side: Side) -> String {
-        let (mut reference, mut prediction) = (self.reference, self.prediction);
+        let (mut reference, mut prediction) = (self.of(Side::Reference), self.of(Side::Prediction));
         match side {
             Side::Reference => reference = reference.other(),
             Side::Prediction => prediction = prediction.other(),
@@ -98,39 +101,68 @@ const FAR_M: f64 = 50.0;
 /// Medians of both sides that differ by more than this differ by their unit.
 const RATIO_MAX: f64 = 50.0;
 
-/// Refuses the distances of one file, in m, when they can't be in the unit that they were read in.
-pub(super) fn check_file(path: &Path, mut distances_m: Vec<f64>, side: Side, units: Units) -> Result<()> {
+/// Distances whose median is below this are no distances, in m.
+const TINY_M: f64 = 0.05;
+/// Medians beyond this, and single distances beyond the other, are rare enough to be spoken of, in m.
+const LARGE_MEDIAN_M: f64 = 15.0;
+const LARGE_M: f64 = 100.0;
+
+/// Refuses the distances of one file, in m, when they can't be in the unit that they were read in: `named` by its
+/// header, or that of `units`.
+pub(super) fn check_file(
+    path: &Path,
+    mut distances_m: Vec<f64>,
+    side: Side,
+    units: Units,
+    named: Option<DistanceUnit>,
+) -> Result<()> {
     if distances_m.is_empty() {
         return Ok(());
     }
     let last = distances_m.len() - 1;
     let mut quantile =
         |tenths: usize| *distances_m.select_nth_unstable_by((last * tenths).div_ceil(10), f64::total_cmp).1;
-    let (median, ninth) = (quantile(5), quantile(9));
-    let unit = units.of(side);
+    let (least, median, ninth) = (quantile(0), quantile(5), quantile(9));
     let error = |what: String| Error::data(format!("{}: {what}", path.display()));
-    match unit {
+    let fix = |other: &str| match named {
+        Some(_) => format!("the header names {}; mend it where distances are in {other}", unit_of(named)),
+        None => format!("distances in {other}: {}", units.fix(side)),
+    };
+    match named.unwrap_or(units.of(side)) {
         DistanceUnit::Centimetres if ninth < NEAR_M => Err(error(format!(
             "nine of ten distances are at most {} cm, which is no distance in a room",
             shown(100.0 * ninth)
         ))
-        .hint(format!("distances in metres: {}", units.fix(side)))),
+        .hint(fix("metres"))),
         DistanceUnit::Metres if median > FAR_M => {
             Err(error(format!("the median distance is {} m, farther than any room", shown(median)))
-                .hint(format!("distances in centimetres: {}", units.fix(side))))
+                .hint(fix("centimetres")))
         }
         DistanceUnit::Centimetres if median > FAR_M => {
             Err(error(format!("the median distance is {} cm, farther than any room", shown(100.0 * median)))
                 .hint("convert the distances to cm or m"))
         }
+        // A prediction of 0 is what a model says that has learnt nothing, and a header is believed.
+        DistanceUnit::Metres if median < TINY_M && (side == Side::Reference || least > 0.0 && named.is_none()) => {
+            let message = format!("the median distance is {median:.2e} m, which is no distance in a room");
+            Err(error(message).hint(
+                "convert the distances to m or cm; where a model does predict so little, name the column distance_m in a \
+                    header",
+            ))
+        }
         _ => Ok(()),
     }
+}
+
+fn unit_of(named: Option<DistanceUnit>) -> &'static str {
+    named.map_or("no unit", DistanceUnit::symbol)
 }
 
 /// Counts of distances by size, to compare the medians of two folders of any number of rows.
 #[derive(Default)]
 pub(super) struct Sizes {
     counts: Vec<u64>,
+    max_m: f64,
 }
 
 impl Sizes {
@@ -144,6 +176,18 @@ impl Sizes {
         self.counts.resize(((high - low) * Self::FINENESS) as usize + 1, 0);
         let power = distance_m.log2().clamp(low, high);
         self.counts[((power - low) * Self::FINENESS) as usize] += 1;
+        self.max_m = self.max_m.max(distance_m);
+    }
+
+    /// What is rare in rooms but not impossible, in a line.
+    pub fn warning(&self, flag: &str) -> Option<String> {
+        let median = self.median_m()?;
+        let what = match () {
+            _ if median > LARGE_MEDIAN_M => format!("the median distance is about {median:.0} m"),
+            _ if self.max_m > LARGE_M => format!("one distance is {:.0} m", self.max_m),
+            _ => return None,
+        };
+        Some(format!("{flag}: {what}, far for a room; look whether distances are in millimetres or another unit"))
     }
 
     /// To within a tenth; `None` without rows.
@@ -158,12 +202,13 @@ impl Sizes {
     }
 }
 
-/// Refuses two folders whose distances differ by about the ratio of the units.
-pub(super) fn check_ratio(reference: &Sizes, prediction: &Sizes, units: Units) -> Result<()> {
-    let Some((truth, said)) = reference.median_m().zip(prediction.median_m()) else { return Ok(()) };
+/// Refuses two folders whose distances differ by about the ratio of the units; `named` are those that headers name.
+pub(super) fn check_ratio(sizes: [&Sizes; 2], units: Units, named: [Option<DistanceUnit>; 2]) -> Result<()> {
+    let Some((truth, said)) = sizes[0].median_m().zip(sizes[1].median_m()) else { return Ok(()) };
     let message =
         format!("the median distance is {} m in --reference, {} m in --prediction", shown(truth), shown(said));
-    let Units { reference, prediction } = units;
+    let reference = named[0].unwrap_or(units.of(Side::Reference));
+    let prediction = named[1].unwrap_or(units.of(Side::Prediction));
     // Only a unit that can be mended is spoken of: a model that always says 0 has a right to its score.
     let side = match () {
         _ if said / truth > RATIO_MAX && reference == DistanceUnit::Centimetres => Side::Reference,
@@ -171,63 +216,11 @@ pub(super) fn check_ratio(reference: &Sizes, prediction: &Sizes, units: Units) -
         _ if truth / said > RATIO_MAX && prediction == DistanceUnit::Centimetres => Side::Prediction,
         _ => return Ok(()),
     };
-    Err(Error::data(message).hint(format!("where one of them is in the other unit: {}", units.fix(side))))
-}
-
-/// What the azimuths and elevations of a side are like.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Angles {
-    rows: usize,
-    fractional: usize,
-    azimuth: [f64; 2],
-    elevation_max: f64,
-}
-
-impl Angles {
-    /// Fewest rows that say something.
-    const ROWS_MIN: usize = 20;
-
-    pub fn add(&mut self, azimuth: f64, elevation: f64) {
-        let [low, high] = self.azimuth;
-        self.azimuth = if self.rows == 0 { [azimuth; 2] } else { [low.min(azimuth), high.max(azimuth)] };
-        self.rows += 1;
-        self.fractional += usize::from(azimuth.fract() != 0.0);
-        self.elevation_max = self.elevation_max.max(elevation.abs());
-    }
-
-    pub fn merge(&mut self, other: &Angles) {
-        if other.rows > 0 {
-            let [low, high] = other.azimuth;
-            let [a, b] = self.azimuth;
-            self.azimuth = if self.rows == 0 { other.azimuth } else { [a.min(low), b.max(high)] };
-            self.rows += other.rows;
-            self.fractional += other.fractional;
-            self.elevation_max = self.elevation_max.max(other.elevation_max);
-        }
-    }
-
-    /// All within the ranges of radians, most with a fraction, and spread over a good part of a turn of radians.
-    fn are_radians(&self) -> bool {
-        let [low, high] = self.azimuth;
-        let turn = std::f64::consts::TAU;
-        self.rows >= Self::ROWS_MIN
-            && low >= -turn
-            && high <= turn
-            && high - low >= 3.0
-            && self.elevation_max <= turn / 4.0
-            && 2 * self.fractional > self.rows
-    }
-
-    /// Refuses a folder whose angles are all those of radians, unless everything is in front by `truth`, too.
-    pub fn check(&self, flag: &str, folder: &Path, truth: Option<&Angles>) -> Result<()> {
-        let is_narrow = truth.is_some_and(|truth| truth.rows > 0 && truth.azimuth.iter().all(|a| a.abs() <= 10.0));
-        if !self.are_radians() || is_narrow {
-            return Ok(());
-        }
-        let [low, high] = self.azimuth;
-        let message = format!("{flag} {}: all azimuths are within {low:.2} and {high:.2}", folder.display());
-        Err(Error::data(message).hint("angles are in degrees; convert those in radians"))
-    }
+    let fix = match named[usize::from(side == Side::Prediction)] {
+        Some(unit) => format!("mend the header that names {}", unit.symbol()),
+        None => units.fix(side),
+    };
+    Err(Error::data(message).hint(format!("where one of them is in the other unit: {fix}")))
 }
 
 /// Three digits.
