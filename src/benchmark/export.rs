@@ -22,7 +22,6 @@ use crate::text::questions::KeyRow;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::Path;
 
 /// Name of the file that says what a set of questions was made from.
@@ -172,10 +171,19 @@ impl Export<'_> {
     /// Writes everything; `benchmark.json` comes last, so that a folder with it is complete.
     ///
     /// # Errors
-    /// `Io` naming the file, `Stopped` after a signal.
+    /// `Usage` when the folder holds other questions of which no `benchmark.json` says what they are; `Io` naming the
+    /// file, `Stopped` after a signal.
     pub fn write(&self, made: &Generated, contents: &Contents) -> Result<Manifest> {
         let used: BTreeSet<usize> = made.rows.iter().map(|r| r.scene).collect();
         let manifest_path = self.out.join(MANIFEST_FILE);
+        let (rows, full) = (&made.rows, self.out.join("metadata.jsonl"));
+        let questions = match self.kind {
+            Kind::Benchmark => jsonl(rows.iter().map(|r| &r.question)),
+            kind => jsonl(rows.iter().map(|r| training_row(kind, r, &self.scenes.pool.scenes[r.scene]))),
+        };
+        if !manifest_path.exists() {
+            refuse_others(&full, &questions)?;
+        }
         match std::fs::remove_file(&manifest_path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &manifest_path, &e)),
             _ => {}
@@ -183,25 +191,18 @@ impl Export<'_> {
         if self.audio && self.kind != Kind::Text {
             used.into_par_iter().try_for_each(|scene| self.recording(scene))?;
         }
-        let rows = &made.rows;
-        let full = self.out.join("metadata.jsonl");
-        match self.kind {
-            Kind::Benchmark => {
-                lines(&full, rows.iter().map(|r| &r.question))?;
-                let public = self.out.join("public").join("metadata.jsonl");
-                lines(&public, rows.iter().map(|r| r.question.without_answer()))?;
-                let key = |r: &Row| KeyRow {
-                    sample_id: r.question.sample_id.clone(),
-                    answer_letter: r.question.answer_letter.expect("a generated question has its answer"),
-                };
-                lines(&self.out.join("key.jsonl"), rows.iter().map(key))?;
-            }
-            kind => {
-                let row = |r: &Row| training_row(kind, r, &self.scenes.pool.scenes[r.scene]);
-                lines(&full, rows.iter().map(row))?;
-            }
+        files::write_bytes_atomic(&full, &questions)?;
+        if self.kind == Kind::Benchmark {
+            let public = jsonl(rows.iter().map(|r| r.question.without_answer()));
+            files::write_bytes_atomic(&self.out.join("public").join("metadata.jsonl"), &public)?;
+            let key = |r: &Row| KeyRow {
+                sample_id: r.question.sample_id.clone(),
+                answer_letter: r.question.answer_letter.expect("a generated question has its answer"),
+            };
+            files::write_bytes_atomic(&self.out.join("key.jsonl"), &jsonl(rows.iter().map(key)))?;
         }
-        lines(&self.out.join("derivations.jsonl"), rows.iter().map(|r| &r.derivation))?;
+        let derivations = jsonl(rows.iter().map(|r| &r.derivation));
+        files::write_bytes_atomic(&self.out.join("derivations.jsonl"), &derivations)?;
         let manifest = self.manifest(made, contents);
         let text = serde_json::to_string_pretty(&manifest).expect("plain data") + "\n";
         files::write_bytes_atomic(&manifest_path, text.as_bytes())?;
@@ -246,14 +247,25 @@ impl Export<'_> {
     }
 }
 
-fn lines<T: Serialize>(path: &Path, rows: impl Iterator<Item = T>) -> Result<()> {
-    files::write_atomic(path, |out| {
-        for row in rows {
-            serde_json::to_writer(&mut *out, &row)?;
-            out.write_all(b"\n")?;
-        }
-        Ok(())
-    })
+/// One JSON object per line.
+fn jsonl<T: Serialize>(rows: impl Iterator<Item = T>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut out, &row).expect("rows are plain data");
+        out.push(b'\n');
+    }
+    out
+}
+
+/// Refuses to replace questions that are not the ones to be written: an interrupted run left the same ones.
+fn refuse_others(path: &Path, questions: &[u8]) -> Result<()> {
+    let Ok(there) = std::fs::metadata(path) else { return Ok(()) };
+    let length = questions.len() as u64;
+    if there.len() == length && files::read_limited(path, length)? == questions {
+        return Ok(());
+    }
+    let message = format!("{}: other questions are there, without their {MANIFEST_FILE}", path.display());
+    Err(Error::usage(message).hint("choose another --out folder, or remove this one"))
 }
 
 #[cfg(test)]

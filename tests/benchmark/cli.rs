@@ -76,6 +76,15 @@ fn other_questions_are_not_overwritten(home: &Path) {
     let said = ends(home, 2, "benchmark --scenes test --out foreign --questions 5 --seed 1 --no-audio");
     assert!(said.contains("not overwritten"), "{said}");
     assert_eq!(std::fs::read(home.join("foreign/benchmark.json")).unwrap(), b"{}");
+    // Killed before the end, there are questions and nothing that says of what: the same are gone on with, others are kept.
+    std::fs::remove_file(home.join("other/benchmark.json")).unwrap();
+    let said = ends(home, 2, "benchmark --scenes test --out other --questions 90 --seed 7 --no-audio --azimuth signed");
+    assert!(said.contains("metadata.jsonl: other questions are there"), "{said}");
+    ends(home, 0, "benchmark --scenes test --out other --questions 90 --seed 6 --no-audio --azimuth signed");
+    common::assert_same(&before, &home.join("other"));
+    let said = ends(home, 2, "benchmark --scenes test --out other/public --questions 5 --seed 1 --no-audio");
+    assert!(said.contains("other questions are there"), "{said}");
+    common::assert_same(&before, &home.join("other"));
 }
 
 const SHORT: &str = "--set seconds=0.5 --set rir_max_s=0.3 --sources dry";
@@ -155,7 +164,7 @@ fn a_set_of_a_thousand_questions_from_recordings_to_files() {
     check_files(&home.join("bench"), &rows);
     // The same seed gives the same bytes, whatever lay in the folder; another seed other questions.
     std::fs::create_dir(home.join("again")).unwrap();
-    std::fs::write(home.join("again/metadata.jsonl"), "half a l").unwrap();
+    std::fs::write(home.join("again/derivations.jsonl"), "half a l").unwrap();
     ends(home, 0, "benchmark --scenes test --out again --questions 1000 --seed 5");
     common::assert_same(&common::lasting(&home.join("bench")), &home.join("again"));
     ends(home, 0, "benchmark --scenes test --out other --questions 90 --seed 6 --no-audio --azimuth signed");
