@@ -62,7 +62,9 @@ fn lost_frames_in_the_middle_are_an_error_and_few_of_them_a_warning() {
         for frames in [u64::MAX, whole] {
             let part = Part { begin: 0, frames, channels: 1 };
             let found = read_part(&path, |_| Ok(part)).map(|reading| reading.audio.frames());
-            assert!(found.is_err() || found.as_ref().is_ok_and(|n| (*n as u64) < whole), "{name} {frames}: {found:?}");
+            // The Ogg's damage reaches to its end, which only a length that its header does not have could tell.
+            let is_cut = name == "sweep.ogg" && found.as_ref().is_ok_and(|n| (*n as u64) < whole);
+            assert!(found.is_err() || is_cut, "{name} {frames}: {found:?}");
         }
     }
     let mut gaps = Gaps::default();
