@@ -27,6 +27,7 @@ pub mod linear;
 pub mod lstm;
 pub mod matmul;
 pub mod prelu;
+pub mod rms_norm;
 pub mod spatial_loss;
 pub mod stft;
 
@@ -55,6 +56,7 @@ pub fn cases() -> Vec<Case> {
         cross_band::cases(),
         attention::cases(),
         decode_attention::cases(),
+        rms_norm::cases(),
     ];
     groups.into_iter().flatten().collect()
 }
