@@ -28,6 +28,7 @@ pub mod lstm;
 pub mod matmul;
 pub mod prelu;
 pub mod rms_norm;
+pub mod rope;
 pub mod spatial_loss;
 pub mod stft;
 
@@ -57,6 +58,7 @@ pub fn cases() -> Vec<Case> {
         attention::cases(),
         decode_attention::cases(),
         rms_norm::cases(),
+        rope::cases(),
     ];
     groups.into_iter().flatten().collect()
 }
