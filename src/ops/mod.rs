@@ -31,6 +31,7 @@ pub mod rms_norm;
 pub mod rope;
 pub mod spatial_loss;
 pub mod stft;
+pub mod swiglu;
 
 use crate::check::Case;
 
@@ -59,6 +60,7 @@ pub fn cases() -> Vec<Case> {
         decode_attention::cases(),
         rms_norm::cases(),
         rope::cases(),
+        swiglu::cases(),
     ];
     groups.into_iter().flatten().collect()
 }
