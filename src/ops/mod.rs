@@ -16,6 +16,7 @@ pub mod convolve;
 pub mod cross_band;
 pub mod decode_attention;
 pub mod elementwise;
+pub mod embedding;
 pub mod freq_conv;
 pub mod full_band;
 pub mod group_norm;
@@ -61,6 +62,7 @@ pub fn cases() -> Vec<Case> {
         rms_norm::cases(),
         rope::cases(),
         swiglu::cases(),
+        embedding::cases(),
     ];
     groups.into_iter().flatten().collect()
 }
