@@ -68,7 +68,7 @@ pub fn scale(tape: &mut Tape, x: &Var, factor: f32) -> Var {
     tape.record("scale", &[x], y, move |dy, grads| grads.add(id, scaled(dy, factor)))
 }
 
-fn scaled(x: &Tensor, factor: f32) -> Tensor {
+pub(super) fn scaled(x: &Tensor, factor: f32) -> Tensor {
     let mut y = x.like(x.shape());
     if x.device() == Device::Host {
         y.data_mut().iter_mut().zip(x.data()).for_each(|(y, x)| *y = x * factor);

@@ -25,6 +25,7 @@ pub mod kv_cache;
 pub mod l2_normalize;
 pub mod layer_norm;
 pub mod linear;
+pub mod linear_cross_entropy;
 pub mod lstm;
 pub mod matmul;
 pub mod prelu;
@@ -63,6 +64,7 @@ pub fn cases() -> Vec<Case> {
         rope::cases(),
         swiglu::cases(),
         embedding::cases(),
+        linear_cross_entropy::cases(),
     ];
     groups.into_iter().flatten().collect()
 }
