@@ -15,6 +15,7 @@ pub mod conv1d;
 pub mod convolve;
 pub mod cross_band;
 pub mod decode_attention;
+pub mod dequantize;
 pub mod elementwise;
 pub mod embedding;
 pub mod freq_conv;

@@ -1,6 +1,7 @@
 //! Trials beside the case table: what must be caught.
 
 mod copies;
+mod dequantize;
 mod kv_cache;
 mod optimizer;
 mod pointwise;
@@ -22,6 +23,7 @@ pub const WITHOUT_KERNELS: &[&str] = &[];
 pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
     let mut all = vec![Trial::test("a backward with a missing factor is caught", missing_factor)];
     all.extend(copies::trials(coverage));
+    all.extend(dequantize::trials(coverage));
     all.extend(kv_cache::trials(coverage));
     all.extend(optimizer::trials(coverage));
     all.extend(pointwise::trials(coverage));

@@ -1,0 +1,165 @@
+//! Weights that were stored in eight or four bits, as f32 or bf16 rows.
+//!
+//! **int8** (LLM.int8, by rows): values [R,C], bytes that are signed numbers q, absmax f32 [R] -> w[r,c] = q absmax[r] / 127.
+//!
+//! **NF4** (bitsandbytes): a weight [R,C] is a run of R C numbers in blocks of 64. A byte holds two of them, the first in
+//! its high half; each is a place in [`NF4`], times the block's absmax. Those are f32, or bytes again ("double
+//! quantised"): absmax[block] = code[byte] scale[block / 256] + offset, with a code of 256 numbers.
+//!
+//! No gradient flows here: such weights are frozen.
+
+use crate::device::Device;
+use crate::kernels::{self, Launch};
+use crate::tensor::{DType, Tensor};
+
+/// The sixteen numbers of NF4: quantiles of a normal distribution over its largest (Dettmers et al., QLoRA).
+#[allow(clippy::excessive_precision)]
+pub const NF4: [f32; 16] = [
+    -1.0,
+    -0.6961928009986877,
+    -0.5250730514526367,
+    -0.39491748809814453,
+    -0.28444138169288635,
+    -0.18477343022823334,
+    -0.09105003625154495,
+    0.0,
+    0.07958029955625534,
+    0.16093020141124725,
+    0.24611230194568634,
+    0.33791524171829224,
+    0.44070982933044434,
+    0.5626170039176941,
+    0.7229568362236023,
+    1.0,
+];
+
+/// Numbers that share an absmax.
+pub const NF4_BLOCK: usize = 64;
+/// Blocks whose absmax, where they are quantised themselves, share a scale.
+pub const SCALE_BLOCK: usize = 256;
+
+/// Rows of int8: values U8 [R,C] that hold signed bytes, absmax f32 [R] -> [R,C] as `dtype`, f32 or bf16.
+#[track_caller]
+pub fn int8_rows(values: &Tensor, absmax: &Tensor, dtype: DType) -> Tensor {
+    let [rows, c] = values.dims("int8 values");
+    absmax.expect_shape("int8 absmax", &[rows]);
+    if values.device() != Device::Host {
+        let mut out = Tensor::uninit_on(values.device(), dtype, &[rows, c]);
+        let launch = Launch::elements(rows * c.div_ceil(4), 256);
+        kernels::dequantize_int8(launch, &mut out, values, absmax, rows, c);
+        return out;
+    }
+    // As bitsandbytes does: first times absmax, then times 1 / 127 rounded to f32.
+    const SCALE: f32 = 1.0 / 127.0;
+    let rows_of = values.values::<u8>().chunks_exact(c.max(1)).zip(absmax.data());
+    let numbers = rows_of.flat_map(|(row, &absmax)| row.iter().map(move |&q| f32::from(q as i8) * absmax * SCALE));
+    stored(&[rows, c], numbers, dtype)
+}
+
+/// The largest magnitude of every block of a weight in NF4.
+#[derive(Clone, Debug)]
+pub enum Absmax {
+    /// f32 [blocks].
+    Plain(Tensor),
+    /// Quantised themselves.
+    Double {
+        /// Places in `code`, U8 [blocks].
+        bytes: Tensor,
+        /// f32 [256].
+        code: Tensor,
+        /// f32, one for 256 blocks.
+        scale: Tensor,
+        /// Added to all.
+        offset: f32,
+    },
+}
+
+/// A weight [R,C] in NF4, all of it on one device.
+#[derive(Clone, Debug)]
+pub struct Nf4 {
+    rows: usize,
+    columns: usize,
+    packed: Tensor,
+    absmax: Absmax,
+}
+
+impl Nf4 {
+    /// A weight [rows,columns] from its bytes, U8 of any shape, two numbers each. Panics when the sizes do not fit.
+    #[track_caller]
+    pub fn new([rows, columns]: [usize; 2], packed: Tensor, absmax: Absmax) -> Nf4 {
+        let (count, blocks) = (rows * columns, (rows * columns).div_ceil(NF4_BLOCK));
+        assert_eq!((packed.len(), packed.dtype()), (count.div_ceil(2), DType::U8), "NF4: bytes of {rows} x {columns}");
+        match &absmax {
+            Absmax::Plain(absmax) => assert_eq!(absmax.len(), blocks, "NF4: an absmax for every {NF4_BLOCK} numbers"),
+            Absmax::Double { bytes, code, scale, .. } => {
+                assert_eq!(bytes.len(), blocks, "NF4: an absmax for every {NF4_BLOCK} numbers");
+                assert_eq!(code.len(), 256, "NF4: the code of quantised absmax");
+                assert_eq!(scale.len(), blocks.div_ceil(SCALE_BLOCK), "NF4: a scale for every {SCALE_BLOCK} absmax");
+            }
+        }
+        Nf4 { rows, columns, packed, absmax }
+    }
+    /// The extents.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.rows, self.columns]
+    }
+    /// The same weight on another device.
+    #[track_caller]
+    pub fn to(&self, device: Device) -> Nf4 {
+        let absmax = match &self.absmax {
+            Absmax::Plain(absmax) => Absmax::Plain(absmax.to(device)),
+            Absmax::Double { bytes, code, scale, offset } => {
+                let [bytes, code, scale] = [bytes, code, scale].map(|t| t.to(device));
+                Absmax::Double { bytes, code, scale, offset: *offset }
+            }
+        };
+        Nf4 { packed: self.packed.to(device), absmax, ..*self }
+    }
+    /// Rows `first..first + count` as `dtype`, f32 or bf16: [count,C].
+    #[track_caller]
+    pub fn rows(&self, first: usize, count: usize, dtype: DType) -> Tensor {
+        assert!(first + count <= self.rows, "NF4: rows {first}+{count} of {}", self.rows);
+        let (shape, start) = ([count, self.columns], first * self.columns);
+        let n = count * self.columns;
+        if self.packed.device() == Device::Host {
+            let bytes = self.packed.values::<u8>();
+            let numbers = (start..start + n).map(|i| {
+                let place = if i % 2 == 0 { bytes[i / 2] >> 4 } else { bytes[i / 2] & 15 };
+                NF4[usize::from(place)] * self.absmax.of(i / NF4_BLOCK)
+            });
+            return stored(&shape, numbers, dtype);
+        }
+        let mut out = Tensor::uninit_on(self.packed.device(), dtype, &shape);
+        let launch = Launch::quads(n);
+        match &self.absmax {
+            Absmax::Plain(absmax) => kernels::dequantize_nf4(launch, &mut out, &self.packed, absmax, start, n),
+            Absmax::Double { bytes, code, scale, offset } => {
+                kernels::dequantize_nf4_double(launch, &mut out, &self.packed, bytes, code, scale, *offset, start, n);
+            }
+        }
+        out
+    }
+}
+
+impl Absmax {
+    /// That of a block, on the host.
+    fn of(&self, block: usize) -> f32 {
+        match self {
+            Absmax::Plain(absmax) => absmax.data()[block],
+            Absmax::Double { bytes, code, scale, offset } => {
+                let value = code.data()[usize::from(bytes.values::<u8>()[block])];
+                value * scale.data()[block / SCALE_BLOCK] + offset
+            }
+        }
+    }
+}
+
+/// Numbers as a host tensor.
+#[track_caller]
+fn stored(shape: &[usize], numbers: impl Iterator<Item = f32>, dtype: DType) -> Tensor {
+    match dtype {
+        DType::F32 => Tensor::from_slice(shape, &numbers.collect::<Vec<f32>>()),
+        DType::Bf16 => Tensor::from_slice(shape, &numbers.map(half::bf16::from_f32).collect::<Vec<_>>()),
+        other => panic!("weights are not stored as {other:?}"),
+    }
+}

@@ -1,0 +1,82 @@
+//! Weights in eight and four bits against numbers that numpy computed (`tools/golden/dequantize.py`).
+
+use super::{Coverage, trial};
+use libtest_mimic::Trial;
+use std::path::Path;
+use std::sync::Arc;
+use twnm::check::relative_l2;
+use twnm::device::{Device, emu};
+use twnm::kernels;
+use twnm::ops::dequantize::{Absmax, NF4, Nf4, int8_rows};
+use twnm::tensor::{DType, Tensor};
+use twnm::weights::Tensors;
+
+/// Three roundings to f32 in a row of products, and one to bf16.
+const LIMIT: f64 = 3.0 * f32::EPSILON as f64;
+const LIMIT_BF16: f64 = 1.0 / 256.0;
+
+pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
+    vec![
+        trial(coverage, "dequantize: the code of nf4 is quantiles of a normal distribution", code),
+        trial(coverage, "dequantize: numpy, host", |_| every_kind(Device::Host)),
+        trial(coverage, "dequantize: numpy, emu", |coverage| {
+            for schedule in emu::SCHEDULES {
+                let ((), launched) = kernels::watched(|| emu::with_schedule(schedule, || every_kind(Device::Emu)));
+                coverage.add(&launched);
+            }
+        }),
+    ]
+}
+
+fn open() -> Tensors {
+    Tensors::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/dequantize/expected.safetensors")).unwrap()
+}
+
+fn numbers(file: &Tensors, name: &str) -> Tensor {
+    Tensor::from_slice(file.shape(name).unwrap(), &file.f32(name).unwrap())
+}
+
+fn bytes(file: &Tensors, name: &str) -> Tensor {
+    Tensor::from_slice(file.shape(name).unwrap(), file.bytes(name).unwrap())
+}
+
+fn code(_: &Coverage) {
+    // The published numbers were made with quantiles of less precision.
+    for (own, quantile) in NF4.iter().zip(numbers(&open(), "nf4.code").data()) {
+        assert!((own - quantile).abs() < 1e-7, "{own} {quantile}");
+    }
+}
+
+#[track_caller]
+fn expect(what: &str, actual: &Tensor, expected: &Tensor) {
+    let limit = if actual.dtype() == DType::Bf16 { LIMIT_BF16 } else { LIMIT + 1e-7 };
+    assert_eq!(actual.shape(), expected.shape(), "{what}");
+    let wide = |t: &Tensor| t.data().iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
+    let error = relative_l2(&wide(&actual.to_host_f32()), &wide(expected));
+    assert!(error <= limit, "{what} {:?}: error {error:.1e}", actual.dtype());
+}
+
+fn every_kind(device: Device) {
+    let file = open();
+    let packed = bytes(&file, "nf4.packed").to(device);
+    let expected = ["int8.out", "nf4.out", "double.out"].map(|name| numbers(&file, name));
+    let [rows, columns] = expected[1].dims("golden");
+    let double = Absmax::Double {
+        bytes: bytes(&file, "double.bytes").to(device),
+        code: numbers(&file, "double.code").to(device),
+        scale: numbers(&file, "double.scale").to(device),
+        offset: numbers(&file, "double.offset").item(),
+    };
+    let plain = Absmax::Plain(numbers(&file, "nf4.absmax").to(device));
+    for dtype in [DType::F32, DType::Bf16] {
+        let int8 = int8_rows(&bytes(&file, "int8.values").to(device), &numbers(&file, "int8.absmax").to(device), dtype);
+        expect("int8", &int8, &expected[0]);
+        for (absmax, expected) in [(&plain, &expected[1]), (&double, &expected[2])] {
+            let weight = Nf4::new([rows, columns], packed.clone(), absmax.clone());
+            expect("nf4", &weight.rows(0, rows, dtype), expected);
+            // A row of odd length begins in the low half of a byte, and in the midst of a block.
+            expect("nf4, some rows", &weight.rows(3, 4, dtype), &expected.rows(3, 4));
+            expect("nf4, the last row", &weight.rows(rows - 1, 1, dtype), &expected.rows(rows - 1, 1));
+        }
+    }
+}
