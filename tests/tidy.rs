@@ -40,7 +40,7 @@ const ORDER: &[&str] = &[
 const OPS_WITHOUT_KERNEL: &[&str] = &[];
 
 /// Ops that are no differentiable function of tensors, with their own tests in place of cases.
-const OPS_WITHOUT_CASES: &[&str] = &["adamw", "convolve", "dequantize", "image_source", "kv_cache"];
+const OPS_WITHOUT_CASES: &[&str] = &["adamw", "convolve", "dequantize", "image_source", "kv_cache", "sample"];
 
 /// The crates this project is asked to stand on, and where each does its job. `cublas-sys` links at build time and
 /// knows neither cublasLt nor bf16: cudarc's bindings stand in for it.

@@ -32,6 +32,7 @@ pub mod matmul;
 pub mod prelu;
 pub mod rms_norm;
 pub mod rope;
+pub mod sample;
 pub mod spatial_loss;
 pub mod stft;
 pub mod swiglu;

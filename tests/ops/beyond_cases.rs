@@ -6,6 +6,7 @@ mod kv_cache;
 mod optimizer;
 mod pointwise;
 mod rooms;
+mod sampling;
 mod witness;
 
 use super::Coverage;
@@ -28,6 +29,7 @@ pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
     all.extend(optimizer::trials(coverage));
     all.extend(pointwise::trials(coverage));
     all.extend(rooms::trials(coverage));
+    all.extend(sampling::trials(coverage));
     all.extend(witness::trials());
     all
 }

@@ -3,7 +3,7 @@
 use super::{Outcome, Pass};
 use crate::device::product::{Matrix, Numbers, Stored, Threads, multiply};
 use crate::device::simd::slices::{each_vector, get, put};
-use crate::device::simd::{Isa, Kernel, Simd, exp};
+use crate::device::simd::{Isa, Kernel, Simd, dispatch, exp};
 use crate::device::tile::{Extent, Start};
 use crate::tensor::{DType, Tensor};
 use rayon::prelude::*;
@@ -62,6 +62,11 @@ fn softmax(pass: &Pass, first: usize, logits: &mut [f32], log_probs: &mut [f32])
         Threads::One => logits.chunks_exact_mut(v).zip(log_probs).enumerate().for_each(row),
         Threads::All => logits.par_chunks_exact_mut(v).zip(log_probs).enumerate().for_each(row),
     }
+}
+
+/// The log-probability of one token under a row of logits.
+pub(in crate::ops) fn row_log_prob(logits: &[f32], target: usize) -> f32 {
+    dispatch(Row { logits: &mut logits.to_vec(), target, weight: None })
 }
 
 /// A row of logits; with a weight it becomes the gradient of that many cross entropies.

@@ -1,0 +1,98 @@
+//! The choice on the host, one sequence after the other.
+
+use super::{Choice, Sampling};
+use crate::ops::elementwise::stored_as;
+use crate::ops::linear_cross_entropy::row_log_prob;
+use crate::tensor::{DType, Tensor};
+use std::cmp::Ordering;
+
+/// Ids I32 [B], -1 where logits are no numbers, and log-probabilities f32 [B].
+pub(super) fn sample(
+    logits: &Tensor,
+    seen: Option<&Tensor>,
+    sampling: &Sampling,
+    uniforms: &[f32],
+) -> (Tensor, Tensor) {
+    let [batch, v] = logits.dims("sample logits");
+    let logits = stored_as(logits, DType::F32);
+    let (mut ids, mut log_probs) = (Vec::with_capacity(batch), Vec::with_capacity(batch));
+    for (b, row) in logits.data().chunks_exact(v).enumerate() {
+        let seen = seen.map(|seen| &seen.values::<u8>()[b * v..(b + 1) * v]);
+        let id = choose(&scores(row, seen, sampling), sampling.choice, uniforms[b]);
+        ids.push(id.map_or(-1, |id| id as i32));
+        log_probs.push(id.map_or(f32::NAN, |id| row_log_prob(row, id)));
+    }
+    (Tensor::from_slice(&[batch], &ids), Tensor::from_slice(&[batch], &log_probs))
+}
+
+/// Logits after the penalty and the temperature.
+fn scores(row: &[f32], seen: Option<&[u8]>, sampling: &Sampling) -> Vec<f32> {
+    let mut scores = row.to_vec();
+    if let Some(seen) = seen {
+        let penalty = sampling.repetition_penalty;
+        for (score, _) in scores.iter_mut().zip(seen).filter(|(_, seen)| **seen != 0) {
+            *score = if *score < 0.0 { *score * penalty } else { *score / penalty };
+        }
+    }
+    let temperature = if let Choice::Draw { temperature, .. } = sampling.choice { temperature } else { 1.0 };
+    // Plus zero, so that the two zeros are one.
+    scores.iter_mut().for_each(|score| *score = *score / temperature + 0.0);
+    scores
+}
+
+/// The token, or none where scores are no numbers.
+fn choose(scores: &[f32], choice: Choice, uniform: f32) -> Option<usize> {
+    let is_wrong = |score: &f32| score.is_nan() || *score == f32::INFINITY;
+    let best = (0..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best });
+    if scores.iter().any(is_wrong) || scores[best] == f32::NEG_INFINITY {
+        return None;
+    }
+    let Choice::Draw { top_k, top_p, .. } = choice else { return Some(best) };
+    let most = scores[best];
+    let mut left: Vec<usize> = (0..scores.len()).collect();
+    if let Some(k) = top_k.filter(|&k| k < scores.len()) {
+        let (_, kth, _) = left.select_nth_unstable_by(k - 1, |&a, &b| from_largest(scores, a, b));
+        let limit = scores[*kth];
+        left = (0..scores.len()).filter(|&i| scores[i] >= limit).collect();
+    }
+    let mass = |i: usize| f64::from(scores[i] - most).exp();
+    if top_p < 1.0 {
+        left = nucleus(scores, left, f64::from(top_p), mass);
+        left.sort_unstable();
+    }
+    let target = f64::from(uniform) * left.iter().map(|&i| mass(i)).sum::<f64>();
+    let mut sum = 0.0;
+    let exceeds = |&&i: &&usize| {
+        sum += mass(i);
+        sum > target
+    };
+    left.iter().find(exceeds).copied()
+}
+
+/// Larger scores first, lower ids first among equals.
+fn from_largest(scores: &[f32], a: usize, b: usize) -> Ordering {
+    scores[b].total_cmp(&scores[a]).then(a.cmp(&b))
+}
+
+/// The tokens of `left` before which less than `p` of their probability stands. Only as many are sorted as it takes.
+fn nucleus(scores: &[f32], mut left: Vec<usize>, p: f64, mass: impl Fn(usize) -> f64) -> Vec<usize> {
+    let limit = p * left.iter().map(|&i| mass(i)).sum::<f64>();
+    let (mut sorted, mut before) = (0, 0.0);
+    while sorted < left.len() {
+        let rest = &mut left[sorted..];
+        let count = (4 * sorted).max(256).min(rest.len());
+        if count < rest.len() {
+            rest.select_nth_unstable_by(count - 1, |&a, &b| from_largest(scores, a, b));
+        }
+        rest[..count].sort_unstable_by(|&a, &b| from_largest(scores, a, b));
+        for at in sorted..sorted + count {
+            if before >= limit {
+                left.truncate(at);
+                return left;
+            }
+            before += mass(left[at]);
+        }
+        sorted += count;
+    }
+    left
+}
