@@ -11,6 +11,8 @@ use crate::device::{Device, product::Threads, simd::slices};
 use crate::error::{Error, Kind, Result};
 use crate::kernels::{self, Launch};
 use crate::tensor::{DType, Tensor};
+use std::fmt;
+use std::sync::Arc;
 
 /// Identity of a tracked value on its tape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +25,38 @@ pub struct Var {
     id: Option<VarId>,
     /// The same value rounded to bf16, where somebody keeps it anyway.
     narrow: Option<Tensor>,
+    /// How to compute the value again, where that is cheaper than keeping it.
+    again: Option<Again>,
+}
+
+/// Computes a value again.
+#[derive(Clone)]
+struct Again(Arc<dyn Fn() -> Tensor + Send + Sync>);
+
+impl fmt::Debug for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Again")
+    }
+}
+
+/// What an op keeps of an input for its backward pass ([`Var::saved`]).
+#[derive(Clone, Debug)]
+pub struct Saved(Result<Tensor, Again>);
+
+impl Saved {
+    /// The value: kept, or computed again.
+    pub fn tensor(self) -> Tensor {
+        match self.0 {
+            Ok(tensor) => tensor,
+            Err(Again(compute)) => compute(),
+        }
+    }
 }
 
 impl Var {
     /// A value no gradient flows to: input data, labels, masks.
     pub fn constant(tensor: Tensor) -> Var {
-        Var { tensor, id: None, narrow: None }
+        Var { tensor, id: None, narrow: None, again: None }
     }
     /// With the same value rounded to bf16, which products next to bf16 activations take instead of rounding it again.
     /// Panics when it is something else.
@@ -37,6 +65,15 @@ impl Var {
         assert_eq!((narrow.dtype(), narrow.device()), (DType::Bf16, self.tensor.device()), "a copy in bf16");
         narrow.expect_shape("the copy in bf16", self.tensor.shape());
         Var { narrow: Some(narrow), ..self }
+    }
+    /// With a way to compute the value again: ops whose backward pass needs it then keep what `compute` holds in its place,
+    /// such as the input of a norm or the two halves of a gated unit, which others keep anyway.
+    pub fn with_recipe(self, compute: impl Fn() -> Tensor + Send + Sync + 'static) -> Var {
+        Var { again: Some(Again(Arc::new(compute))), ..self }
+    }
+    /// What an op keeps of this value for its backward pass.
+    pub fn saved(&self) -> Saved {
+        Saved(self.again.clone().map_or(Ok(self.tensor.clone()), Err))
     }
     /// The value rounded to bf16, where somebody keeps it.
     pub fn narrow(&self) -> Option<&Tensor> {
@@ -150,7 +187,7 @@ impl Tape {
             return Var::constant(tensor);
         }
         let id = self.new_id();
-        Var { tensor, id: Some(id), narrow: None }
+        Var { tensor, id: Some(id), narrow: None, again: None }
     }
     fn new_id(&mut self) -> VarId {
         self.count += 1;
@@ -170,7 +207,7 @@ impl Tape {
         }
         let id = self.new_id();
         self.nodes.push(Node { op, inputs: tracked, output: id, backward: Box::new(backward) });
-        Var { tensor: output, id: Some(id), narrow: None }
+        Var { tensor: output, id: Some(id), narrow: None, again: None }
     }
     /// The output of an op that has no backward. Panics when a gradient would have to flow through it.
     #[track_caller]

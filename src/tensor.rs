@@ -306,6 +306,16 @@ impl Tensor {
         }
         all
     }
+    /// Copies the numbers of `part` to those from number `at` on. Panics when types or devices differ or they end outside.
+    #[track_caller]
+    pub fn put(&mut self, at: usize, part: &Tensor) {
+        assert!((part.dtype, part.device()) == (self.dtype, self.device()), "a part of another type or device");
+        assert!(at + part.len() <= self.len(), "{} numbers at {at} of {:?}", part.len(), self.shape);
+        self.unshare();
+        let (to, bytes) = ((self.offset + at) * self.dtype.bytes(), part.len() * self.dtype.bytes());
+        let buffer = Arc::get_mut(&mut self.buffer).expect("made unique above");
+        buffer.copy_from(to, &part.buffer, part.offset * part.dtype.bytes(), bytes);
+    }
     /// The only number of a one-element tensor.
     #[track_caller]
     pub fn item(&self) -> f32 {

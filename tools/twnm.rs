@@ -30,6 +30,8 @@ enum Command {
 enum Bench {
     EncoderStep(commands::bench_encoder::Args),
     Kernels(commands::bench_kernels::Args),
+    LmGenerate(commands::bench_language::GenerateArgs),
+    LmStep(commands::bench_language::StepArgs),
     Rir(commands::bench_rir::Args),
     Scenes(commands::bench_scenes::Args),
 }
@@ -45,6 +47,8 @@ fn main() -> std::process::ExitCode {
         Command::Verify(args) => commands::verify::run(args),
         Command::Bench(Bench::EncoderStep(args)) => commands::bench_encoder::run(args),
         Command::Bench(Bench::Kernels(args)) => commands::bench_kernels::run(args),
+        Command::Bench(Bench::LmGenerate(args)) => commands::bench_language::run_generate(args),
+        Command::Bench(Bench::LmStep(args)) => commands::bench_language::run_step(args),
         Command::Bench(Bench::Scenes(args)) => commands::bench_scenes::run(args),
         Command::Bench(Bench::Rir(args)) => commands::bench_rir::run(args),
     })

@@ -15,6 +15,9 @@ const POOLED_MAX_FLOATS: usize = 1 << 20;
 const POOLED_TOTAL_FLOATS: usize = 8 << 20;
 /// What all threads together keep of larger blocks: enough that the maps of one layer after another share their pages.
 const LARGE_TOTAL_FLOATS: usize = 96 << 20;
+/// The usual huge page.
+#[cfg(target_os = "linux")]
+const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// All bits set: a NaN, and two NaNs for a reader of bf16.
 const POISON: f32 = f32::from_bits(u32::MAX);
 
@@ -144,10 +147,11 @@ fn map(bytes: usize) -> *mut std::ffi::c_void {
     let mapped =
         unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
     let Ok(pointer) = mapped else { return std::ptr::null_mut() };
+    // Only where whole huge pages lie: one at the end would make memory resident that nobody touches.
     #[cfg(target_os = "linux")]
-    // SAFETY: the range is the mapping just made. Advice only: a system without huge pages refuses it.
+    // SAFETY: the range lies within the mapping just made. Advice only: a system without huge pages refuses it.
     unsafe {
-        rustix::mm::madvise(pointer, bytes, rustix::mm::Advice::LinuxHugepage).ok();
+        rustix::mm::madvise(pointer, bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES, rustix::mm::Advice::LinuxHugepage).ok();
     }
     pointer
 }

@@ -33,6 +33,9 @@ pub enum Threads {
     One,
     /// All threads of the pool.
     All,
+    /// All threads, and in products x W^T every number by itself, whatever the number of rows: a row gets the same bytes
+    /// alone and beside any others. Slower with many rows.
+    Apart,
 }
 
 /// A matrix of f32: element (m, k) at `m row + k column`.
@@ -152,12 +155,14 @@ fn split(threads: Threads, extent: Extent, a: Matrix, b: Stored, c: &mut [f32], 
     let target = Target { at: c.as_mut_ptr(), row: n };
     let pieces = match threads {
         Threads::One => 1,
-        Threads::All => rayon::current_num_threads().min((m * n * k / WORTH_A_THREAD).max(1)),
+        Threads::All | Threads::Apart => rayon::current_num_threads().min((m * n * k / WORTH_A_THREAD).max(1)),
     };
-    let isa = Isa::current();
+    let (isa, is_apart) = (Isa::current(), threads == Threads::Apart);
     let run = |part: Part| match b.data {
-        Numbers::F32(data) => isa.run(Work { extent, part, a, b: (data, b.row, b.column), c: target, start }),
-        Numbers::Bf16(data) => isa.run(Work { extent, part, a, b: (data, b.row, b.column), c: target, start }),
+        Numbers::F32(data) => isa.run(Work { extent, part, a, b: (data, b.row, b.column), c: target, start, is_apart }),
+        Numbers::Bf16(data) => {
+            isa.run(Work { extent, part, a, b: (data, b.row, b.column), c: target, start, is_apart })
+        }
     };
     // Whole tiles: rows by eights, columns by the widest panel.
     let (by_rows, unit) = if m >= 16 * pieces { (true, 8) } else { (false, 48) };
@@ -184,6 +189,7 @@ struct Work<'a, T> {
     b: (&'a [T], usize, usize),
     c: Target,
     start: Start<'a>,
+    is_apart: bool,
 }
 
 impl<T: Element> Kernel for Work<'_, T> {
@@ -195,8 +201,9 @@ impl<T: Element> Kernel for Work<'_, T> {
         }
         // SAFETY: `multiply` checked the operands against the extents, and the parts of C are disjoint.
         unsafe {
-            match (self.extent.m <= FEW, self.b) {
-                (true, (_, 1, _)) => few_rows::along_k(simd, &self),
+            let is_few = self.extent.m <= FEW;
+            match (is_few, self.b) {
+                (_, (_, 1, _)) if is_few || self.is_apart => few_rows::along_k(simd, &self),
                 (true, (_, _, 1)) => few_rows::along_n(simd, &self),
                 _ => panels::by_panels(simd, &self),
             }

@@ -136,7 +136,7 @@ pub fn chunks(
     let layout = Layout { along, extents: [b, bins, frames], per_chunk };
     let is_recording = c.tape.is_recording();
     let keeps_all = is_recording && memory == Memory::Keep;
-    let map = Map { part: Part::new(c, ids, Arc::new(move |c, x| f(c, &x[0]))), layout, x: x.clone() };
+    let map = Map { part: Part::new(c, memory, ids, Arc::new(move |c, x| f(c, &x[0]))), layout, x: x.clone() };
     let run = |index: usize| if keeps_all { map.record(index) } else { map.first(index, is_recording) };
     let first = run(0);
     let width_out = *first.0.shape().last().expect("chunks have three axes");

@@ -264,6 +264,32 @@ impl Params {
         assert_eq!(tensor.device(), self.trained.device(), "parameter {}: the device of the others", info.name);
         self.frozen[index] = Some(tensor);
     }
+    /// Gives one trained host parameter its numbers. Panics for a frozen one and when the count differs.
+    #[track_caller]
+    pub fn set_one(&mut self, id: ParamId, values: &[f32]) {
+        let info = &self.infos[id.0];
+        let Home::Trained { offset } = info.home else { panic!("parameter {} is frozen", info.name) };
+        assert_eq!(values.len(), info.shape.len(), "parameter {}: the count of numbers", info.name);
+        self.flat_mut()[offset..offset + values.len()].copy_from_slice(values);
+    }
+    /// Gives one parameter the tensor `name` of `source`: a trained one (on the host) as f32, a frozen matrix in its own type
+    /// and, on the host, where it lies in its file, a frozen vector as f32.
+    ///
+    /// # Errors
+    /// `Data` when it is missing, of another shape or type, or holds a number that is not finite.
+    pub fn load_one(&mut self, id: ParamId, source: &Tensors, name: &str) -> Result<()> {
+        let info = self.infos[id.0].clone();
+        let shape = info.shape.as_slice();
+        match info.home {
+            Home::Trained { .. } => self.set_one(id, &source.parameter(name, shape)?),
+            Home::Frozen { .. } if shape.len() < 2 => {
+                let vector = Tensor::from_slice(shape, &source.parameter(name, shape)?);
+                self.set_frozen(id, vector.to(self.device()));
+            }
+            Home::Frozen { .. } => self.set_frozen(id, source.tensor(name, shape)?.to(self.device())),
+        }
+        Ok(())
+    }
     /// Replaces the values of all trained parameters by those of `source`, matched by name; nothing may be missing, left
     /// over, of another shape or not finite.
     ///

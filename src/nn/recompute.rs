@@ -5,6 +5,7 @@
 //! parameters that are not tracked outside.
 
 use super::{Forward, ParamId, ParamInfo};
+use crate::device::product::Threads;
 use crate::error::Result;
 use crate::tape::{Kept, Tape, Var, VarId};
 use crate::tensor::Tensor;
@@ -18,6 +19,8 @@ pub enum Memory {
     Recompute,
     /// Everything: no second forward pass, and the memory of every intermediate result.
     Keep,
+    /// Their inputs alone: what ops ask to keep is computed again too.
+    Least,
 }
 
 /// What a part computes from its inputs.
@@ -31,7 +34,7 @@ pub fn recompute(c: &mut Forward, memory: Memory, inputs: &[&Var], ids: &[ParamI
     if memory == Memory::Keep {
         return f(c, &inputs);
     }
-    let part = Part::new(c, ids, f);
+    let part = Part { products: c.tape.products(), ..Part::new(c, memory, ids, f) };
     let tensors: Vec<Tensor> = inputs.iter().map(|x| x.tensor().clone()).collect();
     let (y, kept) = part.first(&tensors, c.tape.is_recording());
     let all: Vec<Var> = inputs.iter().chain(&part.params).cloned().collect();
@@ -55,6 +58,10 @@ pub(super) struct Part {
     /// Values of the parameters, with their identities outside.
     pub(super) params: Vec<Var>,
     infos: Arc<[ParamInfo]>,
+    /// Whether what ops ask to keep is kept.
+    keeps: bool,
+    /// Who computes dense products: one thread where parts run side by side.
+    products: Threads,
 }
 
 /// Gradients of the inputs and the parameters of a part; `None` for what is not tracked.
@@ -72,9 +79,16 @@ pub(super) struct Recorded {
 
 impl Part {
     #[track_caller]
-    pub(super) fn new(c: &Forward, ids: &[ParamId], f: Function) -> Part {
+    pub(super) fn new(c: &Forward, memory: Memory, ids: &[ParamId], f: Function) -> Part {
         let params = ids.iter().map(|&id| c.param(id)).collect();
-        Part { f, ids: ids.to_vec(), params, infos: c.infos.clone() }
+        Part {
+            f,
+            ids: ids.to_vec(),
+            params,
+            infos: c.infos.clone(),
+            keeps: memory != Memory::Least,
+            products: Threads::One,
+        }
     }
 
     /// The parameters, in the order of their gradients.
@@ -83,7 +97,8 @@ impl Part {
     }
 
     /// A computation of its own with the parameters bound: leaves where they are tracked outside.
-    fn bind(&self, mut tape: Tape) -> Forward {
+    fn bind(&self, tape: Tape) -> Forward {
+        let mut tape = tape.with_products(self.products);
         let mut vars = vec![None; self.infos.len()];
         for (id, var) in self.ids.iter().zip(&self.params) {
             let tensor = var.tensor().clone();
@@ -98,7 +113,8 @@ impl Part {
 
     /// The values, and what the ops asked to keep when a backward pass will follow.
     pub(super) fn first(&self, inputs: &[Tensor], is_recording: bool) -> (Tensor, Kept) {
-        let mut c = self.bind(if is_recording { Tape::keeping() } else { Tape::without_gradients() });
+        let keeps = is_recording && self.keeps;
+        let mut c = self.bind(if keeps { Tape::keeping() } else { Tape::without_gradients() });
         let inputs: Vec<Var> = inputs.iter().cloned().map(Var::constant).collect();
         let y = (self.f)(&mut c, &inputs);
         (y.tensor().clone(), c.tape.into_kept())
@@ -120,7 +136,8 @@ impl Part {
     /// # Errors
     /// `Internal` naming parameters that received no gradient.
     pub(super) fn again(&self, inputs: &[Tensor], tracked: &[bool], kept: Kept, dy: Tensor) -> Result<Found> {
-        self.record(inputs, tracked, Tape::replaying(kept)).backward(&self.ids, dy)
+        let tape = if self.keeps { Tape::replaying(kept) } else { Tape::new() };
+        self.record(inputs, tracked, tape).backward(&self.ids, dy)
     }
 }
 

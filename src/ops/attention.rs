@@ -13,8 +13,10 @@ mod backward;
 mod forward;
 mod host;
 mod launch;
+mod packed;
 mod reference;
 
+pub use packed::packed_attention;
 pub use reference::cases;
 
 use self::{backward::Backward, forward::Forward};

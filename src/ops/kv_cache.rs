@@ -153,7 +153,23 @@ impl KvCache {
         for (name, x) in [("k", k), ("v", v)] {
             x.tensor().expect_shape(&format!("KvCache::append {name}"), &[batch, self.rows, heads_kv * width]);
         }
-        store(&mut self.layers[layer], [k.tensor(), v.tensor()], [&self.first, &self.lengths], 1);
+        let new = New { rows: self.rows, from: From::Neighbours { times: 1 } };
+        store(&mut self.layers[layer], [k.tensor(), v.tensor()], [&self.first, &self.lengths], new);
+    }
+
+    /// Like [`KvCache::append`] for sequences whose new rows lie one after the other, [1,T,Hkv D]: those of sequence b begin
+    /// at row `starts[b]`, I32 [B] on the device of the cache, and are as many as were reserved for it.
+    #[track_caller]
+    pub fn append_packed(&mut self, tape: &Tape, layer: usize, k: &Var, v: &Var, starts: &Tensor) {
+        tape.constant("KvCache::append_packed", &[k, v], k.tensor().clone());
+        let CacheShape { batch, heads_kv, width, .. } = self.shape;
+        starts.expect_shape("KvCache::append_packed starts", &[batch]);
+        for (name, x) in [("k", k), ("v", v)] {
+            let rows = x.shape()[1];
+            x.tensor().expect_shape(&format!("KvCache::append_packed {name}"), &[1, rows, heads_kv * width]);
+        }
+        let new = New { rows: self.rows, from: From::Starts(starts) };
+        store(&mut self.layers[layer], [k.tensor(), v.tensor()], [&self.first, &self.lengths], new);
     }
 
     /// Attention of the rows reserved last, q [B,rows,Hq D], over everything valid up to each row's own position, those
@@ -191,7 +207,8 @@ impl KvCache {
         wide.filled = self.filled.iter().flat_map(|&n| std::iter::repeat_n(n, times)).collect();
         wide.lengths = integers(&wide.filled).to(self.lengths.device());
         for (to, [k, v]) in wide.layers.iter_mut().zip(&self.layers) {
-            store(to, [k, v], [&wide.first, &wide.lengths], times);
+            let new = New { rows: k.shape()[1], from: From::Neighbours { times } };
+            store(to, [k, v], [&wide.first, &wide.lengths], new);
         }
         wide
     }
@@ -202,18 +219,35 @@ fn integers(numbers: &[usize]) -> Tensor {
     Tensor::from_slice(&[numbers.len()], &numbers)
 }
 
-/// Writes rows [B / times,N,W] to positions `first[b]` to `lengths[b]` of k and v [B,C,W]; B / times sequences serve
-/// `times` neighbours each.
+/// New rows of all sequences.
+struct New<'a> {
+    /// Rows of a sequence, at most.
+    rows: usize,
+    from: From<'a>,
+}
+
+/// Where the new rows of a sequence lie.
+enum From<'a> {
+    /// [B / times,rows,W]: each block serves `times` neighbours.
+    Neighbours { times: usize },
+    /// [1,T,W]: from a row of its own on.
+    Starts(&'a Tensor),
+}
+
+/// Writes new rows to positions `first[b]` to `lengths[b]` of k and v [B,C,W].
 #[track_caller]
-fn store(layer: &mut [Tensor; 2], new: [&Tensor; 2], [first, lengths]: [&Tensor; 2], times: usize) {
+fn store(layer: &mut [Tensor; 2], new: [&Tensor; 2], [first, lengths]: [&Tensor; 2], New { rows, from }: New) {
     let shared = layer.iter().any(|tensor| !tensor.is_unshared());
     assert!(!shared, "KvCache: a layer is held elsewhere, it cannot be written in place");
     let [batch, capacity, wide] = layer[0].dims("KvCache");
-    let rows = new[0].shape()[1];
+    let (times, starts) = match from {
+        From::Neighbours { times } => (times, None),
+        From::Starts(starts) => (1, Some(starts)),
+    };
     if layer[0].device() != Device::Host {
         let [k, v] = layer;
         let launch = Launch::new([(rows * wide.div_ceil(4)).div_ceil(256), batch, 1], 256);
-        kernels::kv_cache_store(launch, k, v, new[0], new[1], first, lengths, capacity, rows, wide, times);
+        kernels::kv_cache_store(launch, k, v, new[0], new[1], first, lengths, capacity, rows, wide, times, starts);
         return;
     }
     let (first, lengths) = (first.values::<i32>(), lengths.values::<i32>());
@@ -221,7 +255,8 @@ fn store(layer: &mut [Tensor; 2], new: [&Tensor; 2], [first, lengths]: [&Tensor;
         let to = to.data_mut();
         for b in 0..batch {
             let (begin, count) = (first[b] as usize, (lengths[b] - first[b]) as usize);
-            let from = &from.data()[b / times * rows * wide..][..count * wide];
+            let row = starts.map_or(b / times * rows, |starts| starts.values::<i32>()[b] as usize);
+            let from = &from.data()[row * wide..][..count * wide];
             to[(b * capacity + begin) * wide..][..count * wide].copy_from_slice(from);
         }
     }

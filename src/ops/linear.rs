@@ -51,13 +51,16 @@ fn layer(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>, residual: O
     let epilogue = Epilogue { bias: bias.map(Var::tensor), addend: residual.map(Var::tensor) };
     let y = sizes.forward(&shape, x.tensor(), weight, epilogue);
     let inputs: Vec<&Var> = [x, weight].into_iter().chain(bias).chain(residual).collect();
-    let (xv, wv, bid, rid) = (x.clone(), weight.clone(), bias.map(Var::id), residual.and_then(Var::id));
+    let (xid, x_shape, wv) = (x.id(), x.shape().to_vec(), weight.clone());
+    let (bid, rid) = (bias.map(Var::id), residual.and_then(Var::id));
+    // Without a gradient of the weight nobody asks for x again.
+    let saved = wv.id().is_some().then(|| x.saved());
     tape.record("linear", &inputs, y, move |dy, grads| {
-        if xv.id().is_some() {
-            grads.add(xv.id(), sizes.backward_x(xv.tensor(), &wv, dy));
+        if xid.is_some() {
+            grads.add(xid, sizes.backward_x(&x_shape, &wv, dy));
         }
-        if wv.id().is_some() {
-            grads.add(wv.id(), sizes.backward_weight(xv.tensor(), wv.shape(), dy));
+        if let Some(saved) = saved {
+            grads.add(wv.id(), sizes.backward_weight(&saved.tensor(), wv.shape(), dy));
         }
         if let Some(Some(id)) = bid {
             grads.add(
@@ -67,6 +70,12 @@ fn layer(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>, residual: O
         }
         grads.add(rid, dy.clone());
     })
+}
+
+/// dy W: the gradient of an input of `shape` [.., K] for dy [.., M] and weight [M, K].
+pub(super) fn input_gradient(threads: Threads, shape: &[usize], weight: &Var, dy: &Tensor) -> Tensor {
+    let [m, k] = weight.tensor().dims("linear weight");
+    Sizes { rows: super::row_count(shape), m, k, threads }.backward_x(shape, weight, dy)
 }
 
 /// x [rows, K], W [M, K], and who computes the products on the host.
@@ -95,10 +104,10 @@ impl Sizes {
         y
     }
 
-    fn backward_x(self, x: &Tensor, w: &Var, dy: &Tensor) -> Tensor {
-        let (Sizes { rows, m, k, threads }, mut dx) = (self, x.like(x.shape()));
-        if x.device() != Device::Host {
-            let w = fitting(w, x);
+    fn backward_x(self, shape: &[usize], w: &Var, dy: &Tensor) -> Tensor {
+        let (Sizes { rows, m, k, threads }, mut dx) = (self, dy.like(shape));
+        if dy.device() != Device::Host {
+            let w = fitting(w, dy);
             let (dy, w) = (Factor::of(dy, m, 1), Factor::of(&w, k, 1));
             product_on_device(&mut dx, 1, (rows, k, m), dy, w, Epilogue::default());
             return dx;

@@ -16,6 +16,7 @@ pub mod convolve;
 pub mod cross_band;
 pub mod decode_attention;
 pub mod dequantize;
+pub mod dora_linear;
 pub mod elementwise;
 pub mod embedding;
 pub mod freq_conv;
@@ -27,6 +28,7 @@ pub mod l2_normalize;
 pub mod layer_norm;
 pub mod linear;
 pub mod linear_cross_entropy;
+pub mod lora_linear;
 pub mod lstm;
 pub mod matmul;
 pub mod prelu;
@@ -44,6 +46,7 @@ pub fn cases() -> Vec<Case> {
     let groups = [
         matmul::cases(),
         linear::cases(),
+        lora_linear::cases(),
         layer_norm::cases(),
         activation::cases(),
         prelu::cases(),

@@ -16,17 +16,18 @@ use crate::tensor::Tensor;
 pub fn swiglu(tape: &mut Tape, gate: &Var, up: &Var) -> Var {
     up.tensor().expect_shape("swiglu up", gate.shape());
     let y = forward(gate.tensor(), up.tensor());
-    let (gate_v, up_v) = (gate.clone(), up.clone());
+    // Both may be cheaper to compute again than to keep.
+    let ([gate_saved, up_saved], ids) = ([gate, up].map(Var::saved), [gate, up].map(Var::id));
     tape.record("swiglu", &[gate, up], y, move |dy, grads| {
-        let (gate, up) = (gate_v.tensor(), up_v.tensor());
-        match (gate_v.id(), up_v.id()) {
-            (Some(_), Some(_)) => {
+        let (gate, up) = (&gate_saved.tensor(), &up_saved.tensor());
+        match ids {
+            [Some(_), Some(_)] => {
                 let [dgate, dup] = backward(gate, up, dy);
-                grads.add(gate_v.id(), dgate);
-                grads.add(up_v.id(), dup);
+                grads.add(ids[0], dgate);
+                grads.add(ids[1], dup);
             }
-            (Some(_), None) => grads.add(gate_v.id(), backward_gate(gate, up, dy)),
-            (None, _) => grads.add(up_v.id(), backward_up(gate, dy)),
+            [Some(_), None] => grads.add(ids[0], backward_gate(gate, up, dy)),
+            [None, _] => grads.add(ids[1], backward_up(gate, dy)),
         }
     })
 }

@@ -1,6 +1,6 @@
 //! Comparing computed tensors with expected ones, and accounting for every name in the file.
 
-use super::{GRADIENT_TOLERANCE, Options, Report, VALUE_TOLERANCE};
+use super::{GRADIENT_TOLERANCE, LANGUAGE_TOLERANCE, Options, Report, VALUE_TOLERANCE};
 use crate::check::relative_l2;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -67,6 +67,10 @@ impl Dump {
 enum Class {
     Value,
     Gradient,
+    /// A value of a language model: many layers of rounding.
+    Language,
+    /// Whole numbers: equal or wrong.
+    Exact,
 }
 
 /// Hands out the inputs of the expected file, takes computed tensors, and knows which names nobody asked for.
@@ -152,6 +156,18 @@ impl<'a> Checker<'a> {
     pub(super) fn gradient(&mut self, name: &str, tensor: &Tensor) {
         self.take(name, Class::Gradient, tensor);
     }
+    /// The expected numbers of an output.
+    pub(super) fn expected(&self, name: &str) -> Result<Vec<f32>> {
+        Ok(self.expected.f32(name)?.into_owned())
+    }
+    /// Takes a computed value of a language model.
+    pub(super) fn language_value(&mut self, name: &str, tensor: &Tensor) {
+        self.take(name, Class::Language, tensor);
+    }
+    /// Takes computed whole numbers, which must be equal.
+    pub(super) fn exact(&mut self, name: &str, tensor: &Tensor) {
+        self.take(name, Class::Exact, tensor);
+    }
     fn take(&mut self, name: &str, class: Class, tensor: &Tensor) {
         if self.has(name) {
             self.computed.insert(name.to_string(), (class, tensor.data().to_vec()));
@@ -177,7 +193,10 @@ impl<'a> Checker<'a> {
         let mut largest = 0.0f64;
         let mut expected = BTreeMap::new();
         for (name, (class, _)) in &self.computed {
-            let values = wide(&self.expected.f32(name)?);
+            let values = match class {
+                Class::Exact => self.expected.i64(name)?.iter().map(|&v| v as f64).collect(),
+                _ => wide(&self.expected.f32(name)?),
+            };
             if *class == Class::Gradient && norm(&values).is_finite() {
                 largest = largest.max(norm(&values));
             }
@@ -193,10 +212,12 @@ impl<'a> Checker<'a> {
                 continue;
             };
             let (actual, wanted) = (wide(actual), &expected[name]);
-            let tolerance = self.tolerance.unwrap_or(match class {
-                Class::Value => VALUE_TOLERANCE,
-                Class::Gradient => GRADIENT_TOLERANCE,
-            });
+            let tolerance = match class {
+                Class::Exact => 0.0,
+                Class::Value => self.tolerance.unwrap_or(VALUE_TOLERANCE),
+                Class::Gradient => self.tolerance.unwrap_or(GRADIENT_TOLERANCE),
+                Class::Language => self.tolerance.unwrap_or(LANGUAGE_TOLERANCE),
+            };
             let is_noise = is_model && *class == Class::Gradient && norm(wanted) < NOISE * largest;
             tensors.push(compare(name, &actual, wanted, tolerance, is_noise.then_some(largest)));
         }

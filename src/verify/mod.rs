@@ -5,6 +5,7 @@
 //! silence: a tensor whose name means nothing here fails, and what is not built yet is listed as missing.
 
 mod compare;
+mod decoder;
 mod ops;
 mod readout;
 mod trunk;
@@ -21,6 +22,8 @@ use std::path::{Path, PathBuf};
 pub const VALUE_TOLERANCE: f64 = 1e-5;
 /// Allowed relative L2 error of gradients.
 pub const GRADIENT_TOLERANCE: f64 = 1e-4;
+/// Allowed relative L2 error of what a language model computes.
+pub const LANGUAGE_TOLERANCE: f64 = 1e-4;
 /// Largest config.json that is read.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
@@ -70,6 +73,8 @@ pub fn verify(dir: &Path, options: &Options) -> Result<Report> {
         Kind::Trunk(config) => trunk::run(dir, config, &mut checker).context_with(place)?,
         Kind::Readout(config) => readout::run(dir, config, &mut checker).context_with(place)?,
         Kind::Ops => ops::run(&mut checker).context_with(place)?,
+        Kind::Decoder => decoder::run(dir, &mut checker).context_with(place)?,
+        Kind::Adapter => decoder::run_adapter(dir, options.base.as_deref(), &mut checker).context_with(place)?,
         Kind::NotBuilt(what) => checker.missing(what.clone()),
     }
     let report = checker.finish(kind.name())?;
@@ -131,6 +136,8 @@ enum Kind {
     Trunk(Value),
     Readout(Value),
     Ops,
+    Decoder,
+    Adapter,
     /// A model that later work brings.
     NotBuilt(String),
 }
@@ -146,14 +153,15 @@ impl Kind {
             return match config.get("model_type").and_then(Value::as_str) {
                 Some("twnm_encoder_trunk") => Ok(Kind::Trunk(config)),
                 Some("twnm_encoder_readout") => Ok(Kind::Readout(config)),
-                Some(name @ ("qwen2" | "whisper" | "audioflamingo3")) => Ok(Kind::NotBuilt(format!("model {name}"))),
+                Some("qwen2") => Ok(Kind::Decoder),
+                Some(name @ ("whisper" | "audioflamingo3")) => Ok(Kind::NotBuilt(format!("model {name}"))),
                 Some(other) => Err(Error::data(format!("{}: model_type {other:?} is not known", path.display()))
                     .hint("known: twnm_encoder_trunk, twnm_encoder_readout, qwen2, whisper, audioflamingo3")),
                 None => Err(Error::data(format!("{}: has no model_type", path.display()))),
             };
         }
         if dir.join("adapter_config.json").exists() {
-            return Ok(Kind::NotBuilt("model qwen2 with a LoRA adapter".into()));
+            return Ok(Kind::Adapter);
         }
         if dir.join("tokenizer.json").exists() {
             return Ok(Kind::NotBuilt("tokenizer".into()));
@@ -165,6 +173,8 @@ impl Kind {
             Kind::Trunk(_) => "encoder trunk".into(),
             Kind::Readout(_) => "encoder read-out".into(),
             Kind::Ops => "ops".into(),
+            Kind::Decoder => "qwen2".into(),
+            Kind::Adapter => "qwen2 with an adapter".into(),
             Kind::NotBuilt(what) => what.clone(),
         }
     }

@@ -54,6 +54,25 @@ fn the_ops_of_the_decoder_match_numpy() {
     }
 }
 
+#[test]
+fn the_decoder_matches_transformers() {
+    for name in ["qwen2-tiny", "qwen2-tied-bf16-sharded", "qwen2-f16", "qwen2-mha"] {
+        let report = check(&golden(name));
+        assert!(report.is_ok(), "{name}: {:?}", report.outcome());
+        assert!(report.tensors.iter().any(|t| t.name == "greedy_tokens" && t.error == 0.0), "{name}");
+    }
+}
+
+#[test]
+fn adapters_match_peft_in_values_gradients_and_five_updates() {
+    for name in ["qwen2-tiny-lora", "qwen2-f16-lora", "qwen2-mha-lora"] {
+        let report = check(&golden(name));
+        assert!(report.is_ok(), "{name}: {:?}", report.outcome());
+        let count = |prefix: &str| report.tensors.iter().filter(|t| t.name.starts_with(prefix)).count();
+        assert!(count("grad.") >= 12 && count("grad.") == count("after5."), "{name}");
+    }
+}
+
 /// A tensor of a file, to be changed and written again.
 struct Stored {
     name: String,

@@ -2,6 +2,7 @@
 
 pub mod bench_encoder;
 pub mod bench_kernels;
+pub mod bench_language;
 pub mod bench_rir;
 pub mod bench_scenes;
 pub mod benchmark;

@@ -34,7 +34,7 @@ pub(super) fn decode(plan: &Plan, inputs: [&Tensor; 3], threads: Threads) -> Ten
     };
     let parts: Vec<Part> = match threads {
         Threads::One => units.iter().map(attend).collect(),
-        Threads::All => units.par_iter().map(attend).collect(),
+        Threads::All | Threads::Apart => units.par_iter().map(attend).collect(),
     };
     let mut out = Tensor::zeros(&[s.batch, 1, s.heads_q * s.width]);
     let group = s.heads_q / s.heads_kv;

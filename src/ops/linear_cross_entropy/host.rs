@@ -60,7 +60,7 @@ fn softmax(pass: &Pass, first: usize, logits: &mut [f32], log_probs: &mut [f32])
     };
     match pass.threads {
         Threads::One => logits.chunks_exact_mut(v).zip(log_probs).enumerate().for_each(row),
-        Threads::All => logits.par_chunks_exact_mut(v).zip(log_probs).enumerate().for_each(row),
+        Threads::All | Threads::Apart => logits.par_chunks_exact_mut(v).zip(log_probs).enumerate().for_each(row),
     }
 }
 

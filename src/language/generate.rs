@@ -1,0 +1,115 @@
+//! Decoding token by token with a key-value cache.
+//!
+//! [`Decoding`] computes prompts once, packed one after the other, stores their keys and values and then takes a token per
+//! sequence and step. A group of answers to one prompt shares the prompt's work ([`Decoding::expand`]). With
+//! [`Threads::Apart`] a sequence gets the same bytes alone and in any batch: products treat every row, attention every sequence
+//! by itself.
+
+use super::decoder::{Decoder, Documents, Pass};
+use crate::device::product::Threads;
+use crate::error::Result;
+use crate::nn::{Forward, Params};
+use crate::ops::kv_cache::{CacheShape, KvCache};
+use crate::ops::rope::{RopeTable, rope};
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+
+/// How sequences are continued.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Positions of every sequence, at most.
+    pub capacity: usize,
+    /// How many adapters count, the first ones.
+    pub active: usize,
+    /// Who computes products, and whether rows are computed apart.
+    pub products: Threads,
+}
+
+/// Sequences that a decoder continues.
+pub struct Decoding<'a> {
+    decoder: &'a Decoder,
+    c: Forward,
+    cache: KvCache,
+    table: RopeTable,
+    active: usize,
+}
+
+impl<'a> Decoding<'a> {
+    /// Computes the prompts, embedded tokens [1,T,C] of `documents`, and leaves room for their continuation. Also returns the logits that follow each prompt, [B,V].
+    ///
+    /// # Errors
+    /// `Usage` for a prompt that is longer than the capacity.
+    pub fn start(
+        decoder: &'a Decoder,
+        params: &Params,
+        embedded: impl FnOnce(&mut Forward) -> Var,
+        documents: &Documents,
+        Room { capacity, active, products }: Room,
+    ) -> Result<(Decoding<'a>, Tensor)> {
+        let mut c = Forward::new(Tape::without_gradients().with_products(products), params);
+        let x = embedded(&mut c);
+        let (config, device) = (&decoder.config, x.tensor().device());
+        let batch = documents.starts.len() - 1;
+        let shape =
+            CacheShape { layers: config.layers, batch, capacity, heads_kv: config.heads_kv, width: config.width };
+        let mut cache = KvCache::new(shape, device, x.tensor().dtype());
+        let lengths: Vec<usize> = documents.starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        cache.advance_ragged(lengths.iter().copied().max().unwrap_or(0), &lengths)?;
+        let documents = documents.clone().asking(&vec![1; batch]);
+        let hidden = decoder.prefill(&mut c, &x, &documents, active, &mut cache);
+        let last = Var::constant(hidden.tensor().reshape(&[batch, config.hidden]));
+        let logits = decoder.logits(&mut c, &last);
+        let table = RopeTable::new(capacity, config.width, config.rope_theta).to(device);
+        Ok((Decoding { decoder, c, cache, table, active }, logits.tensor().clone()))
+    }
+
+    /// Every sequence `times` times, side by side.
+    pub fn expand(self, times: usize) -> Decoding<'a> {
+        Decoding { cache: self.cache.expand(times), ..self }
+    }
+
+    /// Positions that every sequence has.
+    pub fn lengths(&self) -> &[usize] {
+        self.cache.lengths()
+    }
+
+    /// Appends a token to every sequence that goes on, and returns the logits that follow, [B,V]; rows of sequences that
+    /// have ended mean nothing.
+    ///
+    /// # Errors
+    /// `Usage` when a sequence would outgrow the cache.
+    #[track_caller]
+    pub fn step(&mut self, tokens: &[u32], goes_on: &[bool]) -> Result<Tensor> {
+        let batch = self.cache.shape().batch;
+        assert!(tokens.len() == batch && goes_on.len() == batch, "a token for every sequence");
+        let counts: Vec<usize> = goes_on.iter().map(|&on| usize::from(on)).collect();
+        self.cache.advance_ragged(1, &counts)?;
+        let positions = self.cache.first().reshape(&[batch, 1]);
+        let device = positions.device();
+        let ids: Vec<i32> = tokens.iter().map(|&id| id as i32).collect();
+        let mut x = self.decoder.embed(&mut self.c, &Tensor::from_slice(&[batch, 1], &ids).to(device));
+        let heads = (self.decoder.config.heads, self.decoder.config.heads_kv);
+        for (n, layer) in self.decoder.layers().iter().enumerate() {
+            let (cache, table) = (&mut self.cache, &self.table);
+            let pass = Pass { active: self.active, recomputes_units: false, rows: None };
+            x = layer.forward(&mut self.c, &x, pass, |tape, [q, k, v]| {
+                let [q, k] = [(q, heads.0), (k, heads.1)].map(|(x, heads)| rope(tape, &x, table, &positions, heads));
+                cache.append(tape, n, &k, &v);
+                cache.attend(tape, n, &q, heads.0)
+            });
+        }
+        let hidden = self.decoder.normed(&mut self.c, &x);
+        let hidden = Var::constant(hidden.tensor().reshape(&[batch, self.decoder.config.hidden]));
+        Ok(self.decoder.logits(&mut self.c, &hidden).tensor().clone())
+    }
+}
+
+/// The largest number of every row, the first of equals.
+pub fn greedy(logits: &Tensor) -> Vec<u32> {
+    let host = logits.to_host_f32();
+    let best = |row: &[f32]| {
+        let first = |best: usize, (i, v): (usize, &f32)| if *v > row[best] { i } else { best };
+        row.iter().enumerate().fold(0, first) as u32
+    };
+    host.data().chunks_exact(host.shape()[1]).map(best).collect()
+}

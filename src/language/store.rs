@@ -1,0 +1,207 @@
+//! The decoder's weights in files: Hugging Face folders and PEFT adapters.
+//!
+//! A base model is read strictly: every tensor must be there, in the right shape, and nothing may be left over but what old
+//! exports carry along (rotary frequencies, a copy of a tied embedding). Its matrices stay where they lie, mapped, in their
+//! own type; vectors become f32.
+
+use super::config::DecoderConfig;
+use super::decoder::{Adapter, Decoder};
+use super::lora::LoraConfig;
+use crate::device::product::Threads;
+use crate::error::{Context as _, Error, Result};
+use crate::files::read_limited;
+use crate::nn::{ParamId, Params};
+use crate::ops::dora_linear::row_lengths;
+use crate::ops::lora_linear::Rank;
+use crate::tape::Var;
+use crate::weights::{Entry, Tensors, write};
+use serde_json::Value;
+use std::path::Path;
+
+/// File with the sizes of a model.
+pub const CONFIG_FILE: &str = "config.json";
+/// File with ranks and targets of an adapter.
+pub const ADAPTER_CONFIG_FILE: &str = "adapter_config.json";
+/// Begin of the names in an adapter's file.
+pub const PEFT_PREFIX: &str = "base_model.model.";
+const ADAPTER_STEM: &str = "adapter_model";
+const MAX_CONFIG_BYTES: u64 = 4 << 20;
+/// How many names a message lists.
+const NAMES_SHOWN: usize = 3;
+
+/// The fields of a JSON file.
+///
+/// # Errors
+/// `Missing`, and `Data` for a file that is too large or no JSON.
+pub fn read_json(path: &Path) -> Result<Value> {
+    let bytes = read_limited(path, MAX_CONFIG_BYTES)?;
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    serde_json::from_slice(text).map_err(|e| Error::data(format!("{}: not valid JSON: {e}", path.display())))
+}
+
+/// Sizes and weights of a Qwen2 folder.
+///
+/// # Errors
+/// `Missing`; `Data` naming file and field or tensor.
+pub fn open_base(folder: &Path) -> Result<(DecoderConfig, Tensors)> {
+    let path = folder.join(CONFIG_FILE);
+    let fields = read_json(&path)?;
+    match fields.get("model_type").and_then(Value::as_str) {
+        Some("qwen2") => {}
+        other => {
+            let found = other.map_or("missing".into(), |name| format!("{name:?}"));
+            return Err(Error::data(format!("{}: model_type is {found}, \"qwen2\" is needed", path.display())));
+        }
+    }
+    let config = DecoderConfig::from_json(&fields).context_with(|| path.display())?;
+    let weights = Tensors::open_folder(folder, "model")?;
+    Ok((config, weights))
+}
+
+/// Ranks, targets and weights of a PEFT folder.
+///
+/// # Errors
+/// As [`open_base`].
+pub fn open_adapter(folder: &Path) -> Result<(LoraConfig, Tensors)> {
+    let path = folder.join(ADAPTER_CONFIG_FILE);
+    let config = LoraConfig::from_json(&read_json(&path)?).context_with(|| path.display())?;
+    Ok((config, Tensors::open_folder(folder, ADAPTER_STEM)?))
+}
+
+/// Gives the base parameters of a decoder, whose names begin with `prefix`, the tensors of `source` of the same names
+/// without it, or with `stored` in its place.
+///
+/// # Errors
+/// `Data` naming tensors that are missing, left over, of another shape or not finite.
+pub fn load_base(params: &mut Params, prefix: &str, source: &Tensors, stored: &str) -> Result<()> {
+    let is_base =
+        |name: &str| name.strip_prefix(prefix).is_some_and(|n| n.starts_with("model.") || n.starts_with("lm_head."));
+    let places: Vec<(ParamId, String)> = params
+        .ids()
+        .zip(params.infos().iter())
+        .filter(|(_, info)| is_base(&info.name))
+        .map(|(id, info)| (id, format!("{stored}{}", &info.name[prefix.len()..])))
+        .collect();
+    let wanted: std::collections::BTreeSet<&str> = places.iter().map(|(_, name)| name.as_str()).collect();
+    let left: Vec<&str> = source.names().filter(|name| name.starts_with(stored) && !wanted.contains(name)).collect();
+    let mut unknown = Vec::new();
+    for name in left {
+        if !is_carried_along(source, name, stored)? {
+            unknown.push(name);
+        }
+    }
+    refuse_names(source, "tensors that this model does not have", &unknown)?;
+    let missing: Vec<&str> = wanted.iter().copied().filter(|name| !source.contains(name)).collect();
+    refuse_names(source, "tensors are missing", &missing)?;
+    for (id, name) in places {
+        params.load_one(id, source, &name)?;
+    }
+    Ok(())
+}
+
+/// Old exports hold the frequencies of the rotary embedding, which are computed, and the output layer beside a tied embedding.
+fn is_carried_along(source: &Tensors, name: &str, stored: &str) -> Result<bool> {
+    if name.ends_with("rotary_emb.inv_freq") {
+        return Ok(true);
+    }
+    let embedding = format!("{stored}model.embed_tokens.weight");
+    if name != format!("{stored}lm_head.weight") || !source.contains(&embedding) {
+        return Ok(false);
+    }
+    if source.bytes(name)? == source.bytes(&embedding)? {
+        return Ok(true);
+    }
+    Err(Error::data(format!(
+        "{}: {name} differs from the embedding, which the config says it is tied to",
+        source.path().display()
+    ))
+    .hint("set tie_word_embeddings to false in config.json if the output layer is its own"))
+}
+
+fn refuse_names(source: &Tensors, what: &str, names: &[&str]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let more = names.len().saturating_sub(NAMES_SHOWN);
+    let shown = names[..names.len() - more].join(", ");
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Err(Error::data(format!("{}: {what}: {shown}{rest}", source.path().display())))
+}
+
+/// Gives the parameters of an adapter the tensors of a PEFT folder.
+///
+/// # Errors
+/// `Data` naming tensors that are missing, unexpected (the adapter is for another model or other targets), transposed or of
+/// another rank.
+pub fn load_adapter(params: &mut Params, adapter: &Adapter, source: &Tensors) -> Result<()> {
+    // PEFT's own files lack the adapter's name; files written by hand sometimes have it.
+    let plain =
+        |name: &str| name.replace(".default.", ".").replace("lora_magnitude_vector.weight", "lora_magnitude_vector");
+    let stored: std::collections::BTreeMap<String, &str> = source.names().map(|name| (plain(name), name)).collect();
+    let of = |info: &crate::nn::ParamInfo| info.name.strip_prefix(&adapter.prefix).map(|n| format!("{PEFT_PREFIX}{n}"));
+    let places: Vec<(ParamId, String)> =
+        params.ids().zip(params.infos().iter()).filter_map(|(id, info)| Some((id, of(info)?))).collect();
+    let unknown: Vec<&str> = stored
+        .iter()
+        .filter(|(name, _)| places.iter().all(|(_, wanted)| wanted != *name))
+        .map(|(_, &stored)| stored)
+        .collect();
+    refuse_names(source, "no adapted layer of this model has these tensors", &unknown)?;
+    let missing: Vec<&str> =
+        places.iter().map(|(_, name)| name.as_str()).filter(|name| !stored.contains_key(*name)).collect();
+    refuse_names(source, "tensors of adapted layers are missing", &missing)?;
+    let mut is_untrained = true;
+    for (id, name) in &places {
+        let (file_name, shape) = (stored[name], params.info(*id).shape);
+        if let ([m, n], [a, b]) = (shape.as_slice(), source.shape(file_name)?)
+            && (m, n) == (b, a)
+            && m != n
+        {
+            return Err(Error::data(format!(
+                "{}: tensor {file_name} has shape [{a}, {b}], [{m}, {n}] is needed: it is transposed",
+                source.path().display()
+            )));
+        }
+        params.load_one(*id, source, file_name)?;
+        is_untrained &= !name.ends_with("lora_B.weight") || source.f32(file_name)?.iter().all(|&v| v == 0.0);
+    }
+    if is_untrained {
+        tracing::warn!(
+            "{}: every lora_B is zero, the adapter changes nothing: was it trained?",
+            source.path().display()
+        );
+    }
+    Ok(())
+}
+
+/// Sets the lengths of the rows of fresh adapters that have them (DoRA) to those of the weights, with which they change
+/// nothing. For host parameters whose base is loaded.
+pub fn reset_magnitudes(params: &mut Params, decoder: &Decoder) {
+    for linear in decoder.layers().iter().flat_map(|layer| &layer.linears) {
+        for adapted in &linear.adapters {
+            let Some(magnitude) = adapted.magnitude else { continue };
+            let [a, b] = [adapted.a, adapted.b].map(|id| Var::constant(params.tensor(id)));
+            let rank = Rank { a, b, scale: adapted.scale };
+            let lengths = row_lengths(&params.tensor(linear.weight), &rank, Threads::All);
+            drop(rank);
+            params.set_one(magnitude, &lengths);
+        }
+    }
+}
+
+/// Writes an adapter as a folder that PEFT reads.
+///
+/// # Errors
+/// `Io`.
+pub fn write_adapter(folder: &Path, params: &Params, adapter: &Adapter, base: &str) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, &e))?;
+    let mut named = Vec::new();
+    for (id, info) in params.ids().zip(params.infos().iter()) {
+        if let Some(name) = info.name.strip_prefix(&adapter.prefix) {
+            named.push((format!("{PEFT_PREFIX}{name}"), params.tensor(id).to_host_f32()));
+        }
+    }
+    let entries: Vec<Entry> = named.iter().map(|(name, t)| Entry::f32(name, t.shape(), t.data())).collect();
+    write(&folder.join(format!("{ADAPTER_STEM}.safetensors")), &entries, &[("format", "pt")])?;
+    crate::files::write_bytes_atomic(&folder.join(ADAPTER_CONFIG_FILE), adapter.config.to_json(base).as_bytes())
+}
