@@ -22,6 +22,7 @@ pub mod optim;
 pub mod quickstart;
 pub mod rng;
 pub mod scene;
+pub mod semantic;
 pub mod shard;
 pub mod signals;
 pub mod sim;

@@ -24,11 +24,14 @@ pub mod kv_cache;
 pub mod l2_normalize;
 pub mod layer_norm;
 pub mod linear;
+pub mod log_mel;
 pub mod lstm;
 pub mod matmul;
 pub mod prelu;
+pub mod span_mean;
 pub mod spatial_loss;
 pub mod stft;
+pub mod unfold;
 
 use crate::check::Case;
 
@@ -48,6 +51,9 @@ pub fn cases() -> Vec<Case> {
         elementwise::cases(),
         arrange::cases(),
         stft::cases(),
+        log_mel::cases(),
+        unfold::cases(),
+        span_mean::cases(),
         bce::cases(),
         spatial_loss::cases(),
         conv1d::cases(),

@@ -1,6 +1,6 @@
 //! Comparing computed tensors with expected ones, and accounting for every name in the file.
 
-use super::{GRADIENT_TOLERANCE, Options, Report, VALUE_TOLERANCE};
+use super::{GRADIENT_TOLERANCE, LANGUAGE_TOLERANCE, Options, Report, VALUE_TOLERANCE};
 use crate::check::relative_l2;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -66,6 +66,8 @@ impl Dump {
 #[derive(Clone, Copy, PartialEq)]
 enum Class {
     Value,
+    /// A value of a language model.
+    Language,
     Gradient,
 }
 
@@ -148,6 +150,10 @@ impl<'a> Checker<'a> {
     pub(super) fn value(&mut self, name: &str, tensor: &Tensor) {
         self.take(name, Class::Value, tensor);
     }
+    /// Takes a computed value of a language model; ignored when the file does not expect it.
+    pub(super) fn language_value(&mut self, name: &str, tensor: &Tensor) {
+        self.take(name, Class::Language, tensor);
+    }
     /// Takes a computed gradient; ignored when the file does not expect it.
     pub(super) fn gradient(&mut self, name: &str, tensor: &Tensor) {
         self.take(name, Class::Gradient, tensor);
@@ -195,6 +201,7 @@ impl<'a> Checker<'a> {
             let (actual, wanted) = (wide(actual), &expected[name]);
             let tolerance = self.tolerance.unwrap_or(match class {
                 Class::Value => VALUE_TOLERANCE,
+                Class::Language => LANGUAGE_TOLERANCE,
                 Class::Gradient => GRADIENT_TOLERANCE,
             });
             let is_noise = is_model && *class == Class::Gradient && norm(wanted) < NOISE * largest;
