@@ -19,6 +19,7 @@ pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod optim;
+pub mod projector;
 pub mod quickstart;
 pub mod rng;
 pub mod scene;

@@ -27,6 +27,7 @@ const ORDER: &[&str] = &[
     "nn",
     "encoder",
     "semantic",
+    "projector",
     "optim",
     "checkpoint",
     "models",

@@ -9,7 +9,9 @@
 //! silence. Of every window only the tokens that stand for audio are kept ([`SemanticConfig::tokens`]).
 
 pub mod config;
+pub mod cache;
 mod load;
+pub mod tagger;
 pub mod tower;
 
 pub use config::{Family, SemanticConfig};

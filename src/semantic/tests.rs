@@ -182,3 +182,126 @@ fn mapped_weights_are_read_where_they_lie_and_devices_agree() {
     let error = crate::check::relative_l2(&wide(&there), &wide(&here));
     assert!(error < 1e-5, "{error}");
 }
+
+mod sets {
+    use super::super::cache::{SemanticSet, Storage};
+    use super::*;
+    use crate::shard::{Labels, Sample, ShardSpec, ShardWriter};
+    use std::ops::ControlFlow;
+
+    /// Five scenes of 0.3 s in shards of two.
+    fn shards(folder: &Path, seed: u64) {
+        let frames = 4800;
+        let mut spec = ShardSpec::new(5, frames, seed, &["bell".into()], &serde_json::json!({})).unwrap();
+        spec.scenes_per_shard = 2;
+        let writer = ShardWriter::open(folder, spec).unwrap();
+        for &index in writer.missing() {
+            let sample = |i: usize| {
+                let mut rng = crate::rng::Rng::new(seed, "scene", i as u64);
+                let audio: Vec<f32> = (0..4 * frames).map(|_| rng.normal() as f32 * 0.1).collect();
+                Sample::new(&audio, Labels::empty(frames), &serde_json::json!({ "id": i })).unwrap()
+            };
+            let samples: Vec<Sample> = writer.spec().range(index).map(sample).collect();
+            writer.write(index, &samples).unwrap();
+        }
+        writer.finish().unwrap();
+    }
+
+    fn prepare(folder: &Path, encoder: &SemanticEncoder, storage: Storage) -> Result<SemanticSet> {
+        SemanticSet::prepare(folder, encoder, storage, &mut |_, _| ControlFlow::Continue(()))
+    }
+
+    #[test]
+    fn tokens_are_those_of_the_encoder_rounded_once() {
+        let folder = tempfile::tempdir().unwrap();
+        shards(folder.path(), 1);
+        let encoder = SemanticEncoder::open(&golden("whisper-windows-bf16")).unwrap();
+        let set = crate::shard::ShardSet::open(folder.path()).unwrap();
+        for (storage, unit) in [(Storage::Bf16, 1.0 / 256.0), (Storage::F16, 1.0 / 2048.0)] {
+            let missing = SemanticSet::open(folder.path(), &encoder, storage).err().unwrap();
+            assert_eq!(missing.kind(), Kind::Missing);
+            let tokens = prepare(folder.path(), &encoder, storage).unwrap();
+            assert_eq!(tokens.len(), 5);
+            for i in 0..5 {
+                let mut audio = vec![0.0; 4 * 4800];
+                set.read_f32(i, 0, &mut audio);
+                let exact = encoder.encode(&audio[..4800]).unwrap();
+                let stored = tokens.tokens(i).unwrap();
+                assert_eq!(stored.shape(), [15, 32]);
+                let is_near = |(a, b): (&f32, &f32)| (a - b).abs() <= unit * b.abs() + 1e-6;
+                assert!(stored.data().iter().zip(exact.data()).all(is_near));
+            }
+            SemanticSet::open(folder.path(), &encoder, storage).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_stopped_set_is_continued_to_the_same_bytes() {
+        let [whole, stopped] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let encoder = SemanticEncoder::open(&golden("whisper-windows-bf16")).unwrap();
+        let [a, b] = [&whole, &stopped].map(|folder| {
+            shards(folder.path(), 2);
+            folder.path().join(format!("semantic-{}-bf16", &encoder.fingerprint()[..12]))
+        });
+        prepare(whole.path(), &encoder, Storage::Bf16).unwrap();
+        let mut stop = |_: usize, _: usize| ControlFlow::Break(());
+        let error = SemanticSet::prepare(stopped.path(), &encoder, Storage::Bf16, &mut stop).err().unwrap();
+        assert_eq!(error.kind(), Kind::Stopped);
+        std::fs::write(b.join("shard-00000.safetensors"), "damaged meanwhile").unwrap();
+        prepare(stopped.path(), &encoder, Storage::Bf16).unwrap();
+        let names = |folder: &Path| {
+            let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&a), names(&b));
+        for name in names(&a) {
+            assert_eq!(std::fs::read(a.join(&name)).unwrap(), std::fs::read(b.join(&name)).unwrap(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn other_shards_another_encoder_and_damage_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        shards(folder.path(), 3);
+        let encoder = SemanticEncoder::open(&golden("whisper-windows-bf16")).unwrap();
+        prepare(folder.path(), &encoder, Storage::F16).unwrap();
+        let place = folder.path().join(format!("semantic-{}-f16", &encoder.fingerprint()[..12]));
+        let refused = |kind: Kind, part: &str| {
+            let error = SemanticSet::open(folder.path(), &encoder, Storage::F16).err().expect("an error");
+            assert!(error.kind() == kind && error.to_string().contains(part), "{error}");
+        };
+        let other = SemanticEncoder::open(&golden("whisper-tiny-random")).unwrap();
+        assert_ne!(other.fingerprint(), encoder.fingerprint());
+        assert_eq!(SemanticSet::open(folder.path(), &other, Storage::F16).err().unwrap().kind(), Kind::Missing);
+        let path = place.join("shard-00001.safetensors");
+        let good = std::fs::read(&path).unwrap();
+        let mut bad = good.clone();
+        *bad.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, &bad).unwrap();
+        refused(Kind::Integrity, "shard-00001.safetensors is damaged");
+        std::fs::write(&path, &good[..good.len() - 1]).unwrap();
+        refused(Kind::Integrity, "damaged");
+        std::fs::write(&path, &good).unwrap();
+        let manifest = std::fs::read_to_string(place.join("manifest.json")).unwrap();
+        let fingerprint = encoder.fingerprint();
+        for (from, to) in [(fingerprint.as_str(), "0"), ("\"f16\"", "\"bf16\"")] {
+            std::fs::write(place.join("manifest.json"), manifest.replace(from, to)).unwrap();
+            refused(Kind::Integrity, "another encoder");
+        }
+        std::fs::write(place.join("manifest.json"), &manifest[1..]).unwrap();
+        refused(Kind::Data, "manifest.json");
+        std::fs::write(place.join("manifest.json"), &manifest).unwrap();
+        SemanticSet::open(folder.path(), &encoder, Storage::F16).unwrap();
+        // The same place, other shards.
+        for name in ["manifest.json", "scenes.jsonl", "shard-00000.safetensors"] {
+            std::fs::remove_file(folder.path().join(name)).unwrap();
+        }
+        for index in 1..3 {
+            std::fs::remove_file(folder.path().join(format!("shard-{index:05}.safetensors"))).unwrap();
+        }
+        shards(folder.path(), 4);
+        refused(Kind::Integrity, "was made from another shard-00000.safetensors");
+        assert_eq!(prepare(folder.path(), &encoder, Storage::F16).err().unwrap().kind(), Kind::Integrity);
+    }
+}

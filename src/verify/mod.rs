@@ -7,6 +7,7 @@
 
 mod compare;
 mod ops;
+mod projector;
 mod readout;
 mod semantic;
 mod trunk;
@@ -74,6 +75,7 @@ pub fn verify(dir: &Path, options: &Options) -> Result<Report> {
         Kind::Trunk(config) => trunk::run(dir, config, &mut checker).context_with(place)?,
         Kind::Readout(config) => readout::run(dir, config, &mut checker).context_with(place)?,
         Kind::Semantic(_) => semantic::run(dir, &mut checker)?,
+        Kind::Projector => projector::run(dir, &mut checker).context_with(place)?,
         Kind::Ops => ops::run(&mut checker).context_with(place)?,
         Kind::NotBuilt(what) => checker.missing(what.clone()),
     }
@@ -137,6 +139,7 @@ enum Kind {
     Readout(Value),
     /// By its `model_type`.
     Semantic(String),
+    Projector,
     Ops,
     /// A model that later work brings.
     NotBuilt(String),
@@ -153,10 +156,13 @@ impl Kind {
             return match config.get("model_type").and_then(Value::as_str) {
                 Some("twnm_encoder_trunk") => Ok(Kind::Trunk(config)),
                 Some("twnm_encoder_readout") => Ok(Kind::Readout(config)),
+                Some(crate::projector::MODEL_TYPE) => Ok(Kind::Projector),
                 Some(name @ ("whisper" | "audioflamingo3")) => Ok(Kind::Semantic(name.into())),
                 Some(name @ "qwen2") => Ok(Kind::NotBuilt(format!("model {name}"))),
                 Some(other) => Err(Error::data(format!("{}: model_type {other:?} is not known", path.display()))
-                    .hint("known: twnm_encoder_trunk, twnm_encoder_readout, qwen2, whisper, audioflamingo3")),
+                    .hint(
+                        "known: twnm_encoder_trunk, twnm_encoder_readout, twnm_projector, qwen2, whisper, audioflamingo3",
+                    )),
                 None => Err(Error::data(format!("{}: has no model_type", path.display()))),
             };
         }
@@ -173,6 +179,7 @@ impl Kind {
             Kind::Trunk(_) => "encoder trunk".into(),
             Kind::Readout(_) => "encoder read-out".into(),
             Kind::Semantic(name) => format!("semantic encoder {name}"),
+            Kind::Projector => "projector".into(),
             Kind::Ops => "ops".into(),
             Kind::NotBuilt(what) => what.clone(),
         }
