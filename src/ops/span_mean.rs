@@ -34,10 +34,7 @@ impl Spans {
                 [first as i32, spans.partition_point(|s| s.start <= row).max(first) as i32]
             })
             .collect();
-        Spans {
-            spans: Tensor::from_slice(&[spans.len(), 2], &bounds),
-            users: Tensor::from_slice(&[rows, 2], &users),
-        }
+        Spans { spans: Tensor::from_slice(&[spans.len(), 2], &bounds), users: Tensor::from_slice(&[rows, 2], &users) }
     }
     /// The same spans on another device.
     pub fn to(&self, device: Device) -> Spans {

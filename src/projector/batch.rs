@@ -80,7 +80,8 @@ impl Clip {
             return Err(Error::data("projector: frames that stand for no time"));
         }
         let wide = readout::width(config.classes);
-        if config.slots && !(is(slots, config.spatial) && is(readouts, wide) && slots.shape()[0] == readouts.shape()[0]) {
+        if config.slots && !(is(slots, config.spatial) && is(readouts, wide) && slots.shape()[0] == readouts.shape()[0])
+        {
             return Err(Error::data(format!(
                 "projector: slots {:?} and read-outs {:?}, [n, {}] and [n, {wide}] are needed",
                 slots.shape(),

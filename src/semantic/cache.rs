@@ -279,7 +279,10 @@ fn open(
         return changed("was made from other shards");
     }
     for (index, (record, shard)) in stored.files.iter().zip(&shards.shards).enumerate() {
-        if record.shard != shard.blake3 || record.tokens.scenes != shard.scenes || record.tokens.file != shard_file(index) {
+        if record.shard != shard.blake3
+            || record.tokens.scenes != shard.scenes
+            || record.tokens.file != shard_file(index)
+        {
             return changed(&format!("was made from another {}", shard.file));
         }
         let path = place.join(&record.tokens.file);

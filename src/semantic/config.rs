@@ -152,14 +152,8 @@ fn read(config: &Value, place: &str, defaults: SemanticConfig) -> Result<Semanti
     let Some(fields) = config.as_object() else {
         return Err(Error::data(format!("{place}an object with the encoder's sizes is needed")));
     };
-    let mut sizes = [
-        defaults.mel_bands,
-        defaults.width,
-        defaults.layers,
-        defaults.heads,
-        defaults.ffn,
-        defaults.positions,
-    ];
+    let mut sizes =
+        [defaults.mel_bands, defaults.width, defaults.layers, defaults.heads, defaults.ffn, defaults.positions];
     for (size, names) in sizes.iter_mut().zip(NAMES) {
         let mut found: Option<(&str, usize)> = None;
         for name in names.iter().copied() {
@@ -177,7 +171,10 @@ fn read(config: &Value, place: &str, defaults: SemanticConfig) -> Result<Semanti
     }
     let activation = fields.get("activation_function");
     if activation.is_some_and(|v| v != "gelu") {
-        return Err(Error::data(format!("{place}activation_function is {}, built is \"gelu\"", activation.expect("is"))));
+        return Err(Error::data(format!(
+            "{place}activation_function is {}, built is \"gelu\"",
+            activation.expect("is")
+        )));
     }
     let [mel_bands, width, layers, heads, ffn, positions] = sizes;
     let config = SemanticConfig { family: defaults.family, mel_bands, width, layers, heads, ffn, positions };

@@ -149,7 +149,8 @@ fn open_flamingo(folder: &Path, config: &Value) -> Result<SemanticEncoder> {
     }
     let width = part("text_config")?.get("hidden_size").and_then(Value::as_u64);
     let Some(width) = width.filter(|w| (1..=DECODER_WIDTH_MAX as u64).contains(w)) else {
-        let message = format!("config.json: text_config.hidden_size: a whole number in 1..={DECODER_WIDTH_MAX} is needed");
+        let message =
+            format!("config.json: text_config.hidden_size: a whole number in 1..={DECODER_WIDTH_MAX} is needed");
         return Err(Error::data(message));
     };
     check_features(folder, &sizes)?;

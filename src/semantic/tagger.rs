@@ -43,6 +43,10 @@ impl Tagger {
         if config.width < 4 || config.width % 2 == 1 {
             errors.push(format!("d_model = {}: an even number from 4 on, for its table of positions", config.width));
         }
+        if !config.positions.is_multiple_of(50) {
+            let n = config.positions;
+            errors.push(format!("max_source_positions = {n}: whole seconds, a multiple of 50, as extractors need"));
+        }
         if classes.is_empty() || classes.len() > 1024 {
             errors.push(format!("{} classes: 1..=1024 are supported", classes.len()));
         }
@@ -80,7 +84,8 @@ impl Tagger {
         let tokens = self.tower.forward(c, &Var::constant(windows.features.clone()), &windows.frames);
         let [batch, n, d] = tokens.tensor().dims("tokens");
         let rows = arrange::reshape(&mut c.tape, &tokens, &[batch * n, d]);
-        let spans: Vec<_> = windows.frames.iter().enumerate().map(|(b, &f)| b * n..b * n + self.config.tokens(f)).collect();
+        let spans: Vec<_> =
+            windows.frames.iter().enumerate().map(|(b, &f)| b * n..b * n + self.config.tokens(f)).collect();
         let spans = Spans::new(&spans, batch * n).to(rows.tensor().device());
         let mean = span_mean(&mut c.tape, &rows, &spans);
         self.classifier.forward(c, &mean)
@@ -94,7 +99,8 @@ impl Tagger {
     pub fn save(&self, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, &e))?;
         let named = |prefix: &'static str| {
-            let of = move |id| Some((self.params.info(id).name.strip_prefix(prefix)?.to_string(), self.params.tensor(id)));
+            let of =
+                move |id| Some((self.params.info(id).name.strip_prefix(prefix)?.to_string(), self.params.tensor(id)));
             self.params.ids().filter_map(of).collect::<Vec<(String, Tensor)>>()
         };
         let save = |name: &str, tensors: &[(String, Tensor)]| {
@@ -115,7 +121,7 @@ impl Tagger {
         json!({
             "feature_extractor_type": "WhisperFeatureExtractor", "feature_size": self.config.mel_bands,
             "sampling_rate": 16000, "hop_length": log_mel::HOP, "n_fft": log_mel::WINDOW, "n_samples": window,
-            "chunk_length": window as f64 / 16000.0, "nb_max_frames": 2 * self.config.positions,
+            "chunk_length": window / 16000, "nb_max_frames": 2 * self.config.positions,
             "padding_side": "right", "padding_value": 0.0, "dither": 0.0, "return_attention_mask": false,
         })
     }

@@ -103,9 +103,8 @@ impl Tower {
     pub fn new(b: &mut Builder, prefix: &str, config: &SemanticConfig) -> Tower {
         b.under(prefix, |b| {
             let d = config.width;
-            let table = |b: &mut Builder| {
-                b.param("embed_positions.weight", &[config.positions, d], Init::Constant(0.0), false)
-            };
+            let table =
+                |b: &mut Builder| b.param("embed_positions.weight", &[config.positions, d], Init::Constant(0.0), false);
             Tower {
                 conv1: Conv::new(b, "conv1", config.mel_bands, d, 1),
                 conv2: Conv::new(b, "conv2", d, d, 2),

@@ -159,10 +159,9 @@ impl Kind {
                 Some(crate::projector::MODEL_TYPE) => Ok(Kind::Projector),
                 Some(name @ ("whisper" | "audioflamingo3")) => Ok(Kind::Semantic(name.into())),
                 Some(name @ "qwen2") => Ok(Kind::NotBuilt(format!("model {name}"))),
-                Some(other) => Err(Error::data(format!("{}: model_type {other:?} is not known", path.display()))
-                    .hint(
-                        "known: twnm_encoder_trunk, twnm_encoder_readout, twnm_projector, qwen2, whisper, audioflamingo3",
-                    )),
+                Some(other) => Err(Error::data(format!("{}: model_type {other:?} is not known", path.display())).hint(
+                    "known: twnm_encoder_trunk, twnm_encoder_readout, twnm_projector, qwen2, whisper, audioflamingo3",
+                )),
                 None => Err(Error::data(format!("{}: has no model_type", path.display()))),
             };
         }

@@ -27,9 +27,10 @@ pub(super) fn run(dir: &Path, check: &mut Checker) -> Result<()> {
     if !check.has("d_tokens.0") {
         return Ok(());
     }
-    let seeds = ranges.iter().enumerate().map(|(i, range)| {
-        check.input_shaped(&format!("d_tokens.{i}"), &[range.len(), projector.config.width])
-    });
+    let seeds = ranges
+        .iter()
+        .enumerate()
+        .map(|(i, range)| check.input_shaped(&format!("d_tokens.{i}"), &[range.len(), projector.config.width]));
     let seed = Tensor::stacked(&seeds.collect::<Result<Vec<_>>>()?);
     let vars: Vec<Var> = params.ids().map(|id| c.param(id)).collect();
     let names = || params.infos().iter().map(|p| p.name.as_str());

