@@ -51,7 +51,9 @@ fn clips_in_a_batch_do_not_see_each_other() {
         let all = values(&projector, &params, &batch);
         for (clip, range) in clips.iter().zip(batch.ranges()) {
             let one = Batch::new(&projector.config, std::slice::from_ref(clip), Ablation::None).unwrap();
-            assert_eq!(values(&projector, &params, &one).data(), all.rows(range.start, range.len()).data());
+            let (alone, among) = (values(&projector, &params, &one), all.rows(range.start, range.len()));
+            // Products of few rows add in another order: rounding of numbers below one.
+            assert!(alone.data().iter().zip(among.data()).all(|(a, b)| (a - b).abs() < 1e-6));
         }
         let there = values(&projector, &params.to(Device::Emu), &batch.to(Device::Emu));
         let error = all.data().iter().zip(there.data()).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
