@@ -13,8 +13,15 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 const HEAD: &str = "extern \"C\" __global__ void ";
-const INCLUDES: [&str; 6] =
-    ["attention_bf16.cuh", "attention_float.cuh", "attention_tiles.cuh", "common.cuh", "ptx.cuh", "tile.cuh"];
+const INCLUDES: [&str; 7] = [
+    "attention_bf16.cuh",
+    "attention_float.cuh",
+    "attention_tiles.cuh",
+    "common.cuh",
+    "ptx.cuh",
+    "tile.cuh",
+    "turn.cuh",
+];
 
 /// Marks pointers of which launchers check the address, see above.
 const PACKED: &str = "PACKED";

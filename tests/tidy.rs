@@ -26,6 +26,8 @@ const ORDER: &[&str] = &[
     "shard",
     "nn",
     "encoder",
+    "semantic",
+    "projector",
     "language",
     "optim",
     "checkpoint",

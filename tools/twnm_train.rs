@@ -4,6 +4,8 @@
 mod shared;
 #[path = "commands/train_encoder.rs"]
 mod train_encoder;
+#[path = "commands/train_semantic.rs"]
+mod train_semantic;
 
 use clap::{Parser, Subcommand};
 
@@ -18,10 +20,13 @@ struct Cli {
 enum Command {
     /// Stage 1: the spatial encoder.
     Encoder(train_encoder::Args),
+    /// A small Whisper-type encoder, on the classes of sounds.
+    Semantic(train_semantic::Args),
 }
 
 fn main() -> std::process::ExitCode {
     shared::start(|cli: Cli| match cli.command {
         Command::Encoder(args) => train_encoder::run(args),
+        Command::Semantic(args) => train_semantic::run(args),
     })
 }

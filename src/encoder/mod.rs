@@ -12,7 +12,8 @@ pub mod trunk;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::nn::{Builder, Forward, Memory, Params};
-use crate::ops::{elementwise, spatial_loss::Predictions, stft};
+use crate::ops::spatial_loss::{Predictions, SOURCES_MAX};
+use crate::ops::{elementwise, stft};
 use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
@@ -144,6 +145,15 @@ impl EncoderConfig {
         }
     }
 
+    /// The sample at which the first frame of z is centred, and the samples between frames.
+    pub fn frame_centres(&self) -> (usize, usize) {
+        match self.input {
+            InputMode::Map => (0, self.hop),
+            // A cell holds frames 0 to 7 hops from its first.
+            InputMode::Covariance => ((covariance::FRAMES - 1) * self.hop / 2, covariance::FRAMES * self.hop),
+        }
+    }
+
     /// Adds what is wrong with the sizes, naming each field.
     pub fn check(&self, errors: &mut Vec<String>) {
         let mut need = |holds: bool, message: String| {
@@ -228,6 +238,10 @@ impl Features {
 pub struct Output {
     /// Pooled frames [B, T, D].
     pub z: Var,
+    /// The part of the frames that tells where, g z [B, T, D]; the flat read-out has no gate and gives z.
+    pub spatial: Var,
+    /// What every slot read from them [B, K, D].
+    pub slots: Var,
     /// Attractors [B, K, D].
     pub attractors: Var,
     /// Existence of each slot [B, K].
@@ -252,6 +266,8 @@ impl Output {
         let to_host = |v: &Var| Var::constant(v.tensor().to(Device::Host));
         Output {
             z: to_host(&self.z),
+            spatial: to_host(&self.spatial),
+            slots: to_host(&self.slots),
             attractors: to_host(&self.attractors),
             exist_logit: to_host(&self.exist_logit),
             direction: to_host(&self.direction),
@@ -351,6 +367,26 @@ impl Encoder {
         let mut c = Forward::new(Tape::without_gradients(), &self.params);
         self.forward(&mut c, &self.features(audio)).on_host()
     }
+}
+
+/// The most probable number of sources, at most three (the smallest of equals), by the existence of each slot in order.
+///
+/// Slot k is trained only on clips with at least k - 1 sources, so its existence is the probability of a k-th
+/// source given the ones before it, and the number is n with probability e1 .. en (1 - e(n+1)). Stopping at the
+/// first existence below one half counts three in a scene where one is the likeliest: 0.55 and 0.55 leave 0.45 for
+/// one source, 0.25 for two and 0.30 for three.
+pub fn likeliest_count(existence: impl IntoIterator<Item = f64>) -> usize {
+    let (mut existence, mut reached) = (existence.into_iter(), 1.0);
+    let mut best = (0, f64::NEG_INFINITY);
+    for n in 0..=SOURCES_MAX {
+        let goes_on = if n < SOURCES_MAX { existence.next().unwrap_or(0.0) } else { 0.0 };
+        let probability = reached * (1.0 - goes_on);
+        if probability > best.1 {
+            best = (n, probability);
+        }
+        reached *= goes_on;
+    }
+    best.0
 }
 
 /// The map of a clip [4, L] that lies on a device and was divided by the RMS of its W channel ([`scaled`]).

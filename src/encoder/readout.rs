@@ -191,7 +191,7 @@ impl Readout {
         };
         let zm = arrange::mean_axis1(&mut c.tape, &z);
         let attractors = self.attractors(c, &zm);
-        let (spatial, semantic) = match &self.frames {
+        let (spatial_frames, spatial, semantic) = match &self.frames {
             Frames::Pooled { gate, .. } => {
                 let gate = c.param(*gate);
                 let open = activation(&mut c.tape, Activation::Sigmoid, &gate);
@@ -200,7 +200,8 @@ impl Readout {
                 let spatial = elementwise::scale_channels(&mut c.tape, &z, &open);
                 let semantic = elementwise::scale_channels(&mut c.tape, &z, &closed);
                 let read = self.read_spatial.as_ref().expect("the paper read-out has it");
-                (read.forward(c, &attractors, &spatial), self.read_semantic.forward(c, &attractors, &semantic))
+                let slots = read.forward(c, &attractors, &spatial);
+                (spatial, slots, self.read_semantic.forward(c, &attractors, &semantic))
             }
             Frames::Flat(_) => {
                 let cells = arrange::reshape(&mut c.tape, x, &[b, f * t, h]);
@@ -209,18 +210,18 @@ impl Readout {
                     slots = round.forward(c, &slots, &cells);
                 }
                 let semantic = self.read_semantic.forward(c, &slots, &z);
-                (slots, semantic)
+                (z.clone(), slots, semantic)
             }
         };
         // The paper counts by the attractors alone; the flat read-out by what they found.
         let counted = if direction_map.is_some() { spatial.clone() } else { attractors.clone() };
-        self.heads(c, (z, zm, attractors, direction_map), &counted, &spatial, &semantic)
+        self.heads(c, (z, spatial_frames, zm, attractors, direction_map), &counted, &spatial, &semantic)
     }
 
     fn heads(
         &self,
         c: &mut Forward,
-        (z, zm, attractors, direction_map): (Var, Var, Var, Option<Var>),
+        (z, spatial_frames, zm, attractors, direction_map): (Var, Var, Var, Var, Option<Var>),
         counted: &Var,
         spatial: &Var,
         semantic: &Var,
@@ -242,6 +243,8 @@ impl Readout {
             log_surface: arrange::reshape(&mut c.tape, &surface, &[b]),
             absorption: arrange::reshape(&mut c.tape, &absorption, &[b]),
             z,
+            spatial: spatial_frames,
+            slots: spatial.clone(),
             attractors,
             direction_map,
         }

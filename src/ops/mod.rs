@@ -28,6 +28,7 @@ pub mod l2_normalize;
 pub mod layer_norm;
 pub mod linear;
 pub mod linear_cross_entropy;
+pub mod log_mel;
 pub mod lora_linear;
 pub mod lstm;
 pub mod matmul;
@@ -35,9 +36,11 @@ pub mod prelu;
 pub mod rms_norm;
 pub mod rope;
 pub mod sample;
+pub mod span_mean;
 pub mod spatial_loss;
 pub mod stft;
 pub mod swiglu;
+pub mod unfold;
 
 use crate::check::Case;
 
@@ -58,6 +61,9 @@ pub fn cases() -> Vec<Case> {
         elementwise::cases(),
         arrange::cases(),
         stft::cases(),
+        log_mel::cases(),
+        unfold::cases(),
+        span_mean::cases(),
         bce::cases(),
         spatial_loss::cases(),
         conv1d::cases(),

@@ -19,7 +19,7 @@ pub mod writer;
 
 pub use check::Check;
 pub use labels::Labels;
-pub use manifest::{Manifest, ShardSpec};
+pub use manifest::{FileRecord, Manifest, ShardSpec};
 pub use reader::ShardSet;
 pub use sampler::Order;
 pub use writer::{Sample, ShardWriter};

@@ -2,4 +2,5 @@
 
 pub mod encoder;
 pub mod run;
+pub mod semantic;
 pub mod updates;

@@ -152,6 +152,10 @@ impl<'a> Checker<'a> {
     pub(super) fn value(&mut self, name: &str, tensor: &Tensor) {
         self.take(name, Class::Value, tensor);
     }
+    /// Takes a computed value of a language model; ignored when the file does not expect it.
+    pub(super) fn language_value(&mut self, name: &str, tensor: &Tensor) {
+        self.take(name, Class::Language, tensor);
+    }
     /// Takes a computed gradient; ignored when the file does not expect it.
     pub(super) fn gradient(&mut self, name: &str, tensor: &Tensor) {
         self.take(name, Class::Gradient, tensor);
@@ -159,10 +163,6 @@ impl<'a> Checker<'a> {
     /// The expected numbers of an output.
     pub(super) fn expected(&self, name: &str) -> Result<Vec<f32>> {
         Ok(self.expected.f32(name)?.into_owned())
-    }
-    /// Takes a computed value of a language model.
-    pub(super) fn language_value(&mut self, name: &str, tensor: &Tensor) {
-        self.take(name, Class::Language, tensor);
     }
     /// Takes computed whole numbers, which must be equal.
     pub(super) fn exact(&mut self, name: &str, tensor: &Tensor) {

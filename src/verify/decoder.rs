@@ -10,6 +10,7 @@ use crate::language::loss::{Targets, loss};
 use crate::language::store;
 use crate::nn::{Builder, Forward, Params};
 use crate::ops::adamw::AdamW;
+use crate::ops::embedding::splice;
 use crate::optim::Optimizer;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -60,6 +61,34 @@ pub(super) fn run_adapter(dir: &Path, base: Option<&Path>, check: &mut Checker) 
         check.gradient(&format!("grad.{}", as_peft_names_it(place.name)), &part);
     }
     train(&decoder, &mut params, &batch, check)
+}
+
+/// The decoder of an Audio Flamingo 3 folder over `input_ids` whose audio tokens are the rows `audio` [n, C], in order.
+pub(super) fn run_audio_flamingo(dir: &Path, audio: &Tensor, check: &mut Checker) -> Result<()> {
+    if !check.has("input_ids") {
+        return Ok(());
+    }
+    let parts = store::open_audio_flamingo(dir)?;
+    let mut builder = Builder::new();
+    let build = Build { prefix: store::AUDIO_FLAMINGO_PREFIX, is_frozen: true, adapters: &[] };
+    let decoder = Decoder::new(&mut builder, &parts.config, &build);
+    let mut params = builder.finish(0);
+    store::load_base(&mut params, build.prefix, &parts.weights, parts.stored)?;
+    let batch = Batch::read(check, parts.config.vocabulary)?;
+    let ids: Vec<i32> = batch.documents.iter().flatten().map(|&id| id as i32).collect();
+    let places: Vec<i32> = (0..ids.len() as i32).filter(|&at| ids[at as usize] == parts.audio_token as i32).collect();
+    if places.len() != audio.shape()[0] {
+        let (tokens, rows) = (places.len(), audio.shape()[0]);
+        return Err(Error::data(format!("input_ids have {tokens} audio tokens, the audio gives {rows}")));
+    }
+    let mut c = Forward::new(Tape::without_gradients().with_products(Threads::All), &params);
+    let rows = decoder.embed(&mut c, &Tensor::from_slice(&[ids.len()], &ids));
+    let places = Tensor::from_slice(&[places.len()], &places);
+    let spliced = splice(&mut c.tape, &rows, &Var::constant(audio.clone()), &places);
+    let x = Var::constant(spliced.tensor().reshape(&[1, ids.len(), parts.config.hidden]));
+    let hidden = decoder.hidden(&mut c, &x, &batch.documents(&decoder), 0);
+    let logits = decoder.logits(&mut c, &hidden);
+    batch.value(check, "logits", logits.tensor())
 }
 
 /// Five updates with the whole batch.

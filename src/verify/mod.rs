@@ -1,13 +1,16 @@
 //! `twnm verify`: runs a model on the inputs of its `expected.safetensors` and compares every tensor in it.
 //!
 //! Expected values come from other implementations (PyTorch, Transformers). A tensor passes when
-//! ||actual - expected|| / ||expected|| (L2) is at most 1e-5 for values and 1e-4 for gradients. Nothing is skipped in
+//! ||actual - expected|| / ||expected|| (L2) is at most 1e-5 for values, 1e-4 for gradients and
+//! for values of language models. Nothing is skipped in
 //! silence: a tensor whose name means nothing here fails, and what is not built yet is listed as missing.
 
 mod compare;
 mod decoder;
 mod ops;
+mod projector;
 mod readout;
+mod semantic;
 mod trunk;
 
 pub use compare::Comparison;
@@ -22,7 +25,7 @@ use std::path::{Path, PathBuf};
 pub const VALUE_TOLERANCE: f64 = 1e-5;
 /// Allowed relative L2 error of gradients.
 pub const GRADIENT_TOLERANCE: f64 = 1e-4;
-/// Allowed relative L2 error of what a language model computes.
+/// Allowed relative L2 error of the values of language models and semantic encoders.
 pub const LANGUAGE_TOLERANCE: f64 = 1e-4;
 /// Largest config.json that is read.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -72,6 +75,8 @@ pub fn verify(dir: &Path, options: &Options) -> Result<Report> {
     match &kind {
         Kind::Trunk(config) => trunk::run(dir, config, &mut checker).context_with(place)?,
         Kind::Readout(config) => readout::run(dir, config, &mut checker).context_with(place)?,
+        Kind::Semantic(_) => semantic::run(dir, &mut checker)?,
+        Kind::Projector => projector::run(dir, &mut checker).context_with(place)?,
         Kind::Ops => ops::run(&mut checker).context_with(place)?,
         Kind::Decoder => decoder::run(dir, &mut checker).context_with(place)?,
         Kind::Adapter => decoder::run_adapter(dir, options.base.as_deref(), &mut checker).context_with(place)?,
@@ -135,6 +140,9 @@ impl Report {
 enum Kind {
     Trunk(Value),
     Readout(Value),
+    /// By its `model_type`.
+    Semantic(String),
+    Projector,
     Ops,
     Decoder,
     Adapter,
@@ -153,10 +161,12 @@ impl Kind {
             return match config.get("model_type").and_then(Value::as_str) {
                 Some("twnm_encoder_trunk") => Ok(Kind::Trunk(config)),
                 Some("twnm_encoder_readout") => Ok(Kind::Readout(config)),
+                Some(crate::projector::MODEL_TYPE) => Ok(Kind::Projector),
                 Some("qwen2") => Ok(Kind::Decoder),
-                Some(name @ ("whisper" | "audioflamingo3")) => Ok(Kind::NotBuilt(format!("model {name}"))),
-                Some(other) => Err(Error::data(format!("{}: model_type {other:?} is not known", path.display()))
-                    .hint("known: twnm_encoder_trunk, twnm_encoder_readout, qwen2, whisper, audioflamingo3")),
+                Some(name @ ("whisper" | "audioflamingo3")) => Ok(Kind::Semantic(name.into())),
+                Some(other) => Err(Error::data(format!("{}: model_type {other:?} is not known", path.display())).hint(
+                    "known: twnm_encoder_trunk, twnm_encoder_readout, twnm_projector, qwen2, whisper, audioflamingo3",
+                )),
                 None => Err(Error::data(format!("{}: has no model_type", path.display()))),
             };
         }
@@ -172,6 +182,8 @@ impl Kind {
         match self {
             Kind::Trunk(_) => "encoder trunk".into(),
             Kind::Readout(_) => "encoder read-out".into(),
+            Kind::Semantic(name) => format!("semantic encoder {name}"),
+            Kind::Projector => "projector".into(),
             Kind::Ops => "ops".into(),
             Kind::Decoder => "qwen2".into(),
             Kind::Adapter => "qwen2 with an adapter".into(),

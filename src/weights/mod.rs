@@ -83,6 +83,15 @@ impl Tensors {
         self.index.len()
     }
 
+    /// Numbers of all tensors together.
+    pub fn count(&self) -> usize {
+        let of = |(name, &file): (&String, &usize)| {
+            let info = self.files[file].header.layout.info(name).expect("indexed");
+            info.shape.iter().product::<usize>()
+        };
+        self.index.iter().map(of).sum()
+    }
+
     /// Whether there is no tensor at all.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()

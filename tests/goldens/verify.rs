@@ -37,6 +37,32 @@ fn the_readout_and_its_loss_match_pytorch() {
 }
 
 #[test]
+fn semantic_encoders_match_transformers() {
+    for name in ["whisper-tiny-random", "whisper-short-f16", "whisper-windows-bf16", "af3-windows"] {
+        let report = check(&golden(name));
+        assert!(report.is_ok(), "{name}: {:?}", report.outcome());
+        assert!(report.tensors.len() >= 2, "{name}");
+        let features = report.tensors.iter().filter(|t| t.name.starts_with("input_features"));
+        assert!(features.clone().count() > 0 && features.clone().all(|t| t.tolerance <= 1e-5), "{name}");
+    }
+    let report = check(&golden("af3-tiny"));
+    assert!(report.is_ok(), "{:?}", report.outcome());
+    assert_eq!(report.tensors.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["audio_embeds", "logits"]);
+}
+
+#[test]
+fn projectors_match_pytorch() {
+    for (name, gradients) in
+        [("projector-p2", 32), ("projector-p2-slots", 33), ("projector-p1", 10), ("projector-p0", 7)]
+    {
+        let report = check(&golden(name));
+        assert!(report.is_ok(), "{name}: {:?}", report.outcome());
+        let of = |prefix: &str| report.tensors.iter().filter(|t| t.name.starts_with(prefix)).count();
+        assert_eq!((of("grad."), of("d_semantic.") >= 2, of("d_spatial.") >= 2), (gradients, true, true), "{name}");
+    }
+}
+
+#[test]
 fn the_ops_match_pytorch_and_what_is_not_built_is_named() {
     let report = check(&golden("ops"));
     assert_eq!(report.failed(), 0, "{:?}", report.worst());
@@ -125,7 +151,7 @@ fn disturb(tensor: &mut Stored) {
 
 #[test]
 fn a_change_of_any_expected_tensor_is_noticed_and_named() {
-    for name in ["encoder-trunk-2", "encoder-readout-2", "ops"] {
+    for name in ["encoder-trunk-2", "encoder-readout-2", "ops", "whisper-short-f16", "projector-p2-slots"] {
         let outputs: Vec<String> = check(&golden(name)).tensors.into_iter().map(|t| t.name).collect();
         let copy = copy(name);
         let path = copy.path().join("expected.safetensors");

@@ -14,8 +14,8 @@ pub use constant::Constant;
 pub use score::{ClipScore, Score};
 pub use training::{SCORE_TABLE_NOTE, TrainingScorer, score_table, score_table_of};
 
-use crate::encoder::Output;
-use crate::scene::{ClipTruth, SOURCES_MAX};
+use crate::encoder::{Output, likeliest_count};
+use crate::scene::ClipTruth;
 use crate::shard::Labels;
 
 /// What one slot says.
@@ -77,24 +77,9 @@ impl Prediction {
         }
     }
 
-    /// The most probable number of sources, at most three (the smallest of equals).
-    ///
-    /// Slot k is trained only on clips with at least k - 1 sources, so its existence is the probability of a k-th
-    /// source given the ones before it, and the number is n with probability e1 .. en (1 - e(n+1)). Stopping at the
-    /// first existence below one half counts three in a scene where one is the likeliest: 0.55 and 0.55 leave 0.45 for
-    /// one source, 0.25 for two and 0.30 for three.
+    /// The most probable number of sources, at most three ([`likeliest_count`]).
     pub fn count(&self) -> usize {
-        let mut reached = 1.0;
-        let mut best = (0, f64::NEG_INFINITY);
-        for n in 0..=SOURCES_MAX {
-            let goes_on = if n < SOURCES_MAX { self.slots.get(n).map_or(0.0, |slot| slot.existence) } else { 0.0 };
-            let probability = reached * (1.0 - goes_on);
-            if probability > best.1 {
-                best = (n, probability);
-            }
-            reached *= goes_on;
-        }
-        best.0
+        likeliest_count(self.slots.iter().map(|slot| slot.existence))
     }
 }
 

@@ -70,7 +70,7 @@ impl Window {
 }
 
 /// Opens the shard folders of a list.
-fn open_shards(folders: &[String]) -> Result<Option<ShardSet>> {
+pub(super) fn open_shards(folders: &[String]) -> Result<Option<ShardSet>> {
     let paths: Vec<&Path> = folders.iter().map(Path::new).collect();
     if paths.is_empty() { Ok(None) } else { ShardSet::open_all(&paths).map(Some) }
 }

@@ -232,7 +232,8 @@ fn loss_settings() -> Vec<Setting> {
     ]
 }
 
-fn optimizer_settings() -> Vec<Setting> {
+/// The registry of [`OptimizerSettings`].
+pub(crate) fn optimizer_settings() -> Vec<Setting> {
     vec![
         Setting::number_above("learning_rate", "", 0.0, 1.0, "Highest rate; warm-up, then cosine to zero."),
         Setting::number("weight_decay", "", 0.0, 10.0, "Decoupled decay; never on norms, biases, slopes, gate."),
