@@ -15,6 +15,7 @@ pub mod error;
 pub mod eval;
 pub mod files;
 pub mod kernels;
+pub mod language;
 pub mod models;
 pub mod nn;
 pub mod ops;

@@ -26,6 +26,7 @@ const ORDER: &[&str] = &[
     "shard",
     "nn",
     "encoder",
+    "language",
     "optim",
     "checkpoint",
     "models",

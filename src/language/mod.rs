@@ -1,0 +1,11 @@
+//! The language model's side of the pipeline. Text: [`tokenizer`] turns text into ids and back,
+//! [`template`] a conversation into text.
+
+mod byte_level;
+mod jinja_guard;
+mod merges;
+mod normalize;
+mod split;
+pub mod template;
+pub mod tokenizer;
+mod tokenizer_file;
