@@ -2,9 +2,12 @@
 //! [`template`] a conversation into text.
 
 mod byte_level;
+pub mod example;
 mod jinja_guard;
 mod merges;
 mod normalize;
+mod row_forms;
+pub mod rows;
 mod split;
 pub mod template;
 pub mod tokenizer;

@@ -171,6 +171,11 @@ impl Tokenizer {
         self.added.get(token).or_else(|| self.content.vocabulary.get(token)).copied()
     }
 
+    /// Whether an id is that of a token which is looked for in the text first: a special one, or one like `<think>`.
+    pub fn is_added(&self, id: u32) -> bool {
+        self.content.added.iter().any(|token| token.id == id)
+    }
+
     /// The largest id + 1.
     pub fn len(&self) -> usize {
         self.tokens.len()
