@@ -1,14 +1,27 @@
-//! The language model: a Qwen2 decoder with LoRA adapters, in the files of Hugging Face and PEFT.
+//! The language model: text, a Qwen2 decoder with LoRA adapters, and decoding, in the files of Hugging Face and PEFT.
 //!
-//! [`decoder`] is the model over packed documents, [`config`] what its `config.json` says, [`lora`] what an
-//! `adapter_config.json` says, [`store`] the weights of both in files.
+//! Text: [`tokenizer`] turns text into ids and back, [`template`] a conversation into text, [`rows`] reads training rows and
+//! [`example`] makes tokens with loss masks of them. Model: [`decoder`] over packed documents, [`config`] what its
+//! `config.json` says, [`lora`] what an `adapter_config.json` says, [`store`] the weights of both in files, [`loss`] what is
+//! learned, [`generate`] tokens one by one.
 
+mod byte_level;
 pub mod config;
 pub mod decoder;
+pub mod example;
 pub mod generate;
+mod jinja_guard;
 pub mod lora;
 pub mod loss;
+mod merges;
+mod normalize;
+mod row_forms;
+pub mod rows;
+mod split;
 pub mod store;
+pub mod template;
+pub mod tokenizer;
+mod tokenizer_file;
 
 #[cfg(test)]
 mod tests;

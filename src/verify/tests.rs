@@ -74,7 +74,7 @@ fn folders_that_cannot_be_verified_are_refused_with_their_kind() {
     set(r#"{"model_type": "twnm_encoder_trunk"}"#);
     assert_eq!(kind(&dir), ErrorKind::Missing);
     set(r#"{"model_type": "qwen2"}"#);
-    assert_eq!(run(&dir).unwrap().outcome().unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(kind(&dir), ErrorKind::Data);
     let bad = Options { tolerance: Some(f64::NAN), ..Options::default() };
     assert_eq!(verify(dir.path(), &bad).unwrap_err().kind(), ErrorKind::Usage);
 }
