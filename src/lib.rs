@@ -13,6 +13,7 @@ pub mod device;
 pub mod encoder;
 pub mod error;
 pub mod eval;
+pub mod family;
 pub mod files;
 pub mod kernels;
 pub mod language;

@@ -32,6 +32,7 @@ const ORDER: &[&str] = &[
     "optim",
     "checkpoint",
     "models",
+    "family",
     "train",
     "benchmark",
     "eval",

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::nn::{Forward, Params};
 use crate::ops::kv_cache::{CacheShape, KvCache};
 use crate::ops::rope::{RopeTable, rope};
+use crate::ops::sample::{Draws, Sampling, Seen, sample};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
 
@@ -112,4 +113,99 @@ pub fn greedy(logits: &Tensor) -> Vec<u32> {
         row.iter().enumerate().fold(0, first) as u32
     };
     host.data().chunks_exact(host.shape()[1]).map(best).collect()
+}
+
+/// When sequences end, and who chooses their tokens.
+pub struct Asked<'a> {
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// The number of every sequence, which stays its own wherever it stands in a batch.
+    pub sequences: &'a [u32],
+    /// Tokens that end a sequence; they are not part of it.
+    pub ends: &'a [u32],
+    /// Tokens of a sequence, at most.
+    pub new_max: usize,
+    /// Tokens of every prompt, which count as seen where repetition costs; empty: only what was chosen counts.
+    pub prompts: &'a [Vec<u32>],
+}
+
+/// A sequence that was continued.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Continued {
+    /// What was chosen.
+    pub ids: Vec<u32>,
+    /// The log-probability of each under the model's own softmax.
+    pub log_probs: Vec<f32>,
+    /// Whether it ended by itself, by a token of [`Asked::ends`] or because `watch` said so.
+    pub is_whole: bool,
+}
+
+impl Decoding<'_> {
+    /// Continues every sequence from the `logits` that follow it. `watch` sees each token of each sequence as it comes and
+    /// may end the sequence with it.
+    ///
+    /// # Errors
+    /// `Usage` for settings out of range or a cache that is too small; `Diverged` for logits that are no numbers.
+    #[track_caller]
+    pub fn run(
+        &mut self,
+        mut logits: Tensor,
+        asked: &Asked,
+        mut watch: impl FnMut(usize, u32) -> bool,
+    ) -> Result<Vec<Continued>> {
+        let [batch, vocabulary] = logits.dims("logits");
+        let mut all = vec![Continued::default(); batch];
+        let mut goes_on = vec![true; batch];
+        let mut seen = self.seen(asked, vocabulary);
+        for step in 0..asked.new_max {
+            let draws = Draws { seed: asked.seed, sequences: asked.sequences, step: step as u32 };
+            let chosen = sample(&logits, seen.as_ref(), &asked.sampling, &draws)?;
+            let mut next = vec![0; batch];
+            for (i, sequence) in all.iter_mut().enumerate() {
+                if !goes_on[i] {
+                    continue;
+                }
+                let id = chosen.ids[i] as u32;
+                if asked.ends.contains(&id) {
+                    (sequence.is_whole, goes_on[i]) = (true, false);
+                    continue;
+                }
+                sequence.ids.push(id);
+                sequence.log_probs.push(chosen.log_probs[i]);
+                next[i] = id;
+                if watch(i, id) {
+                    (sequence.is_whole, goes_on[i]) = (true, false);
+                }
+            }
+            if step + 1 == asked.new_max || !goes_on.contains(&true) {
+                break;
+            }
+            if let Some(seen) = &mut seen {
+                seen.add(&chosen.tensor.reshape(&[batch, 1]));
+            }
+            logits = self.step(&next, &goes_on)?;
+        }
+        Ok(all)
+    }
+
+    /// The tokens that were seen, where that matters.
+    fn seen(&self, asked: &Asked, vocabulary: usize) -> Option<Seen> {
+        if asked.sampling.repetition_penalty == 1.0 {
+            return None;
+        }
+        let (batch, device) = (self.cache.shape().batch, self.cache.first().device());
+        let mut seen = Seen::new(batch, vocabulary, device);
+        let longest = asked.prompts.iter().map(Vec::len).max().unwrap_or(0);
+        if longest > 0 {
+            let padded = |prompt: &Vec<u32>| {
+                let ids = prompt.iter().map(|&id| id as i32).collect::<Vec<i32>>();
+                ids.into_iter().chain(std::iter::repeat(-1)).take(longest).collect::<Vec<i32>>()
+            };
+            let ids: Vec<i32> = asked.prompts.iter().flat_map(padded).collect();
+            seen.add(&Tensor::from_slice(&[asked.prompts.len(), longest], &ids).to(device));
+        }
+        Some(seen)
+    }
 }

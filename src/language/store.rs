@@ -58,48 +58,46 @@ pub fn open_base(folder: &Path) -> Result<(DecoderConfig, Tensors)> {
     Ok((config, weights))
 }
 
-/// The decoder of an Audio Flamingo 3 folder.
-pub struct AudioFlamingo {
+/// The decoder of a folder: a plain Qwen2 model, or that of Audio Flamingo 3.
+pub struct DecoderFiles {
     /// Its sizes.
     pub config: DecoderConfig,
     /// The weights of the folder, or of the decoder's own.
     pub weights: Tensors,
-    /// Begin of the decoder's names in them.
-    pub stored: &'static str,
-    /// The token that stands where audio does.
-    pub audio_token: u32,
+    /// Begin of the decoder's names in them, and of its parameters here: an adapter's names follow from it.
+    pub prefix: &'static str,
+    /// The token that stands where audio does, where the folder has one.
+    pub audio_token: Option<u32>,
 }
 
 /// Begin of the names of the decoder within Audio Flamingo 3, in the layout of Transformers.
-pub const AUDIO_FLAMINGO_PREFIX: &str = "language_model.";
-/// The audio token of the published model, where a folder does not name it.
-const AUDIO_TOKEN: u64 = 151_669;
+const AUDIO_FLAMINGO_PREFIX: &str = "language_model.";
 
-/// The decoder of an Audio Flamingo 3 folder: the layout of Transformers, or NVIDIA's with a folder `llm` of its own.
+/// The decoder of a folder: of a plain Qwen2 model; of Audio Flamingo 3 in the layout of Transformers, or in NVIDIA's with a
+/// folder `llm` of its own.
 ///
 /// # Errors
 /// As [`open_base`].
-pub fn open_audio_flamingo(folder: &Path) -> Result<AudioFlamingo> {
+pub fn open_decoder(folder: &Path) -> Result<DecoderFiles> {
     let own = folder.join("llm");
+    if own.join(CONFIG_FILE).is_file() {
+        let (config, weights) = open_base(&own)?;
+        return Ok(DecoderFiles { config, weights, prefix: "", audio_token: None });
+    }
     let path = folder.join(CONFIG_FILE);
     let fields = read_json(&path)?;
-    let audio_token = match fields.get("audio_token_id").or_else(|| fields.get("audio_token_index")) {
-        None => Some(AUDIO_TOKEN),
-        Some(id) => id.as_u64(),
-    };
-    let audio_token = audio_token.and_then(|id| u32::try_from(id).ok());
-    if own.is_dir() {
-        let (config, weights) = open_base(&own)?;
-        let audio_token = audio_token.unwrap_or(AUDIO_TOKEN as u32);
-        return Ok(AudioFlamingo { config, weights, stored: "", audio_token });
+    if fields.get("model_type").and_then(Value::as_str) != Some("audioflamingo3") {
+        let (config, weights) = open_base(folder)?;
+        return Ok(DecoderFiles { config, weights, prefix: "", audio_token: None });
     }
     let bad = |what: &str| Error::data(format!("{}: {what}", path.display()));
     let text = fields.get("text_config").ok_or_else(|| bad("text_config is missing"))?;
     let config = DecoderConfig::from_json(text).context_with(|| format!("{}: text_config", path.display()))?;
-    let audio_token = audio_token.filter(|&id| (id as usize) < config.vocabulary);
-    let audio_token = audio_token.ok_or_else(|| bad("audio_token_id is no token of the decoder"))?;
+    let named = fields.get("audio_token_id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
+    let audio_token = named.filter(|&id| (id as usize) < config.vocabulary);
+    let audio_token = Some(audio_token.ok_or_else(|| bad("audio_token_id is no token of the decoder"))?);
     let weights = Tensors::open_folder(folder, "model")?;
-    Ok(AudioFlamingo { config, weights, stored: AUDIO_FLAMINGO_PREFIX, audio_token })
+    Ok(DecoderFiles { config, weights, prefix: AUDIO_FLAMINGO_PREFIX, audio_token })
 }
 
 /// Ranks, targets and weights of a PEFT folder.

@@ -390,8 +390,14 @@ impl Stream<'_> {
     }
 
     /// What is left: a character that was begun and never ended, as U+FFFD.
-    pub fn finish(self) -> Option<String> {
-        Some(String::from_utf8_lossy(&self.pending).into_owned()).filter(|text| !text.is_empty())
+    pub fn finish(mut self) -> Option<String> {
+        self.rest()
+    }
+
+    /// The same, where the stream lives on: it is empty afterwards.
+    pub fn rest(&mut self) -> Option<String> {
+        let pending = std::mem::take(&mut self.pending);
+        Some(String::from_utf8_lossy(&pending).into_owned()).filter(|text| !text.is_empty())
     }
 }
 

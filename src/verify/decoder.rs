@@ -68,15 +68,16 @@ pub(super) fn run_audio_flamingo(dir: &Path, audio: &Tensor, check: &mut Checker
     if !check.has("input_ids") {
         return Ok(());
     }
-    let parts = store::open_audio_flamingo(dir)?;
+    let parts = store::open_decoder(dir)?;
     let mut builder = Builder::new();
-    let build = Build { prefix: store::AUDIO_FLAMINGO_PREFIX, is_frozen: true, adapters: &[] };
+    let build = Build { prefix: parts.prefix, is_frozen: true, adapters: &[] };
     let decoder = Decoder::new(&mut builder, &parts.config, &build);
     let mut params = builder.finish(0);
-    store::load_base(&mut params, build.prefix, &parts.weights, parts.stored)?;
+    store::load_base(&mut params, parts.prefix, &parts.weights, parts.prefix)?;
     let batch = Batch::read(check, parts.config.vocabulary)?;
     let ids: Vec<i32> = batch.documents.iter().flatten().map(|&id| id as i32).collect();
-    let places: Vec<i32> = (0..ids.len() as i32).filter(|&at| ids[at as usize] == parts.audio_token as i32).collect();
+    let is_audio = |&at: &i32| parts.audio_token == Some(ids[at as usize] as u32);
+    let places: Vec<i32> = (0..ids.len() as i32).filter(is_audio).collect();
     if places.len() != audio.shape()[0] {
         let (tokens, rows) = (places.len(), audio.shape()[0]);
         return Err(Error::data(format!("input_ids have {tokens} audio tokens, the audio gives {rows}")));
