@@ -14,7 +14,7 @@ use crate::nn::{ParamId, Params};
 use crate::ops::dora_linear::row_lengths;
 use crate::ops::lora_linear::Rank;
 use crate::tape::Var;
-use crate::weights::{Entry, Tensors, write};
+use crate::weights::{Entry, Tensors, to_bytes};
 use serde_json::Value;
 use std::path::Path;
 
@@ -25,6 +25,7 @@ pub const ADAPTER_CONFIG_FILE: &str = "adapter_config.json";
 /// Begin of the names in an adapter's file.
 pub const PEFT_PREFIX: &str = "base_model.model.";
 const ADAPTER_STEM: &str = "adapter_model";
+const ADAPTER_FILE: &str = "adapter_model.safetensors";
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
 /// How many names a message lists.
 const NAMES_SHOWN: usize = 3;
@@ -231,12 +232,9 @@ pub fn reset_magnitudes(params: &mut Params, decoder: &Decoder) {
     }
 }
 
-/// Writes an adapter as a folder that PEFT reads.
-///
-/// # Errors
-/// `Io`.
-pub fn write_adapter(folder: &Path, params: &Params, adapter: &Adapter, base: &str) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, &e))?;
+/// Name and text of the file with an adapter's ranks and targets, and name and bytes of the file with its tensors, as PEFT
+/// reads them; `base` is the name or folder of the base model.
+pub fn adapter_files(params: &Params, adapter: &Adapter, base: &str) -> [(&'static str, Vec<u8>); 2] {
     let mut named = Vec::new();
     for (id, info) in params.ids().zip(params.infos().iter()) {
         if let Some(name) = info.name.strip_prefix(&adapter.prefix) {
@@ -244,6 +242,18 @@ pub fn write_adapter(folder: &Path, params: &Params, adapter: &Adapter, base: &s
         }
     }
     let entries: Vec<Entry> = named.iter().map(|(name, t)| Entry::f32(name, t.shape(), t.data())).collect();
-    write(&folder.join(format!("{ADAPTER_STEM}.safetensors")), &entries, &[("format", "pt")])?;
-    crate::files::write_bytes_atomic(&folder.join(ADAPTER_CONFIG_FILE), adapter.config.to_json(base).as_bytes())
+    [
+        (ADAPTER_CONFIG_FILE, adapter.config.to_json(base).into_bytes()),
+        (ADAPTER_FILE, to_bytes(&entries, &[("format", "pt")])),
+    ]
+}
+
+/// Writes an adapter as a folder that PEFT reads.
+///
+/// # Errors
+/// `Io`.
+pub fn write_adapter(folder: &Path, params: &Params, adapter: &Adapter, base: &str) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, &e))?;
+    let files = adapter_files(params, adapter, base);
+    files.iter().try_for_each(|(name, bytes)| crate::files::write_bytes_atomic(&folder.join(name), bytes))
 }

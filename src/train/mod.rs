@@ -1,5 +1,6 @@
 //! Training: the run folder every stage shares, and one loop per stage.
 
+pub mod answers;
 pub mod encoder;
 pub mod run;
 pub mod semantic;

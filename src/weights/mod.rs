@@ -9,7 +9,7 @@ pub mod header;
 mod write;
 
 pub use safetensors::tensor::Dtype;
-pub use write::{Entry, Written, hash_file, write};
+pub use write::{Entry, Written, hash_file, to_bytes, write};
 
 use crate::error::{Context, Error, Result};
 use crate::tensor::{DType, Tensor};

@@ -70,9 +70,7 @@ pub struct Written {
 /// `Io`.
 #[track_caller]
 pub fn write(path: &Path, entries: &[Entry], strings: &[(&str, &str)]) -> Result<Written> {
-    let mut sorted: Vec<&Entry> = entries.iter().collect();
-    sorted.sort_by_key(|e| (std::cmp::Reverse(e.dtype.bitsize()), e.name));
-    let header = header(&sorted, strings);
+    let (sorted, header) = laid_out(entries, strings);
     let mut written = Written { bytes: 0, blake3: String::new() };
     crate::files::write_atomic(path, |out| {
         let mut hasher = blake3::Hasher::new();
@@ -87,6 +85,25 @@ pub fn write(path: &Path, entries: &[Entry], strings: &[(&str, &str)]) -> Result
         Ok(())
     })?;
     Ok(written)
+}
+
+/// The bytes that [`write`] writes, for small files that are stored among others.
+#[track_caller]
+pub fn to_bytes(entries: &[Entry], strings: &[(&str, &str)]) -> Vec<u8> {
+    let (sorted, header) = laid_out(entries, strings);
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(&header);
+    sorted.iter().for_each(|entry| bytes.extend_from_slice(entry.bytes));
+    bytes
+}
+
+/// The entries in the order of the file, and its header.
+#[track_caller]
+fn laid_out<'a, 'b>(entries: &'b [Entry<'a>], strings: &[(&str, &str)]) -> (Vec<&'b Entry<'a>>, Vec<u8>) {
+    let mut sorted: Vec<&Entry> = entries.iter().collect();
+    sorted.sort_by_key(|e| (std::cmp::Reverse(e.dtype.bitsize()), e.name));
+    let header = header(&sorted, strings);
+    (sorted, header)
 }
 
 /// The JSON header of `sorted`, padded with spaces.

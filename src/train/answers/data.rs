@@ -1,0 +1,202 @@
+//! Rows of stages 2 and 3 with their recordings: documents and clips, in an order that the seed decides.
+
+use super::recipe::Data;
+use crate::audio::read_foa;
+use crate::error::{Context as _, Error, Result};
+use crate::family::Family;
+use crate::family::prompt::Document;
+use crate::language::example::{Example, example};
+use crate::language::rows::{Row, Rows};
+use crate::projector::{Ablation, Batch, Clip};
+use crate::rng::Rng;
+use crate::weights::hash_file;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The file of rows in a folder of `twnm benchmark`.
+const ROWS_FILE: &str = "metadata.jsonl";
+
+/// Rows with the recordings that they name.
+pub struct Supply {
+    examples: Vec<Asked>,
+    /// Rows that were too long and left out.
+    skipped: usize,
+    fingerprint: String,
+    cache: Mutex<Cache>,
+}
+
+/// A row as tokens.
+struct Asked {
+    example: Example,
+    audio: Option<PathBuf>,
+    place: String,
+}
+
+/// What the encoders made of recordings.
+struct Cache {
+    clips: HashMap<PathBuf, Arc<Clip>>,
+    bytes_left: usize,
+}
+
+impl Supply {
+    /// Reads every row of the files. Rows are checked at once: what they say, how long they are, and that their recordings
+    /// are there.
+    ///
+    /// # Errors
+    /// `Missing` or `Data` naming file, line and field.
+    pub fn open(family: &Family, data: &Data, files: &[String]) -> Result<Supply> {
+        let mut supply = Supply {
+            examples: Vec::new(),
+            skipped: 0,
+            fingerprint: String::new(),
+            cache: Mutex::new(Cache { clips: HashMap::new(), bytes_left: data.cache_mib << 20 }),
+        };
+        let mut hasher = blake3::Hasher::new();
+        for file in files {
+            let named = Path::new(file);
+            let path = if named.is_dir() { named.join(ROWS_FILE) } else { named.to_path_buf() };
+            hasher.update(hash_file(&path)?.blake3.as_bytes());
+            let beside = path.parent().unwrap_or(Path::new("")).to_path_buf();
+            let folder = if data.audio.is_empty() { beside } else { PathBuf::from(&data.audio) };
+            for row in Rows::open(&path, data.form()?)? {
+                supply.add(family, data, &row?, &folder)?;
+            }
+        }
+        supply.fingerprint = hasher.finalize().to_hex()[..16].to_string();
+        if supply.examples.is_empty() && !files.is_empty() {
+            let why = if supply.skipped > 0 { "every row is longer than data.tokens_max" } else { "no row" };
+            return Err(Error::data(format!("{}: {why}", files.join(", "))));
+        }
+        if supply.skipped > 0 {
+            tracing::warn!("{} rows are longer than data.tokens_max and left out", supply.skipped);
+        }
+        Ok(supply)
+    }
+
+    fn add(&mut self, family: &Family, data: &Data, row: &Row, folder: &Path) -> Result<()> {
+        let made = example(&family.tokenizer, &family.template, row, data.mask(), usize::MAX)?;
+        if !made.is_target.contains(&true) {
+            return Err(Error::data(format!("{}: nothing to learn: the row has no answer", row.place))
+                .hint("rows of twnm benchmark --kind align or sft have one"));
+        }
+        let audio = match row.content.recordings.as_slice() {
+            [] => None,
+            [one] if one.reverb.is_none() => Some(folder.join(&one.audio)),
+            _ => {
+                return Err(Error::data(format!("{}: recordings that are yet to be mixed or reverberated", row.place))
+                    .hint("render the rows' scenes first, and name one First-Order-Ambisonics recording per row"));
+            }
+        };
+        if let Some(path) = audio.as_ref().filter(|path| !path.is_file()) {
+            return Err(Error::missing(format!("{}: there is no recording {}", row.place, path.display()))
+                .hint("data.audio names the folder of the recordings"));
+        }
+        if audio.is_some() != made.anchor.is_some() {
+            return Err(Error::data(format!("{}: the prompt has no place for the audio", row.place)));
+        }
+        // The audio's rows are known only once it was heard; here the text alone is measured.
+        if made.ids.len() > data.tokens_max {
+            if data.skip_long {
+                self.skipped += 1;
+                return Ok(());
+            }
+            return Err(Error::data(format!(
+                "{}: {} tokens of text, data.tokens_max is {}; nothing is cut",
+                row.place,
+                made.ids.len(),
+                data.tokens_max
+            ))
+            .hint("raise data.tokens_max, or leave long rows out with data.skip_long"));
+        }
+        self.examples.push(Asked { example: made, audio, place: row.place.clone() });
+        Ok(())
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.examples.is_empty()
+    }
+
+    /// A short hash of the rows' files.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Rows `first..first + count` of an endless sequence of shuffled passes over all rows.
+    pub fn rows_from(&self, seed: u64, first: u64, count: usize) -> Vec<usize> {
+        let n = self.examples.len() as u64;
+        let (mut pass, mut order) = (u64::MAX, Vec::new());
+        let row = |position: u64| {
+            if position / n != pass {
+                pass = position / n;
+                order = (0..n as usize).collect();
+                Rng::new(seed, "order of rows", pass).shuffle(&mut order);
+            }
+            order[(position % n) as usize]
+        };
+        (first..first + count as u64).map(row).collect()
+    }
+
+    /// How many tokens of a row are to be predicted.
+    pub fn targets(&self, row: usize) -> usize {
+        self.examples[row].example.is_target.iter().skip(1).filter(|&&asked| asked).count()
+    }
+
+    /// What the encoders make of a row's recording.
+    fn heard(&self, family: &Family, row: &Asked) -> Result<Option<Arc<Clip>>> {
+        let Some(path) = &row.audio else { return Ok(None) };
+        let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(clip) = cache().clips.get(path) {
+            return Ok(Some(clip.clone()));
+        }
+        let audio = read_foa(path, None).context_with(|| &row.place)?;
+        let clip = family.hear(&audio.samples, None).context_with(|| path.display()).context_with(|| &row.place)?;
+        let clip = Arc::new(clip);
+        let tensors = [&clip.semantic, &clip.spatial.frames, &clip.spatial.slots, &clip.spatial.readouts];
+        let bytes: usize = tensors.iter().map(|t| 4 * t.len()).sum();
+        let mut cache = cache();
+        if bytes <= cache.bytes_left {
+            cache.bytes_left -= bytes;
+            cache.clips.insert(path.clone(), clip.clone());
+        }
+        Ok(Some(clip))
+    }
+
+    /// Rows as documents, with what is heard in them.
+    ///
+    /// # Errors
+    /// `Missing` or `Data` naming a row whose recording cannot be heard or that is longer than `tokens_max` with it.
+    pub fn documents(
+        &self,
+        family: &Family,
+        rows: &[usize],
+        (tokens_max, ablation): (usize, Ablation),
+    ) -> Result<(Vec<Document>, Option<Batch>)> {
+        let rows: Vec<&Asked> = rows.iter().map(|&i| &self.examples[i]).collect();
+        let heard: Vec<Option<Arc<Clip>>> = rows.iter().map(|row| self.heard(family, row)).collect::<Result<_>>()?;
+        let clips: Vec<Clip> = heard.iter().flatten().map(|clip| Clip::clone(clip)).collect();
+        let batch = if clips.is_empty() { None } else { Some(family.audio_rows(&clips, ablation)?) };
+        let mut counts = batch.iter().flat_map(|batch| batch.counts.iter().copied());
+        let mut documents = Vec::with_capacity(rows.len());
+        for (row, heard) in rows.iter().zip(&heard) {
+            let count = if heard.is_some() { counts.next().expect("a count for every clip") } else { 0 };
+            let document = Document::new(&row.example, count);
+            if document.ids.len() > tokens_max {
+                return Err(Error::data(format!(
+                    "{}: {} tokens, {count} of them of the audio; data.tokens_max is {tokens_max}; nothing is cut",
+                    row.place,
+                    document.ids.len()
+                ))
+                .hint("raise data.tokens_max, or cover more time with a token: projector.frames_per_token"));
+            }
+            documents.push(document);
+        }
+        Ok((documents, batch))
+    }
+}
