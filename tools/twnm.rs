@@ -13,6 +13,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Questions about a recording, answered in words
+    Ask(commands::ask::Args),
     Benchmark(commands::benchmark::Args),
     Doctor(commands::doctor::Args),
     /// Where the sounds of a recording are: a table, JSON or a picture
@@ -38,6 +40,7 @@ enum Bench {
 
 fn main() -> std::process::ExitCode {
     commands::start(|cli: Cli| match cli.command {
+        Command::Ask(args) => commands::ask::run(args),
         Command::Benchmark(args) => commands::benchmark::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Listen(args) => commands::listen::run(args),

@@ -2,6 +2,8 @@
 
 #[path = "commands/shared.rs"]
 mod shared;
+#[path = "commands/train_answers.rs"]
+mod train_answers;
 #[path = "commands/train_encoder.rs"]
 mod train_encoder;
 #[path = "commands/train_semantic.rs"]
@@ -18,15 +20,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Stage 2: the projector learns to say what is heard, to a frozen decoder.
+    Align(train_answers::Args),
     /// Stage 1: the spatial encoder.
     Encoder(train_encoder::Args),
+    /// Stage 3: projector and adapter learn to reason and to answer.
+    Sft(train_answers::Args),
     /// A small Whisper-type encoder, on the classes of sounds.
     Semantic(train_semantic::Args),
 }
 
 fn main() -> std::process::ExitCode {
     shared::start(|cli: Cli| match cli.command {
+        Command::Align(args) => train_answers::run_align(args),
         Command::Encoder(args) => train_encoder::run(args),
+        Command::Sft(args) => train_answers::run_sft(args),
         Command::Semantic(args) => train_semantic::run(args),
     })
 }

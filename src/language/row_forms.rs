@@ -156,15 +156,15 @@ pub fn content(form: Form, row: &Map<String, Value>) -> Result<Content, String> 
     }
 }
 
-/// A question with its options, each on a line of its own.
-pub fn question_with_options(question: &str, options: [&str; 4]) -> String {
+/// A question with its options, at most four, each on a line of its own.
+pub fn question_with_options(question: &str, options: &[&str]) -> String {
     let lines = Letter::ALL.iter().zip(options).map(|(letter, option)| format!("\n{letter}. {option}"));
     question.to_string() + &lines.collect::<String>()
 }
 
 fn choice(row: &Map<String, Value>) -> Result<String, String> {
     let options = [text(row, "option_a")?, text(row, "option_b")?, text(row, "option_c")?, text(row, "option_d")?];
-    Ok(question_with_options(&text(row, "question")?, options.each_ref().map(String::as_str)))
+    Ok(question_with_options(&text(row, "question")?, &options.each_ref().map(String::as_str)))
 }
 
 fn heard(audio: String) -> Vec<Recording> {

@@ -4,12 +4,20 @@ use super::eval_report::check_folder;
 use super::shared::say;
 use clap::{Args as ClapArgs, ValueEnum};
 use std::path::{Path, PathBuf};
-use twnm::error::{Error, Result};
+use twnm::device::Device;
+use twnm::error::{Context as _, Error, Result};
 use twnm::eval::answers::compare::{compare, consistency};
+use twnm::eval::answers::heard::{Exam, Taken};
 use twnm::eval::answers::{Match, Reading, Score, load_questions, read_sheet};
 use twnm::eval::report::{Section, text_table};
 use twnm::eval::results::{Named, Results};
-use twnm::text::questions::{Question, read_answers, read_questions};
+use twnm::family::answer::Answering;
+use twnm::family::{Choice, Family, Parts};
+use twnm::files;
+use twnm::models::Places;
+use twnm::ops::sample::{Choice as Chosen, Sampling};
+use twnm::projector::Ablation;
+use twnm::text::questions::{Answer, Question, read_answers, read_questions, write_answers};
 
 /// Flags of every protocol.
 #[derive(ClapArgs)]
@@ -37,8 +45,10 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     /// What was answered: {"sample_id", "answer_letter" or "text"} per line.
-    #[arg(long, value_name = "FILE")]
-    answers: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "checkpoint", conflicts_with = "checkpoint")]
+    answers: Option<PathBuf>,
+    #[command(flatten)]
+    exam: Examined,
     /// What counts as an answer: a letter, the option's text (then letters say nothing), or either.
     #[arg(long = "match", value_name = "WHAT", default_value = "both")]
     rule: Rule,
@@ -51,6 +61,65 @@ pub struct Args {
     /// The questions that --shuffled answers: the same sample ids and options, letters changed.
     #[arg(long, value_name = "FILE", requires = "shuffled")]
     shuffled_benchmark: Option<PathBuf>,
+}
+
+/// A model that answers.
+#[derive(ClapArgs)]
+struct Examined {
+    /// Let this model answer: a run of twnm-train align or sft, one of its step-N folders, or a model family.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
+    /// What is taken from what the model hears: none, zero-spatial, shuffle, w-only or no-audio.
+    #[arg(long, value_name = "WHAT", default_value = "none", requires = "checkpoint")]
+    ablate: Taken,
+    /// Write the model's answers here, in its words.
+    #[arg(long, value_name = "FILE", requires = "checkpoint")]
+    answers_out: Option<PathBuf>,
+    /// Questions that are answered together.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    batch: usize,
+    /// Tokens of an answer, at most.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_new: usize,
+    /// Decides whose spatial features each recording gets when they are shuffled.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// host, cuda[:N], emu or auto.
+    #[arg(long, default_value = "auto")]
+    device: String,
+}
+
+impl Examined {
+    /// The model's answers to the questions of `file`.
+    fn answers(&self, checkpoint: &Path, questions: &[Question], file: &Path) -> Result<Vec<Answer>> {
+        if !(1..=4096).contains(&self.batch) || self.max_new == 0 {
+            return Err(Error::usage("--batch is 1..=4096 and --max-new at least 1"));
+        }
+        if let Some(out) = &self.answers_out {
+            files::check_apart(out, &[file])
+                .and_then(|()| files::check_output(out))
+                .context_with(|| "--answers-out")?;
+        }
+        let parts = Parts::find(Some(checkpoint), &Places::of_process())?;
+        let family = Family::open(&parts, &Choice::stored(&parts), Device::parse(&self.device)?)?;
+        let answering = Answering {
+            sampling: Sampling { choice: Chosen::Greedy, repetition_penalty: 1.0 },
+            seed: 0,
+            new_max: self.max_new,
+            stops: Vec::new(),
+            ablation: Ablation::None,
+            is_batch_invariant: false,
+        };
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let exam = Exam { family: &family, folder, taken: self.ablate, answering, batch: self.batch, seed: self.seed };
+        let answers = exam.answers(questions, |done| {
+            tracing::info!("{done} of {} questions answered", questions.len());
+        })?;
+        if let Some(out) = &self.answers_out {
+            write_answers(out, &answers)?;
+        }
+        Ok(answers)
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -72,7 +141,8 @@ impl From<Rule> for Match {
 
 /// Scores and prints.
 pub fn run(args: Args) -> Result<()> {
-    let others = [Some(&args.answers), args.compare.as_ref(), args.shuffled.as_ref(), args.shuffled_benchmark.as_ref()];
+    let others =
+        [args.answers.as_ref(), args.compare.as_ref(), args.shuffled.as_ref(), args.shuffled_benchmark.as_ref()];
     args.common.check_report(&others.into_iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let mut questions = args.common.questions()?;
     let limit = args.common.limit()?.min(questions.len());
@@ -80,7 +150,15 @@ pub fn run(args: Args) -> Result<()> {
         read_sheet(questions, &read_answers(path)?, path, args.rule.into())
     };
     let read = |path: &Path| sheet_of(&questions, path).map(|sheet| sheet[..limit].to_vec());
-    let sheet = read(&args.answers)?;
+    let sheet = match (&args.answers, &args.exam.checkpoint) {
+        (Some(answers), _) => read(answers)?,
+        (None, Some(checkpoint)) => {
+            let asked = &questions[..limit];
+            let answers = args.exam.answers(checkpoint, asked, &args.common.benchmark)?;
+            read_sheet(asked, &answers, checkpoint, args.rule.into())?
+        }
+        (None, None) => return Err(Error::usage("give --answers FILE or --checkpoint DIR")),
+    };
     let other = args.compare.as_deref().map(read).transpose()?;
     questions.truncate(limit);
     let mut score = Score::of(&questions, &sheet);
@@ -91,7 +169,8 @@ pub fn run(args: Args) -> Result<()> {
         score.shuffled = Some(consistency(&questions, &sheet, &shuffled, &again, path)?);
     }
     let json = serde_json::to_value(&score).expect("scores are plain data");
-    let name = args.answers.file_stem().map_or("answers".into(), |stem| stem.to_string_lossy().into_owned());
+    let source = args.answers.as_ref().or(args.exam.checkpoint.as_ref());
+    let name = source.and_then(|path| path.file_stem()).map_or("answers".into(), |s| s.to_string_lossy().into_owned());
     let results = Results { mcq: vec![Named { name, score, json: json.clone() }], ..Results::default() };
     args.common.finish(&results, &json)
 }

@@ -1,5 +1,6 @@
 //! One file per subcommand of `twnm`: its flags and the few lines that call the library.
 
+pub mod ask;
 pub mod bench_encoder;
 pub mod bench_kernels;
 pub mod bench_language;

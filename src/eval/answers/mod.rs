@@ -13,6 +13,7 @@ mod features;
 mod final_answer;
 mod forms;
 mod groups;
+pub mod heard;
 #[cfg(test)]
 mod leak_tests;
 mod normal;
