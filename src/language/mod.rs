@@ -1,6 +1,7 @@
 //! The language model's side of the pipeline. Text: [`tokenizer`] turns text into ids and back,
 //! [`template`] a conversation into text.
 
+pub mod bpe;
 mod byte_level;
 pub mod example;
 mod jinja_guard;

@@ -2,11 +2,13 @@
 //!
 //! Expected values come from other implementations (PyTorch, Transformers). A tensor passes when
 //! ||actual - expected|| / ||expected|| (L2) is at most 1e-5 for values and 1e-4 for gradients. Nothing is skipped in
-//! silence: a tensor whose name means nothing here fails, and what is not built yet is listed as missing.
+//! silence: a tensor whose name means nothing here fails, and what is not built yet is listed as missing. A tokenizer is
+//! compared with the ids and texts of its `expected.json`, exactly.
 
 mod compare;
 mod ops;
 mod readout;
+mod tokenizer;
 mod trunk;
 
 pub use compare::Comparison;
@@ -63,6 +65,13 @@ pub fn verify(dir: &Path, options: &Options) -> Result<Report> {
         return Err(Error::data(format!("{}: a folder with expected.safetensors is needed", dir.display())));
     }
     let kind = Kind::of(dir)?;
+    if let Kind::Tokenizer = kind {
+        let option = [(options.tolerance.is_some(), "--tolerance"), (options.dump.is_some(), "--dump")];
+        return match option.iter().find(|(is_given, _)| *is_given) {
+            Some((_, name)) => Err(Error::usage(format!("{name}: {} holds a tokenizer, not tensors", dir.display()))),
+            None => tokenizer::run(dir),
+        };
+    }
     let expected = Tensors::open(&dir.join("expected.safetensors"))?;
     let mut checker = Checker::new(&expected, options);
     let place = || dir.display().to_string();
@@ -71,6 +80,7 @@ pub fn verify(dir: &Path, options: &Options) -> Result<Report> {
         Kind::Readout(config) => readout::run(dir, config, &mut checker).context_with(place)?,
         Kind::Ops => ops::run(&mut checker).context_with(place)?,
         Kind::NotBuilt(what) => checker.missing(what.clone()),
+        Kind::Tokenizer => unreachable!("compared above"),
     }
     let report = checker.finish(kind.name())?;
     if let Some(path) = &options.dump {
@@ -103,6 +113,10 @@ impl Report {
             "worst": self.worst().map(Comparison::to_json),
         })
     }
+    /// What was compared, in the plural.
+    pub fn compared(&self) -> &'static str {
+        if self.kind == "tokenizer" { "fields" } else { "tensors" }
+    }
     /// Turns the report into the command's result.
     ///
     /// # Errors
@@ -111,10 +125,11 @@ impl Report {
         if self.failed() > 0 {
             let worst = self.worst().expect("a tensor failed");
             return Err(Error::integrity(format!(
-                "{}: {} of {} tensors are outside their tolerance, the worst is {} ({})",
+                "{}: {} of {} {} are outside their tolerance, the worst is {} ({})",
                 self.kind,
                 self.failed(),
                 self.tensors.len(),
+                self.compared(),
                 worst.name,
                 worst.describe()
             )));
@@ -131,6 +146,7 @@ enum Kind {
     Trunk(Value),
     Readout(Value),
     Ops,
+    Tokenizer,
     /// A model that later work brings.
     NotBuilt(String),
 }
@@ -156,7 +172,7 @@ impl Kind {
             return Ok(Kind::NotBuilt("model qwen2 with a LoRA adapter".into()));
         }
         if dir.join("tokenizer.json").exists() {
-            return Ok(Kind::NotBuilt("tokenizer".into()));
+            return Ok(Kind::Tokenizer);
         }
         Ok(Kind::Ops)
     }
@@ -165,6 +181,7 @@ impl Kind {
             Kind::Trunk(_) => "encoder trunk".into(),
             Kind::Readout(_) => "encoder read-out".into(),
             Kind::Ops => "ops".into(),
+            Kind::Tokenizer => "tokenizer".into(),
             Kind::NotBuilt(what) => what.clone(),
         }
     }

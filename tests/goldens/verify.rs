@@ -44,6 +44,16 @@ fn the_ops_match_pytorch_and_what_is_not_built_is_named() {
     assert_eq!(report.outcome().unwrap_err().kind(), Kind::Unavailable);
 }
 
+#[test]
+fn tokenizers_match_hugging_face() {
+    for name in ["tokenizer", "tokenizer-qwen2", "bpe"] {
+        let report = check(&golden(name));
+        assert!(report.is_ok() && report.kind == "tokenizer", "{name}: {:?}", report.outcome());
+    }
+    let options = Options { tolerance: Some(1e-3), ..Options::default() };
+    assert_eq!(verify(&golden("tokenizer"), &options).unwrap_err().kind(), Kind::Usage);
+}
+
 /// A tensor of a file, to be changed and written again.
 struct Stored {
     name: String,
