@@ -5,6 +5,7 @@
 //! `config.json` says, [`lora`] what an `adapter_config.json` says, [`store`] the weights of both in files, [`loss`] what is
 //! learned, [`generate`] tokens one by one.
 
+pub mod bpe;
 mod byte_level;
 pub mod config;
 pub mod decoder;

@@ -31,7 +31,7 @@ const RECURSION_MAX: usize = 100;
 pub const TURNS_MAX: usize = 512;
 
 /// What Qwen2 does, for folders without a template.
-const CHATML: &str = "{% for message in messages %}\
+pub const CHATML: &str = "{% for message in messages %}\
     {% if loop.first and message.role != 'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}\
     {{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}\
     {% endfor %}\

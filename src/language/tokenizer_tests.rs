@@ -17,21 +17,27 @@ struct Row {
     characters: Option<Vec<[usize; 2]>>,
 }
 
-fn rows() -> (Tokenizer, Vec<Row>) {
-    let folder = golden("tokenizer-qwen2");
+fn rows_of(folder: &str) -> (Tokenizer, Vec<Row>) {
+    let folder = golden(folder);
     let text = std::fs::read_to_string(folder.join("expected.json")).unwrap();
     (Tokenizer::open(&folder).unwrap(), serde_json::from_str(&text).unwrap())
 }
 
+fn rows() -> (Tokenizer, Vec<Row>) {
+    rows_of("tokenizer-qwen2")
+}
+
 #[test]
 fn ids_and_texts_are_those_of_hugging_face() {
-    let (tokenizer, rows) = rows();
-    assert!(rows.len() > 250);
-    for row in rows {
-        assert_eq!(tokenizer.encode(&row.text).unwrap(), row.ids, "{:?}", row.text);
-        assert_eq!(tokenizer.encode_plain(&row.text).unwrap(), row.plain, "{:?}", row.text);
-        assert_eq!(tokenizer.decode(&row.ids, true), row.decoded);
-        assert_eq!(tokenizer.decode(&row.ids, false), row.without_special);
+    for (folder, at_least) in [("tokenizer-qwen2", 300), ("bpe", 90)] {
+        let (tokenizer, rows) = rows_of(folder);
+        assert!(rows.len() > at_least);
+        for row in rows {
+            assert_eq!(tokenizer.encode(&row.text).unwrap(), row.ids, "{:?}", row.text);
+            assert_eq!(tokenizer.encode_plain(&row.text).unwrap(), row.plain, "{:?}", row.text);
+            assert_eq!(tokenizer.decode(&row.ids, true), row.decoded);
+            assert_eq!(tokenizer.decode(&row.ids, false), row.without_special);
+        }
     }
 }
 

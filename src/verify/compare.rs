@@ -203,8 +203,7 @@ impl<'a> Checker<'a> {
             expected.insert(name.as_str(), values);
         }
         let mut tensors = Vec::new();
-        let not_built = self.tensorless();
-        for name in self.expected.names().filter(|_| !not_built) {
+        for name in self.expected.names() {
             let Some((class, actual)) = self.computed.get(name) else {
                 if !self.inputs.contains(name) {
                     tensors.push(self.unknown(name));
@@ -226,11 +225,6 @@ impl<'a> Checker<'a> {
         }
         let dump = if self.keeps { self.dump()? } else { Dump(Vec::new()) };
         Ok((Report { kind, tensors, missing: self.missing }, dump))
-    }
-
-    /// Whether the whole model is not built: then no tensor of the file could be known.
-    fn tensorless(&self) -> bool {
-        !self.missing.is_empty() && self.computed.is_empty() && self.inputs.is_empty()
     }
 
     fn unknown(&self, name: &str) -> Comparison {

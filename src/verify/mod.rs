@@ -1,9 +1,9 @@
 //! `twnm verify`: runs a model on the inputs of its `expected.safetensors` and compares every tensor in it.
 //!
 //! Expected values come from other implementations (PyTorch, Transformers). A tensor passes when
-//! ||actual - expected|| / ||expected|| (L2) is at most 1e-5 for values, 1e-4 for gradients and
-//! for values of language models. Nothing is skipped in
-//! silence: a tensor whose name means nothing here fails, and what is not built yet is listed as missing.
+//! ||actual - expected|| / ||expected|| (L2) is at most 1e-5 for values, 1e-4 for gradients and values of language
+//! models. Nothing is skipped in silence: a tensor whose name means nothing here fails, and what is not built yet is listed
+//! as missing. A tokenizer is compared with the ids and texts of its `expected.json`, exactly.
 
 mod compare;
 mod decoder;
@@ -11,6 +11,7 @@ mod ops;
 mod projector;
 mod readout;
 mod semantic;
+mod tokenizer;
 mod trunk;
 
 pub use compare::Comparison;
@@ -69,6 +70,13 @@ pub fn verify(dir: &Path, options: &Options) -> Result<Report> {
         return Err(Error::data(format!("{}: a folder with expected.safetensors is needed", dir.display())));
     }
     let kind = Kind::of(dir)?;
+    if let Kind::Tokenizer = kind {
+        let option = [(options.tolerance.is_some(), "--tolerance"), (options.dump.is_some(), "--dump")];
+        return match option.iter().find(|(is_given, _)| *is_given) {
+            Some((_, name)) => Err(Error::usage(format!("{name}: {} holds a tokenizer, not tensors", dir.display()))),
+            None => tokenizer::run(dir),
+        };
+    }
     let expected = Tensors::open(&dir.join("expected.safetensors"))?;
     let mut checker = Checker::new(&expected, options);
     let place = || dir.display().to_string();
@@ -80,7 +88,7 @@ pub fn verify(dir: &Path, options: &Options) -> Result<Report> {
         Kind::Ops => ops::run(&mut checker).context_with(place)?,
         Kind::Decoder => decoder::run(dir, &mut checker).context_with(place)?,
         Kind::Adapter => decoder::run_adapter(dir, options.base.as_deref(), &mut checker).context_with(place)?,
-        Kind::NotBuilt(what) => checker.missing(what.clone()),
+        Kind::Tokenizer => unreachable!("compared above"),
     }
     let report = checker.finish(kind.name())?;
     if let Some(path) = &options.dump {
@@ -113,6 +121,10 @@ impl Report {
             "worst": self.worst().map(Comparison::to_json),
         })
     }
+    /// What was compared, in the plural.
+    pub fn compared(&self) -> &'static str {
+        if self.kind == "tokenizer" { "fields" } else { "tensors" }
+    }
     /// Turns the report into the command's result.
     ///
     /// # Errors
@@ -121,10 +133,11 @@ impl Report {
         if self.failed() > 0 {
             let worst = self.worst().expect("a tensor failed");
             return Err(Error::integrity(format!(
-                "{}: {} of {} tensors are outside their tolerance, the worst is {} ({})",
+                "{}: {} of {} {} are outside their tolerance, the worst is {} ({})",
                 self.kind,
                 self.failed(),
                 self.tensors.len(),
+                self.compared(),
                 worst.name,
                 worst.describe()
             )));
@@ -146,8 +159,7 @@ enum Kind {
     Ops,
     Decoder,
     Adapter,
-    /// A model that later work brings.
-    NotBuilt(String),
+    Tokenizer,
 }
 
 impl Kind {
@@ -174,7 +186,7 @@ impl Kind {
             return Ok(Kind::Adapter);
         }
         if dir.join("tokenizer.json").exists() {
-            return Ok(Kind::NotBuilt("tokenizer".into()));
+            return Ok(Kind::Tokenizer);
         }
         Ok(Kind::Ops)
     }
@@ -187,7 +199,7 @@ impl Kind {
             Kind::Ops => "ops".into(),
             Kind::Decoder => "qwen2".into(),
             Kind::Adapter => "qwen2 with an adapter".into(),
-            Kind::NotBuilt(what) => what.clone(),
+            Kind::Tokenizer => "tokenizer".into(),
         }
     }
 }

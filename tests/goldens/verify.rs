@@ -99,6 +99,16 @@ fn adapters_match_peft_in_values_gradients_and_five_updates() {
     }
 }
 
+#[test]
+fn tokenizers_match_hugging_face() {
+    for name in ["tokenizer", "tokenizer-qwen2", "bpe"] {
+        let report = check(&golden(name));
+        assert!(report.is_ok() && report.kind == "tokenizer", "{name}: {:?}", report.outcome());
+    }
+    let options = Options { tolerance: Some(1e-3), ..Options::default() };
+    assert_eq!(verify(&golden("tokenizer"), &options).unwrap_err().kind(), Kind::Usage);
+}
+
 /// A tensor of a file, to be changed and written again.
 struct Stored {
     name: String,

@@ -7,3 +7,4 @@ mod flac;
 mod joined;
 mod outputs;
 mod programs;
+mod text;

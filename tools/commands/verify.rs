@@ -6,12 +6,12 @@ use twnm::error::{Context, Result};
 use twnm::files;
 use twnm::verify::{Options, Report, verify};
 
-/// Runs the model in DIR on its expected.safetensors and compares every tensor
+/// Runs the model in DIR on its expected.safetensors and compares every tensor; or a tokenizer, with its expected.json
 ///
 /// Exit code 0: all within tolerance; 78: a tensor differs; 69: an op or model is not built yet and all else holds.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder with expected.safetensors and, for models, config.json and model.safetensors
+    /// Folder with expected.safetensors and, for models, config.json and model.safetensors; or with tokenizer.json and expected.json
     dir: PathBuf,
     /// Base model of an adapter [default: the sibling folder without `-lora`]
     #[arg(long, value_name = "DIR")]
@@ -54,5 +54,5 @@ fn print_table(report: &Report) -> Result<()> {
         say(format_args!("--   {what}: not built yet"))?;
     }
     let (passed, all) = (report.tensors.len() - report.failed(), report.tensors.len());
-    say(format_args!("{}: {passed} of {all} tensors within tolerance", report.kind))
+    say(format_args!("{}: {passed} of {all} {} within tolerance", report.kind, report.compared()))
 }
