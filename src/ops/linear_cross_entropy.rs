@@ -232,6 +232,25 @@ mod tests {
     }
 
     #[test]
+    fn without_a_row_that_counts_loss_and_gradients_are_zero() {
+        for device in [Device::Host, Device::Emu] {
+            let mut tape = Tape::new();
+            let [x, w] = [[2, 3], [5, 3]]
+                .map(|shape| tape.leaf(Tensor::from_slice(&shape, &vec![1.0; shape[0] * 3]).to(device)));
+            let (targets, weights) = (Tensor::from_slice(&[2], &[-100, 7]), Tensor::zeros(&[2]));
+            let loss = linear_cross_entropy(&mut tape, &x, &w, &targets, &weights);
+            assert_eq!(loss.tensor().item().to_bits(), 0);
+            let seed = Tensor::scalar(1.0).to(device);
+            let grads = tape.backward(&loss, seed).unwrap();
+            for leaf in [&x, &w] {
+                let gradient = grads.get(leaf).unwrap();
+                assert_eq!(gradient.shape(), leaf.shape());
+                assert!(gradient.to_host_f32().data().iter().all(|&g| g == 0.0), "{device:?}");
+            }
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "linear_cross_entropy: target 4 is outside a vocabulary of 4 rows")]
     fn a_target_outside_the_vocabulary_is_refused() {
         let [x, w] = [2, 4].map(|n| Var::constant(Tensor::zeros(&[n, 3])));
