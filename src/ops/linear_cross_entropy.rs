@@ -226,7 +226,9 @@ mod tests {
         assert!((f64::from(loss.data()[0]) - expected).abs() < 1e-5 * expected, "{loss:?} {expected}");
         let grads = tape.backward(&loss, Tensor::scalar(1.0)).unwrap();
         let dw = grads.get(&w).unwrap();
-        assert!((dw.data()[5] - (69.0 / v as f32 - 1.0)).abs() < 1e-6, "{}", dw.data()[5]);
+        // 70 numbers are added near -1, where each addition may lose a quarter of epsilon.
+        let limit = 70.0 * f32::EPSILON / 4.0;
+        assert!((dw.data()[5] - (69.0 / v as f32 - 1.0)).abs() <= limit, "{}", dw.data()[5]);
         assert!((dw.data()[100] - 69.0 / v as f32).abs() < 1e-8);
         assert!(grads.get(&x).unwrap().data().iter().all(|&d| d == 0.0));
     }
