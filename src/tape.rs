@@ -148,8 +148,9 @@ impl Tape {
     pub fn replaying(kept: Kept) -> Tape {
         Tape { memory: Memory::Replay(kept.0.into_iter()), ..Tape::new() }
     }
-    /// The same tape, with dense products and decoding attention of the host computed by `threads`: [`Threads::All`]
-    /// where nothing runs in parallel above the ops, as when a language model decodes. The bytes are the same either way.
+    /// The same tape, with dense products, decoding attention and rows of logits of the host computed by `threads`:
+    /// [`Threads::All`] where nothing runs in parallel above the ops, as when a language model decodes. The bytes are the
+    /// same either way.
     pub fn with_products(self, threads: Threads) -> Tape {
         Tape { products: threads, ..self }
     }

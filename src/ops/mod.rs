@@ -1,7 +1,7 @@
 //! The operations: one file per op with its formula, shape checks, forward, backward, reference and cases.
 //!
-//! Host code of an op runs on one thread, unless [`crate::tape::Tape::with_products`] says otherwise to products and
-//! decoding: parallelism lies above, over clips and over the chunks of a map ([`crate::nn::chunks`]), where the working
+//! Host code of an op runs on one thread, unless [`crate::tape::Tape::with_products`] says otherwise to products, decoding
+//! and rows of logits: parallelism lies above, over clips and over the chunks of a map ([`crate::nn::chunks`]), where the working
 //! set fits a core's cache. To add an op:
 //! write `ops/<op>.rs` (and `kernels/<op>.cu`), add its line here and its cases to [`cases`].
 

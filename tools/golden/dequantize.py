@@ -13,11 +13,20 @@ import numpy as np
 from safetensors.numpy import save_file
 from scipy.stats import norm
 
-OFFSET = 0.9677083
-positive = norm.ppf(np.linspace(OFFSET, 0.5, 9)[:-1])
-negative = -norm.ppf(np.linspace(OFFSET, 0.5, 8)[:-1])
-code = np.sort(np.concatenate([positive, [0.0], negative]))
-code = (code / np.abs(code).max()).astype(np.float32)
+OFFSET = np.float32(0.9677083)
+
+
+def evenly(count):
+    """From OFFSET to 1/2 in float32, stepped from the nearer end: probabilities as the published numbers were made from."""
+    step = (np.float32(0.5) - OFFSET) / np.float32(count - 1)
+    i = np.arange(count, dtype=np.float32)
+    return np.where(i < count // 2, OFFSET + step * i, np.float32(0.5) - step * (np.float32(count - 1) - i))
+
+
+positive = norm.ppf(evenly(9)[:-1])
+negative = -norm.ppf(evenly(8)[:-1])
+code = np.sort(np.concatenate([positive, [0.0], negative])).astype(np.float32)
+code = code / code.max()
 
 rng = np.random.default_rng(3)
 out = {"nf4.code": code}

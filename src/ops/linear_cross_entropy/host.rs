@@ -46,7 +46,8 @@ fn numbers(w: &Tensor, row: usize, column: usize) -> Stored<'_> {
 /// The sum of weighted cross entropies, in order, in f64.
 pub(super) fn loss(log_probs: &Tensor, row_weights: &Tensor) -> Tensor {
     let terms = log_probs.data().iter().zip(row_weights.data()).map(|(&lp, &w)| -f64::from(lp) * f64::from(w));
-    Tensor::scalar(terms.sum::<f64>() as f32)
+    // The sum of nothing would be -0.
+    Tensor::scalar((terms.sum::<f64>() + 0.0) as f32)
 }
 
 /// Log-probabilities of a chunk's rows, from `first` on; where gradients are wanted, logits become w (p - e).
