@@ -302,8 +302,9 @@ impl Learned {
         Tokenizer::from_bytes(self.to_json().to_string().as_bytes())
     }
 
-    /// Names and contents of `tokenizer.json` and of the `tokenizer_config.json` that Transformers' `AutoTokenizer` needs
-    /// beside it.
+    /// Names and contents of `tokenizer.json` and of the `tokenizer_config.json` that Transformers needs beside it. In the
+    /// folder of a Qwen2 model, `AutoTokenizer` of Transformers 5 takes the vocabulary and splits text in Qwen2's way: its ids
+    /// are right without `phrases` only; `PreTrainedTokenizerFast` splits as the file says.
     pub fn files(&self) -> [(&'static str, Vec<u8>); 2] {
         let config = json!({
             "tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>",

@@ -8,10 +8,11 @@ DECODER is the run's folder `decoder`, ROWS a JSONL file of `twnm benchmark --ki
 import json, os, shutil, sys
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 DECODER, ROWS, OUT = sys.argv[1:]
-tokenizer = AutoTokenizer.from_pretrained(DECODER)
+# For Qwen2 models, Transformers 5 splits text in Qwen2's way whatever the file says; PreTrainedTokenizerFast reads the file.
+tokenizer, auto = PreTrainedTokenizerFast.from_pretrained(DECODER), AutoTokenizer.from_pretrained(DECODER)
 model, info = AutoModelForCausalLM.from_pretrained(DECODER, output_loading_info=True, dtype=torch.float32)
 print(type(tokenizer).__name__, type(model).__name__, {k: list(v) for k, v in info.items()})
 assert not any(info.values()), "every tensor is used, none is missing"
@@ -32,6 +33,7 @@ for part, names in [("model", ["model.safetensors", "config.json", "generation_c
     for name in names:
         shutil.copyfile(os.path.join(DECODER, name), os.path.join(OUT, part, name))
 
+print(f"AutoTokenizer ({type(auto).__name__}): same ids in {sum(auto(t)['input_ids'] == tokenizer(t)['input_ids'] for t in whole)} of {len(whole)} texts")
 texts = whole + [prompt, "Caf\u00e9 \u2603 at -12.50\u00b0\n\n  1234567  <answer>B</answer><|im_end|>", ""]
 expected = []
 for text in texts:

@@ -344,7 +344,8 @@ impl Stage for Training {
             title: "Decoder".into(),
             summary: format!(
                 "A Qwen2-type decoder trained by twnm on scenes in words; `{DECODER_FOLDER}/` is a folder that Transformers' \
-                 AutoModelForCausalLM and AutoTokenizer load."
+                 AutoModelForCausalLM and {} load.",
+                if self.recipe.tokenizer.phrases { "PreTrainedTokenizerFast" } else { "AutoTokenizer" }
             ),
             facts: self.describe(),
             tables,

@@ -226,7 +226,10 @@ fn tokenizer_settings() -> Vec<Setting> {
     let least = (256 + ADDED.len()) as i64;
     vec![
         Setting::integer("vocabulary", "tokens", least, VOCABULARY_MAX as i64, "Tokens in all, at most."),
-        Setting::flag("phrases", "Tokens may hold several words, which templated text halves by; digits stand alone."),
+        Setting::flag(
+            "phrases",
+            "Tokens may hold several words, which halves templated text; Transformers 5 reads them with PreTrainedTokenizerFast.",
+        ),
         Setting::integer("rows", "", 1, 1 << 30, "Rows that the vocabulary is learned from, at most, spread over all."),
     ]
 }
