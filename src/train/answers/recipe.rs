@@ -364,4 +364,15 @@ mod tests {
         crate::config::check_registry::<AlignRecipe>();
         crate::config::check_registry::<SftRecipe>();
     }
+
+    #[test]
+    fn the_recipes_that_are_shipped_are_in_order() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/recipes");
+        for size in ["pocket", "paper"] {
+            crate::config::load::<AlignRecipe>(Some(&folder.join(format!("align-{size}.toml"))), &[]).unwrap();
+            let sft: SftRecipe = crate::config::load(Some(&folder.join(format!("sft-{size}.toml"))), &[]).unwrap();
+            let lora = sft.lora.config();
+            assert_eq!(lora.of("model.layers.0.mlp.down_proj"), Some((8, 4.0)), "rank 8, alpha 32");
+        }
+    }
 }
