@@ -95,7 +95,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode_marked`].
     pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>> {
-        let marks = Marks { untrusted: vec![0..text.len()], anchor: None };
+        let marks = Marks { untrusted: std::iter::once(0..text.len()).collect(), anchor: None };
         Ok(self.encode_marked(text, &marks)?.ids)
     }
 
