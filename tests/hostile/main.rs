@@ -5,5 +5,6 @@ mod audio;
 mod common;
 mod flac;
 mod joined;
+mod models;
 mod outputs;
 mod programs;
