@@ -10,6 +10,7 @@ pub mod benchmark;
 mod benchmark_out;
 pub mod doctor;
 pub mod listen;
+pub mod merge;
 mod op_checks;
 mod optimizer_work;
 pub mod quickstart;
