@@ -6,6 +6,8 @@ mod shared;
 mod train_answers;
 #[path = "commands/train_encoder.rs"]
 mod train_encoder;
+#[path = "commands/train_language.rs"]
+mod train_language;
 #[path = "commands/train_semantic.rs"]
 mod train_semantic;
 
@@ -24,6 +26,8 @@ enum Command {
     Align(train_answers::Args),
     /// Stage 1: the spatial encoder.
     Encoder(train_encoder::Args),
+    /// A small Qwen2-type decoder with its vocabulary, on scenes in words.
+    Language(train_language::Args),
     /// Stage 3: projector and adapter learn to reason and to answer.
     Sft(train_answers::Args),
     /// A small Whisper-type encoder, on the classes of sounds.
@@ -34,6 +38,7 @@ fn main() -> std::process::ExitCode {
     shared::start(|cli: Cli| match cli.command {
         Command::Align(args) => train_answers::run_align(args),
         Command::Encoder(args) => train_encoder::run(args),
+        Command::Language(args) => train_language::run(args),
         Command::Sft(args) => train_answers::run_sft(args),
         Command::Semantic(args) => train_semantic::run(args),
     })

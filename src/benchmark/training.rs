@@ -18,7 +18,7 @@ pub enum Kind {
     Sft,
     /// Stage 4: questions with options.
     Sapo,
-    /// The pocket decoder: a scene described in text, without sound.
+    /// The pocket decoder: a scene described in text, without sound, and the chain of thought of stage 3.
     Text,
 }
 
@@ -54,13 +54,13 @@ pub(super) fn training_row(kind: Kind, row: &Row, facts: &Facts) -> Value {
             json!({"file_name": file_name, "sample_id": id, "question": asked, "answer": answer, "level": question.level,
                 "task": question.task})
         }
-        Kind::Sft => {
+        Kind::Sft | Kind::Text => {
             columns["reasoning"] = derivation.reasoning.clone().into();
             columns["response"] = response(&derivation.reasoning, derivation.answer_letter).into();
-            columns
-        }
-        Kind::Text => {
-            columns.as_object_mut().expect("columns").remove("file_name");
+            if kind == Kind::Sft {
+                return columns;
+            }
+            columns.as_object_mut().expect("columns").shift_remove("file_name");
             columns["description"] = description(facts).into();
             columns
         }

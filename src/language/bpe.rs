@@ -9,13 +9,12 @@
 use super::byte_level::char_of;
 use super::normalize::Normalized;
 use super::split::{PHRASES, Pattern, QWEN2};
-use super::tokenizer::ANCHOR;
+use super::tokenizer::{ANCHOR, Tokenizer};
 use crate::error::{Error, Result};
-use crate::files::write_atomic;
+use crate::files::write_bytes_atomic;
 use serde_json::{Map, Value, json};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::io::Write;
 use std::path::Path;
 
 /// Tokens that stand behind the learned ones, as in Qwen2's files, and whether decoding may leave them out. The tags of
@@ -295,22 +294,33 @@ impl Learned {
         })
     }
 
-    /// Writes `tokenizer.json`, and the `tokenizer_config.json` that Transformers' `AutoTokenizer` needs beside it.
+    /// The tokenizer that [`Learned::save`] writes.
     ///
     /// # Errors
-    /// `Io` naming the file.
-    pub fn save(&self, folder: &Path) -> Result<()> {
+    /// `Data` when what was learned cannot be read back.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        Tokenizer::from_bytes(self.to_json().to_string().as_bytes())
+    }
+
+    /// Names and contents of `tokenizer.json` and of the `tokenizer_config.json` that Transformers' `AutoTokenizer` needs
+    /// beside it.
+    pub fn files(&self) -> [(&'static str, Vec<u8>); 2] {
         let config = json!({
             "tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>",
             "clean_up_tokenization_spaces": false, "chat_template": super::template::CHATML,
         });
-        for (name, content) in [("tokenizer.json", self.to_json()), ("tokenizer_config.json", config)] {
-            write_atomic(&folder.join(name), |out| {
-                serde_json::to_writer_pretty(&mut *out, &content)?;
-                out.write_all(b"\n")
-            })?;
-        }
-        Ok(())
+        [("tokenizer.json", self.to_json()), ("tokenizer_config.json", config)].map(|(name, content)| {
+            let text = serde_json::to_string_pretty(&content).expect("plain data") + "\n";
+            (name, text.into_bytes())
+        })
+    }
+
+    /// Writes [`Learned::files`].
+    ///
+    /// # Errors
+    /// `Io` naming the file.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        self.files().iter().try_for_each(|(name, bytes)| write_bytes_atomic(&folder.join(name), bytes))
     }
 }
 

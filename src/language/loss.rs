@@ -22,14 +22,29 @@ impl Targets {
     /// token of a document is predicted by none. Every predicted token weighs `weight`. Panics when lengths differ.
     #[track_caller]
     pub fn new(documents: &[(&[u32], &[bool])], weight: f32) -> Targets {
-        let (mut ids, mut weights, mut tails) = (Vec::new(), Vec::new(), Vec::new());
-        for (tokens, is_asked) in documents {
+        Targets::from_weights(documents.iter().map(|(tokens, is_asked)| {
             assert_eq!(tokens.len(), is_asked.len(), "a mask for every token");
-            let asks = |row: usize| row + 1 < tokens.len() && is_asked[row + 1];
-            let first = (0..tokens.len()).find(|&row| asks(row)).unwrap_or(tokens.len());
+            (*tokens, |token: usize| if is_asked[token] { weight } else { 0.0 })
+        }))
+    }
+
+    /// The same with a weight for every token; those of weight 0 are not asked for.
+    #[track_caller]
+    pub fn weighted(documents: &[(&[u32], &[f32])]) -> Targets {
+        Targets::from_weights(documents.iter().map(|(tokens, weights)| {
+            assert_eq!(tokens.len(), weights.len(), "a weight for every token");
+            (*tokens, |token: usize| weights[token])
+        }))
+    }
+
+    fn from_weights<'a, W: Fn(usize) -> f32>(documents: impl Iterator<Item = (&'a [u32], W)>) -> Targets {
+        let (mut ids, mut weights, mut tails) = (Vec::new(), Vec::new(), Vec::new());
+        for (tokens, weight_of) in documents {
+            let weight = |row: usize| if row + 1 < tokens.len() { weight_of(row + 1) } else { 0.0 };
+            let first = (0..tokens.len()).find(|&row| weight(row) != 0.0).unwrap_or(tokens.len());
             tails.push(tokens.len() - first);
-            ids.extend((first..tokens.len()).map(|row| if asks(row) { tokens[row + 1] as i32 } else { 0 }));
-            weights.extend((first..tokens.len()).map(|row| if asks(row) { weight } else { 0.0 }));
+            ids.extend((first..tokens.len()).map(|row| if weight(row) != 0.0 { tokens[row + 1] as i32 } else { 0 }));
+            weights.extend((first..tokens.len()).map(weight));
         }
         let rows = ids.len();
         Targets { ids: Tensor::from_slice(&[rows], &ids), weights: Tensor::from_slice(&[rows], &weights), tails }

@@ -13,7 +13,8 @@ pub enum Form {
     Sft,
     /// `twnm benchmark` for stage 4, and a benchmark: a question with options; nothing is said to it.
     Sapo,
-    /// `twnm benchmark` for the pocket decoder: a scene in words, a question with options, its letter.
+    /// `twnm benchmark` for the pocket decoder: a scene in words, a question with options, reasoning and a letter; without
+    /// `response` the letter alone.
     Text,
     /// LLaMA-Factory's alpaca: instruction, input, output, system, history, audios.
     Alpaca,
@@ -53,8 +54,8 @@ impl Form {
             _ if has("conversations") => Form::ShareGpt,
             _ if has("instruction") => Form::Alpaca,
             _ if has("question") && has("audio_id") => Form::Bat,
-            _ if has("option_a") && has("response") => Form::Sft,
             _ if has("option_a") && has("description") => Form::Text,
+            _ if has("option_a") && has("response") => Form::Sft,
             _ if has("option_a") => Form::Sapo,
             _ if has("question") && has("answer") => Form::Align,
             _ => return None,
@@ -93,6 +94,8 @@ impl Form {
                 "answer_text",
                 "level",
                 "task",
+                "reasoning",
+                "response",
                 "description",
             ],
             Form::Alpaca => &["instruction", "input", "output", "system", "history", "audios"],
@@ -148,7 +151,8 @@ pub fn content(form: Form, row: &Map<String, Value>) -> Result<Content, String> 
             let letter =
                 Letter::parse(&letter).ok_or_else(|| format!("answer_letter is {letter:?}, A to D is needed"))?;
             let question = format!("{}\n{}", text(row, "description")?, choice(row)?);
-            Ok(asked(Vec::new(), question, Some(format!("<answer>{letter}</answer>"))))
+            let response = optional(row, "response")?.unwrap_or_else(|| format!("<answer>{letter}</answer>"));
+            Ok(asked(Vec::new(), question, Some(response)))
         }
         Form::Alpaca => alpaca(row),
         Form::ShareGpt => sharegpt(row),

@@ -44,7 +44,15 @@ fn our_own_rows() {
     let text = format!(r#"{{{columns}, "description": "A room."}}"#);
     let (heard, _, turns) = only(&text);
     assert_eq!((heard, turns), (vec![], vec![asked.replace("u: ", "u: A room.\n"), "a: <answer>B</answer>".into()]));
-    for (row, form) in [(align, Form::Align), (&sft, Form::Sft), (&sapo, Form::Sapo), (&text, Form::Text)] {
+    let chain = format!(
+        r#"{{{columns}, "reasoning": "r", "response": "<think>r</think><answer>B</answer>", "description": "A room."}}"#
+    );
+    assert_eq!(
+        only(&chain),
+        (vec![], None, vec![asked.replace("u: ", "u: A room.\n"), "a: <think>r</think><answer>B</answer>".into()])
+    );
+    let all = [(align, Form::Align), (&sft, Form::Sft), (&sapo, Form::Sapo), (&text, Form::Text), (&chain, Form::Text)];
+    for (row, form) in all {
         let (_, _, rows) = read(row, None);
         assert_eq!((rows.form(), rows.unknown().len()), (Some(form), 0));
         assert_eq!(Form::parse(form.name()), Some(form));

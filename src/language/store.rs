@@ -244,3 +244,26 @@ pub fn write_adapter(folder: &Path, params: &Params, adapter: &Adapter, base: &s
     let files = adapter_files(params, adapter, base);
     files.iter().try_for_each(|(name, bytes)| crate::files::write_bytes_atomic(&folder.join(name), bytes))
 }
+
+/// Names and texts of a Qwen2 folder's `config.json` and `generation_config.json`; `eos` end an answer, the first of them
+/// first of all.
+pub fn config_files(config: &DecoderConfig, eos: &[u32]) -> [(&'static str, Vec<u8>); 2] {
+    let generation = serde_json::json!({"bos_token_id": null, "do_sample": false, "eos_token_id": eos,
+        "pad_token_id": eos.last()});
+    let generation = serde_json::to_string_pretty(&generation).expect("plain data") + "\n";
+    [
+        (CONFIG_FILE, config.to_json(eos.first().copied()).into_bytes()),
+        ("generation_config.json", generation.into_bytes()),
+    ]
+}
+
+/// Writes a decoder whose parameters are trained as a folder that Transformers reads, `files` beside its weights.
+///
+/// # Errors
+/// `Io`.
+pub fn write_base(folder: &Path, params: &Params, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, &e))?;
+    let weights = to_bytes(&params.entries(), &[("format", "pt")]);
+    crate::files::write_bytes_atomic(&folder.join("model.safetensors"), &weights)?;
+    files.iter().try_for_each(|(name, bytes)| crate::files::write_bytes_atomic(&folder.join(name), bytes))
+}

@@ -62,6 +62,18 @@ impl Tokenizer {
     pub fn open(path: &Path) -> Result<Tokenizer> {
         let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_path_buf() };
         let content = tokenizer_file::read(&path)?;
+        Tokenizer::of(content, path)
+    }
+
+    /// A tokenizer from the bytes of a `tokenizer.json` that lies in no file.
+    ///
+    /// # Errors
+    /// `Data` as [`Tokenizer::open`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Tokenizer> {
+        Tokenizer::of(tokenizer_file::parse(bytes)?, PathBuf::new())
+    }
+
+    fn of(content: Content, path: PathBuf) -> Result<Tokenizer> {
         let searches = [search(&content.added, false)?, search(&content.added, true)?];
         let added: BTreeMap<String, u32> = content.added.iter().map(|t| (t.content.clone(), t.id)).collect();
         let mut tokens = Vec::new();
@@ -77,7 +89,7 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// The file it was read from.
+    /// The file it was read from; empty for one that lies in no file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -208,7 +220,8 @@ impl Tokenizer {
     fn find_eos(&self) -> Result<Vec<u32>> {
         let mut names = vec!["<|im_end|>".to_string(), "<|endoftext|>".to_string()];
         let path = self.path.with_file_name("tokenizer_config.json");
-        let config = if path.exists() { read_config(&path)? } else { Default::default() };
+        let is_there = !self.path.as_os_str().is_empty() && path.exists();
+        let config = if is_there { read_config(&path)? } else { Default::default() };
         if let Some(name) = config.eos_token.map(Name::into_text) {
             let why = || Error::data(format!("{}: eos_token {name:?} is no added token", path.display()));
             self.added.get(&name).ok_or_else(why)?;

@@ -228,7 +228,11 @@ pub fn read(path: &Path) -> Result<Content> {
     parse(&bytes).map_err(|error| error.context(path.display()))
 }
 
-fn parse(bytes: &[u8]) -> Result<Content> {
+/// What a file of these bytes says.
+///
+/// # Errors
+/// `Data` for content that is not acceptable or not supported.
+pub fn parse(bytes: &[u8]) -> Result<Content> {
     let file: File = serde_json::from_slice(bytes).map_err(|e| Error::data(format!("not a tokenizer: {e}")))?;
     check_steps(&file)?;
     let model = file.model;

@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod encoder;
+pub mod language;
 pub mod run;
 pub mod semantic;
 pub mod updates;

@@ -217,7 +217,8 @@ fn leaks_and_training(home: &Path) {
         ),
         (
             "text",
-            "sample_id question option_a option_b option_c option_d answer_letter answer_text level task description",
+            "sample_id question option_a option_b option_c option_d answer_letter answer_text level task reasoning \
+             response description",
         ),
     ] {
         ends(home, 0, &format!("benchmark --scenes train --out {kind} --kind {kind} --questions 50 --seed 5"));
@@ -236,7 +237,7 @@ fn leaks_and_training(home: &Path) {
         let said = ends(home, 2, &format!("benchmark --scenes test --out no --kind {kind} --questions 50 --seed 5"));
         assert!(said.contains("--split train"), "{said}");
     }
-    for row in lines(&home.join("sft/metadata.jsonl")) {
+    for row in ["sft", "text"].iter().flat_map(|kind| lines(&home.join(kind).join("metadata.jsonl"))) {
         let end = format!("</think><answer>{}</answer>", text(&row, "answer_letter"));
         let response = text(&row, "response");
         let think = response.strip_prefix("<think>").and_then(|r| r.strip_suffix(&end)).unwrap();
