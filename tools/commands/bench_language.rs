@@ -189,7 +189,7 @@ fn steps(args: &StepArgs, config: &DecoderConfig, device: Device) -> Result<Vec<
     let adapter = Adapter { prefix: PEFT_PREFIX.into(), config: lora, is_frozen: false };
     let (mut decoder, mut params) = model(config, std::slice::from_ref(&adapter), args.common.bf16, device);
     let kept = |n: usize| match args.recompute.as_str() {
-        "half" if n % 2 == 0 => Kept::Attention,
+        "half" if n.is_multiple_of(2) => Kept::Attention,
         "units" => Kept::Attention,
         "layers" => Kept::Input,
         _ => Kept::Products,
