@@ -234,3 +234,7 @@ pub fn write_adapter(folder: &Path, params: &Params, adapter: &Adapter, base: &s
     write(&folder.join(format!("{ADAPTER_STEM}.safetensors")), &entries, &[("format", "pt")])?;
     crate::files::write_bytes_atomic(&folder.join(ADAPTER_CONFIG_FILE), adapter.config.to_json(base).as_bytes())
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
