@@ -100,10 +100,15 @@ impl<T: Copy> Patterns<T> {
     }
 }
 
-impl<T: Copy + Into<Value>> Patterns<T> {
-    fn to_json(&self) -> Value {
-        self.pairs.iter().map(|(text, value)| (text.clone(), (*value).into())).collect::<Map<String, Value>>().into()
+impl<T: Copy> Patterns<T> {
+    fn to_json(&self, of: impl Fn(T) -> Value) -> Value {
+        self.pairs.iter().map(|(text, value)| (text.clone(), of(*value))).collect::<Map<String, Value>>().into()
     }
+}
+
+/// A number that is whole is written without a fraction.
+fn plain(value: f64) -> Value {
+    if value.fract() == 0.0 { json!(value as i64) } else { json!(value) }
 }
 
 /// A pattern that matches a whole path.
@@ -237,7 +242,7 @@ impl LoraConfig {
             "base_model_name_or_path": base,
             "inference_mode": true,
             "r": self.rank,
-            "lora_alpha": if self.alpha.fract() == 0.0 { json!(self.alpha as i64) } else { json!(self.alpha) },
+            "lora_alpha": plain(self.alpha),
             "lora_dropout": 0.0,
             "bias": "none",
             "fan_in_fan_out": false,
@@ -247,8 +252,8 @@ impl LoraConfig {
             "target_modules": targets,
             "layers_to_transform": self.layers,
             "layers_pattern": null,
-            "rank_pattern": self.ranks.to_json(),
-            "alpha_pattern": self.alphas.to_json(),
+            "rank_pattern": self.ranks.to_json(Value::from),
+            "alpha_pattern": self.alphas.to_json(plain),
             "modules_to_save": null,
         });
         serde_json::to_string_pretty(&fields).expect("plain data") + "\n"

@@ -267,3 +267,7 @@ pub fn write_base(folder: &Path, params: &Params, files: &[(&str, Vec<u8>)]) -> 
     crate::files::write_bytes_atomic(&folder.join("model.safetensors"), &weights)?;
     files.iter().try_for_each(|(name, bytes)| crate::files::write_bytes_atomic(&folder.join(name), bytes))
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
