@@ -1,8 +1,9 @@
-//! The programs as users call them: recordings, listening, scoring, a teacher, the lines of the README, the check of a GPU.
+//! The programs as users call them: recordings, listening, training on text, scoring, a teacher, the lines of the README, the check of a GPU.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod gpu_check;
+mod language;
 mod listen;
 mod readme;
 mod recordings;
