@@ -39,6 +39,16 @@ pub fn response(reasoning: &str, letter: Letter) -> String {
     format!("<think>{reasoning}</think><answer>{letter}</answer>")
 }
 
+/// Reasoning that ends in what the chosen option says. A model finds an option that it has just said long before it learns to
+/// compare one with a conclusion in other words, and a decoder that cannot find it learns nothing of the rest.
+fn concluded(reasoning: &str, answer: &str) -> String {
+    if reasoning.to_lowercase().contains(&answer.to_lowercase()) {
+        return reasoning.to_string();
+    }
+    let end = if answer.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{reasoning} The answer: {answer}{end}")
+}
+
 /// A line of training data. Panics for [`Kind::Benchmark`], whose rows are [`crate::text::questions::Question`]s, and for
 /// an open question that is none.
 #[track_caller]
@@ -55,8 +65,10 @@ pub(super) fn training_row(kind: Kind, row: &Row, facts: &Facts) -> Value {
                 "task": question.task})
         }
         Kind::Sft | Kind::Text => {
-            columns["reasoning"] = derivation.reasoning.clone().into();
-            columns["response"] = response(&derivation.reasoning, derivation.answer_letter).into();
+            let answer = question.options()[derivation.answer_letter.index()];
+            let reasoning = concluded(&derivation.reasoning, answer);
+            columns["response"] = response(&reasoning, derivation.answer_letter).into();
+            columns["reasoning"] = reasoning.into();
             if kind == Kind::Sft {
                 return columns;
             }
@@ -93,4 +105,20 @@ pub fn description(facts: &Facts) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasoning_ends_in_what_the_option_says() {
+        for (reasoning, answer, expected) in [
+            ("I hear rain.", "12 m", "I hear rain. The answer: 12 m."),
+            ("I hear Rain.", "rain", "I hear Rain."),
+            ("I hear it.", "\"Stop!\" he said.", "I hear it. The answer: \"Stop!\" he said."),
+        ] {
+            assert_eq!(concluded(reasoning, answer), expected);
+        }
+    }
 }

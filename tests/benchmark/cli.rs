@@ -243,6 +243,7 @@ fn leaks_and_training(home: &Path) {
         let think = response.strip_prefix("<think>").and_then(|r| r.strip_suffix(&end)).unwrap();
         assert_eq!(think, text(&row, "reasoning"));
         assert!((40..=400).contains(&think.chars().count()), "{think}");
+        assert!(think.to_lowercase().contains(&text(&row, "answer_text").to_lowercase()), "{think}");
     }
 }
 

@@ -1,4 +1,5 @@
-//! The programs as users call them: recordings, listening, training on text, scoring, a teacher, the lines of the README, the check of a GPU.
+//! The programs as users call them: recordings, listening, training on text, scoring, a teacher, the lines of the README, the check
+//! of a GPU.
 
 #[path = "../common/mod.rs"]
 mod common;
