@@ -4,6 +4,7 @@
 mod common;
 mod gpu_check;
 mod listen;
+mod plan;
 mod readme;
 mod recordings;
 mod scoring;
