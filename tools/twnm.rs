@@ -20,6 +20,7 @@ enum Command {
     /// Where the sounds of a recording are: a table, JSON or a picture
     Listen(commands::listen::Args),
     Merge(commands::merge::Args),
+    Plan(commands::plan::Args),
     Quickstart(commands::quickstart::Args),
     Rir(commands::rir::Args),
     Simulate(commands::simulate::Args),
@@ -46,6 +47,7 @@ fn main() -> std::process::ExitCode {
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Listen(args) => commands::listen::run(args),
         Command::Merge(args) => commands::merge::run(args),
+        Command::Plan(args) => commands::plan::run(args),
         Command::Quickstart(args) => commands::quickstart::run(args),
         Command::Rir(args) => commands::rir::run(args),
         Command::Simulate(args) => commands::simulate::run(args),

@@ -13,6 +13,7 @@ pub mod listen;
 pub mod merge;
 mod op_checks;
 mod optimizer_work;
+pub mod plan;
 pub mod quickstart;
 pub mod rir;
 mod shared;
