@@ -37,6 +37,18 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// [`read_limited`] without the byte order mark that some editors put in front of text.
+///
+/// # Errors
+/// As [`read_limited`].
+pub fn read_text(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = read_limited(path, limit)?;
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    Ok(bytes)
+}
+
 /// Opens a regular file for reading; a pipe or device is refused at once instead of hanging.
 ///
 /// # Errors

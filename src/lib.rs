@@ -21,6 +21,7 @@ pub mod models;
 pub mod nn;
 pub mod ops;
 pub mod optim;
+pub mod plan;
 pub mod projector;
 pub mod quickstart;
 pub mod rng;

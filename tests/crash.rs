@@ -4,20 +4,25 @@
 //! `TWNM_KILLS=10000 cargo test --release --test crash` runs the long form.
 
 mod common;
+#[path = "common/family.rs"]
+mod family;
 
 use common::{assert_same, lasting};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
+use twnm::device::Device;
 use twnm::error::Result;
 use twnm::rng::Rng;
 use twnm::shard::{Labels, Sample, ShardSpec, ShardWriter};
+use twnm::train::answers::Training;
 use twnm::train::run::{Card, Parts, Resume, Run, RunOptions};
 use twnm::weights::Entry;
 
 const JOB: &str = "TWNM_CRASH_JOB";
 const FOLDER: &str = "TWNM_CRASH_FOLDER";
+const MODELS: &str = "TWNM_CRASH_MODELS";
 const FILE_LIMIT: &str = "TWNM_CRASH_FILE_LIMIT";
 const STEPS: u64 = 24;
 const PARAMETERS: usize = 5000;
@@ -35,6 +40,7 @@ fn child() {
         "train" => train(Path::new(&folder)),
         "simulate" => simulate(Path::new(&folder)),
         "shrink" => shrink(Path::new(&folder)),
+        "align" | "sft" => answers(&job, Path::new(&folder)),
         other => panic!("no job {other}"),
     };
     if let Err(error) = result {
@@ -93,6 +99,21 @@ fn simulate(folder: &Path) -> Result<()> {
         writer.write(index, &samples)?;
     }
     writer.finish().map(|_| ())
+}
+
+/// Stages 2 and 3 of the models that lie beside the run's folder.
+fn answers(stage: &str, folder: &Path) -> Result<()> {
+    let models = std::env::var(MODELS).expect("set by the parent");
+    std::env::set_current_dir(&models).unwrap();
+    let more = ["train.steps=6", "train.save_every=1", "train.log_every=1", "train.batch=2", "train.keep=2"];
+    let rows = format!("data.train=[\"{stage}.jsonl\"]");
+    let sets: Vec<String> = family::MODELS.iter().chain(&more).map(|s| s.to_string()).chain([rows]).collect();
+    let places = twnm::models::Places::default();
+    let training = match stage {
+        "align" => Training::align(twnm::config::load(None, &sets)?, Device::Host, &places)?,
+        _ => Training::sft(twnm::config::load(None, &sets)?, Device::Host, &places)?,
+    };
+    training.run(folder, Resume::Auto).map(|_| ())
 }
 
 /// Maps a file, cuts it off, and reads what is gone.
@@ -165,6 +186,17 @@ fn training_killed_at_random_moments_ends_with_the_same_bytes() {
 #[test]
 fn simulation_killed_at_random_moments_ends_with_the_same_bytes() {
     survive("simulate", Signal::KILL, kills(30));
+}
+
+#[test]
+fn answers_killed_at_random_moments_are_learned_to_the_same_bytes() {
+    let models = tempfile::tempdir().unwrap();
+    family::make(models.path());
+    // SAFETY: no other thread of this test program changes the environment; children read it.
+    unsafe { std::env::set_var(MODELS, models.path()) };
+    for stage in ["align", "sft"] {
+        survive(stage, Signal::KILL, kills(20));
+    }
 }
 
 #[test]

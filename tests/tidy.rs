@@ -33,6 +33,7 @@ const ORDER: &[&str] = &[
     "checkpoint",
     "models",
     "family",
+    "plan",
     "train",
     "benchmark",
     "eval",

@@ -19,6 +19,8 @@ enum Command {
     Doctor(commands::doctor::Args),
     /// Where the sounds of a recording are: a table, JSON or a picture
     Listen(commands::listen::Args),
+    Merge(commands::merge::Args),
+    Plan(commands::plan::Args),
     Quickstart(commands::quickstart::Args),
     Rir(commands::rir::Args),
     Simulate(commands::simulate::Args),
@@ -44,6 +46,8 @@ fn main() -> std::process::ExitCode {
         Command::Benchmark(args) => commands::benchmark::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
         Command::Listen(args) => commands::listen::run(args),
+        Command::Merge(args) => commands::merge::run(args),
+        Command::Plan(args) => commands::plan::run(args),
         Command::Quickstart(args) => commands::quickstart::run(args),
         Command::Rir(args) => commands::rir::run(args),
         Command::Simulate(args) => commands::simulate::run(args),

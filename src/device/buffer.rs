@@ -14,7 +14,7 @@ pub type Owner = Arc<dyn AsRef<[u8]> + Send + Sync>;
 /// A block on the host, in the emulator or on a GPU.
 pub enum Buffer {
     /// Memory of the host.
-    Host(host::Buffer),
+    Host(host::Counted),
     /// A part of a mapped file or of other foreign bytes, on the host and never written to.
     Mapped(Owner, Range<usize>),
     /// Bytes of the emulator, between red zones.
@@ -33,7 +33,7 @@ impl Buffer {
     #[track_caller]
     pub fn uninit(device: Device, bytes: usize) -> Buffer {
         match device {
-            Device::Host => Buffer::Host(host::Buffer::uninit(bytes.div_ceil(4))),
+            Device::Host => Buffer::Host(host::Counted::uninit(bytes.div_ceil(4))),
             #[cfg(feature = "emu")]
             Device::Emu => Buffer::Emu(emu::Block::new(bytes)),
             #[cfg(not(feature = "emu"))]

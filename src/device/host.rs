@@ -7,6 +7,7 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const ALIGN_BYTES: usize = 64;
@@ -31,6 +32,51 @@ pub struct Buffer {
 // SAFETY: a Buffer owns its memory exclusively; access follows the usual rules of & and &mut.
 unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
+
+/// Bytes of tensors that are there, and the most that were since [`watch_tensors`].
+static TENSORS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+/// A block that holds a tensor: counted, where the working memory of ops is not.
+pub struct Counted(Buffer);
+
+impl Counted {
+    /// A block of `len` floats as [`Buffer::uninit`] gives it.
+    pub fn uninit(len: usize) -> Counted {
+        let live = TENSORS[0].fetch_add(4 * len as u64, Relaxed) + 4 * len as u64;
+        TENSORS[1].fetch_max(live, Relaxed);
+        Counted(Buffer::uninit(len))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        TENSORS[0].fetch_sub(4 * self.0.len as u64, Relaxed);
+    }
+}
+
+impl std::ops::Deref for Counted {
+    type Target = Buffer;
+    fn deref(&self) -> &Buffer {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Counted {
+    fn deref_mut(&mut self) -> &mut Buffer {
+        &mut self.0
+    }
+}
+
+/// Bytes of all tensors of this process on the host, and the most there were at once since [`watch_tensors`]. Mapped files
+/// and blocks that are kept for later do not count.
+pub fn tensor_bytes() -> [u64; 2] {
+    TENSORS.each_ref().map(|bytes| bytes.load(Relaxed))
+}
+
+/// Begins to look for the most anew.
+pub fn watch_tensors() {
+    TENSORS[1].store(TENSORS[0].load(Relaxed), Relaxed);
+}
 
 #[derive(Default)]
 struct Pool {

@@ -7,6 +7,17 @@ pub fn peak_memory_bytes() -> Option<u64> {
     field("/proc/self/status", "VmHWM:")
 }
 
+/// Bytes of this process's tensors on the host, and the most there were at once since [`watch_tensors`]. Mapped files, the
+/// working memory of ops and blocks that are kept for later do not count.
+pub fn tensor_bytes() -> [u64; 2] {
+    host::tensor_bytes()
+}
+
+/// Begins to look for the most bytes of tensors anew.
+pub fn watch_tensors() {
+    host::watch_tensors();
+}
+
 /// Memory of the machine in bytes.
 pub fn memory_bytes() -> Option<u64> {
     field("/proc/meminfo", "MemTotal:")

@@ -2,7 +2,7 @@
 
 use super::{Encoder, EncoderConfig};
 use crate::error::{Context as _, Error, Result};
-use crate::files::read_limited;
+use crate::files::read_text;
 use crate::weights::{Entry, Tensors};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -41,7 +41,7 @@ impl Encoder {
     /// `Missing` when a file is not there, `Data` naming file and field or parameter.
     pub fn open(folder: &Path) -> Result<Encoder> {
         let path = folder.join(CONFIG_FILE);
-        let text = read_limited(&path, MAX_CONFIG_BYTES)?;
+        let text = read_text(&path, MAX_CONFIG_BYTES)?;
         let stored: Stored =
             serde_json::from_slice(&text).map_err(|e| Error::data(format!("{}: {e}", path.display())))?;
         if stored.model_type != MODEL_TYPE {

@@ -93,6 +93,9 @@ impl Family {
             ..projector_config(parts, choice)?
         };
         let (adapters, sources) = adapters(choice)?;
+        for (adapter, source) in adapters.iter().zip(&sources) {
+            source.iter().try_for_each(|s| store::check_adapter(s, &adapter.config, &files.config, files.prefix))?;
+        }
         if device != Device::Host && adapters.iter().any(|a| a.config.has_magnitudes) {
             return Err(Error::unavailable("adapters with magnitudes (DoRA) are computed on the host only")
                 .hint("use --device host, or merge the adapter into its base"));
@@ -101,6 +104,9 @@ impl Family {
         let sizes = ProjectorConfig { classes: if fixed.slots { fixed.classes } else { 0 }, ..fixed };
         let add = |b: &mut Builder| b.under(PROJECTOR_PREFIX, |b| Projector::new(b, sizes.clone()));
         let projector = if choice.trains_projector { add(&mut builder) } else { builder.frozen(add) }?;
+        if let ProjectorChoice::Stored = choice.projector {
+            sizes.expect_in(&open_projector(parts)?)?;
+        }
         let build = Build { prefix: files.prefix, is_frozen: true, adapters: &adapters };
         let decoder = Decoder::new(&mut builder, &files.config, &build);
         let mut params = builder.finish(choice.seed);
@@ -129,9 +135,8 @@ fn fill(
 ) -> Result<()> {
     store::load_base(params, files.prefix, &files.weights, files.prefix)?;
     if let ProjectorChoice::Stored = choice.projector {
-        let folder = projector_folder(parts)?;
-        let path = folder.join("model.safetensors");
-        load_projector(params, projector, &Tensors::open(&path)?).context_with(|| path.display())?;
+        let source = open_projector(parts)?;
+        load_projector(params, projector, &source).context_with(|| source.path().display())?;
     }
     for (adapter, source) in adapters.iter().zip(sources) {
         match source {
@@ -175,6 +180,10 @@ fn projector_folder(parts: &Parts) -> Result<&Path> {
     parts.projector.as_deref().ok_or_else(|| {
         Error::usage("the family has no projector").hint("train one with twnm-train align, or name its folder")
     })
+}
+
+fn open_projector(parts: &Parts) -> Result<Tensors> {
+    Tensors::open(&projector_folder(parts)?.join("model.safetensors"))
 }
 
 /// The sizes of the projector, from its folder or as they were asked for.

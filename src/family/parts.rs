@@ -2,7 +2,7 @@
 
 use crate::checkpoint;
 use crate::error::{Error, Result};
-use crate::files::read_limited;
+use crate::files::read_text;
 use crate::models::{FAMILY_FILE, Places};
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
@@ -54,7 +54,7 @@ impl Parts {
             return Err(Error::data(format!("checkpoint {}: it cannot answer questions", folder.display()))
                 .hint("its run trained another part: give a run of twnm-train align or sft, or a model family"));
         }
-        let bytes = read_limited(&path, MAX_BYTES)?;
+        let bytes = read_text(&path, MAX_BYTES)?;
         let mut parts: Parts =
             serde_json::from_slice(&bytes).map_err(|e| Error::data(format!("{}: {e}", path.display())))?;
         // What the run trained lies in the checkpoint itself.
@@ -68,7 +68,7 @@ impl Parts {
     fn of_family(folder: &Path) -> Result<Parts> {
         let path = folder.join(FAMILY_FILE);
         let bad = |what: String| Error::data(format!("{}: {what}", path.display()));
-        let bytes = read_limited(&path, MAX_BYTES)?;
+        let bytes = read_text(&path, MAX_BYTES)?;
         let mut parts: Parts = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
         let named = [&mut parts.encoder, &mut parts.semantic, &mut parts.decoder];
         for part in named.into_iter().chain(&mut parts.projector).chain(&mut parts.adapters) {

@@ -6,6 +6,7 @@ use crate::language::decoder::Documents;
 use crate::language::example::Example;
 use crate::nn::Forward;
 use crate::ops::arrange::reshape;
+use crate::ops::elementwise;
 use crate::ops::embedding::splice;
 use crate::projector::{Ablation, Batch, Clip};
 use crate::tape::Var;
@@ -72,6 +73,7 @@ impl Family {
             return reshape(&mut c.tape, &text, &[1, tokens, width]);
         };
         let rows = self.projector.forward(c, heard);
+        let rows = elementwise::cast(&mut c.tape, &rows, self.decoder.precision);
         assert_eq!(rows.shape()[0], places.len(), "rows of the projector and places in the documents");
         let places = Tensor::from_slice(&[places.len()], &places).to(device);
         let x = splice(&mut c.tape, &text, &rows, &places);

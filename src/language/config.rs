@@ -164,6 +164,26 @@ impl DecoderConfig {
         ]
     }
 
+    /// Every tensor of the model in files: name and shape, layer by layer.
+    pub fn tensors(&self) -> impl Iterator<Item = (String, Vec<usize>)> + '_ {
+        let layer = |n: usize| {
+            let norms = ["input_layernorm", "post_attention_layernorm"]
+                .map(|name| (format!("model.layers.{n}.{name}.weight"), vec![self.hidden]));
+            let linears = self.linears().into_iter().flat_map(move |(name, outputs, inputs, has_bias)| {
+                let weight = (format!("model.layers.{n}.{name}.weight"), vec![outputs, inputs]);
+                let bias = has_bias.then(|| (format!("model.layers.{n}.{name}.bias"), vec![outputs]));
+                std::iter::once(weight).chain(bias)
+            });
+            norms.into_iter().chain(linears)
+        };
+        let table = vec![self.vocabulary, self.hidden];
+        let head = (!self.tied).then(|| ("lm_head.weight".to_string(), table.clone()));
+        std::iter::once(("model.embed_tokens.weight".to_string(), table))
+            .chain((0..self.layers).flat_map(layer))
+            .chain([("model.norm.weight".to_string(), vec![self.hidden])])
+            .chain(head)
+    }
+
     /// The number of numbers of the model.
     pub fn count(&self) -> usize {
         let linear = |&(_, m, k, has_bias): &(&str, usize, usize, bool)| m * k + if has_bias { m } else { 0 };

@@ -16,13 +16,14 @@ use crate::device::Device;
 use crate::nn::recompute::{Memory, recompute};
 use crate::nn::{Builder, Forward, Init, ParamId};
 use crate::ops::attention::packed_attention;
+use crate::ops::elementwise;
 use crate::ops::embedding::embedding;
 use crate::ops::kv_cache::KvCache;
 use crate::ops::linear::linear;
 use crate::ops::rms_norm::rms_norm;
 use crate::ops::rope::{RopeTable, rope};
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 pub(super) use layer::Pass;
 use layer::{Layer, Linear, adapted};
 use std::sync::Arc;
@@ -46,7 +47,7 @@ pub struct Documents {
 pub(super) struct Tail {
     /// Where those of every document begin among all of them, and their number.
     starts: Arc<[usize]>,
-    /// Which rows they are, I32 [1,M].
+    /// Which rows they are, I32 [M].
     rows: Tensor,
     /// Their positions, I32 [1,M].
     positions: Tensor,
@@ -81,7 +82,7 @@ impl Documents {
         let positions = lengths.iter().zip(counts).flat_map(|(&n, &count)| n - count..n);
         let tail = Tail {
             starts: starts_of(counts),
-            rows: row(integers(rows)).to(device),
+            rows: integers(rows).to(device),
             positions: row(integers(positions)).to(device),
         };
         Documents { tail: Some(tail), ..self }
@@ -153,6 +154,8 @@ pub struct Decoder {
     pub config: DecoderConfig,
     /// What a training step keeps of every layer.
     pub kept: Vec<Kept>,
+    /// How activations are stored: f32, or bf16 on a device, beside weights in bf16.
+    pub precision: DType,
     embedding: ParamId,
     layers: Vec<Arc<Layer>>,
     norm: ParamId,
@@ -203,14 +206,23 @@ impl Decoder {
         }
         let norm = base(builder, "model.norm.weight", &[hidden], ones, false);
         let head = (!config.tied).then(|| base(builder, "lm_head.weight", &[config.vocabulary, hidden], start, true));
-        Decoder { config: config.clone(), kept: vec![Kept::default(); config.layers], embedding, layers, norm, head }
+        Decoder {
+            config: config.clone(),
+            kept: vec![Kept::default(); config.layers],
+            precision: DType::F32,
+            embedding,
+            layers,
+            norm,
+            head,
+        }
     }
 
     /// The embeddings of tokens, [1,T,C]. Panics for ids outside the vocabulary.
     #[track_caller]
     pub fn embed(&self, c: &mut Forward, ids: &Tensor) -> Var {
         let table = c.param(self.embedding);
-        embedding(&mut c.tape, &table, ids)
+        let x = embedding(&mut c.tape, &table, ids);
+        elementwise::cast(&mut c.tape, &x, self.precision)
     }
 
     /// The layers on embedded tokens [1,T,C], with the first `active` adapters, and the final norm: [1,M,C] for the rows that

@@ -12,7 +12,7 @@ fn tokenizer() -> Tokenizer {
 }
 
 fn row(turns: &[&str], hears: bool) -> Row {
-    let role = |i: usize| if i % 2 == 0 { Role::User } else { Role::Assistant };
+    let role = |i: usize| if i.is_multiple_of(2) { Role::User } else { Role::Assistant };
     let turns = turns.iter().enumerate().map(|(i, text)| Turn { role: role(i), content: text.to_string() }).collect();
     let recordings = if hears { vec![Recording { audio: "a.wav".into(), reverb: None }] } else { Vec::new() };
     let content = Content { recordings, conversation: Conversation { system: None, turns } };

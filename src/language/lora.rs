@@ -1,13 +1,20 @@
 //! Which linear layers have adapters and of what rank: `adapter_config.json` as PEFT reads and writes it.
 
+use super::config::DecoderConfig;
 use crate::error::{Error, Result};
+use regex::RegexSet;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 
 /// Names of the seven linear layers of a decoder layer.
 pub const LINEARS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 /// The largest rank that is accepted.
 const RANK_MOST: u64 = 4096;
+/// The most target modules that are listed one by one: every linear layer of the largest model by its whole path.
+const TARGETS_MOST: usize = 1 << 13;
+/// The most patterns of ranks or alphas: one for every linear layer of the largest published model.
+const PATTERNS_MOST: usize = 1 << 10;
+/// The largest machine that a pattern may become, in bytes: a repetition of repetitions does not fit.
+const PATTERN_BYTES_MOST: usize = 1 << 20;
 
 /// Which modules are adapted.
 #[derive(Clone, Debug)]
@@ -42,14 +49,83 @@ pub struct LoraConfig {
     pub has_magnitudes: bool,
     /// Which modules are adapted.
     pub targets: Targets,
-    /// Which layers are adapted; all by default.
+    /// Which layers are adapted, in rising order; all by default.
     pub layers: Option<Vec<usize>>,
     /// Ranks by module pattern.
-    pub ranks: BTreeMap<String, usize>,
+    pub ranks: Patterns<usize>,
     /// Alphas by module pattern.
-    pub alphas: BTreeMap<String, f64>,
+    pub alphas: Patterns<f64>,
     /// How fresh matrices start.
     pub start: Start,
+}
+
+/// Values by module pattern: the first pattern that matches decides.
+#[derive(Clone, Debug, Default)]
+pub struct Patterns<T> {
+    pairs: Vec<(String, T)>,
+    all: RegexSet,
+}
+
+impl<T: Copy> Patterns<T> {
+    /// Patterns in the order in which they are tried.
+    ///
+    /// # Errors
+    /// `Data` naming a pattern that cannot be read or is too large, or saying that there are too many.
+    pub fn new(pairs: Vec<(String, T)>) -> Result<Patterns<T>> {
+        if pairs.len() > PATTERNS_MOST {
+            return Err(Error::data(format!("{} patterns, at most {PATTERNS_MOST} are accepted", pairs.len())));
+        }
+        for (text, _) in &pairs {
+            pattern(text)?;
+        }
+        let all = regex::RegexSetBuilder::new(pairs.iter().map(|(text, _)| format!("^(?:{text})$")))
+            .size_limit(8 * PATTERN_BYTES_MOST)
+            .build()
+            .map_err(|_| Error::data("the patterns are too large together"))?;
+        Ok(Patterns { pairs, all })
+    }
+
+    /// The value of the first pattern that matches the path of a module from its begin, or from after a dot, to its end: as
+    /// PEFT looks it up.
+    pub fn of(&self, module: &str) -> Option<T> {
+        if self.pairs.is_empty() {
+            return None;
+        }
+        let starts = std::iter::once(0).chain(module.match_indices('.').map(|(at, _)| at + 1));
+        // What follows a dot is not the begin of the path.
+        let counts = |start: usize, i: &usize| start == 0 || !self.pairs[*i].0.starts_with('^');
+        let first =
+            starts.filter_map(|start| self.all.matches(&module[start..]).iter().find(|i| counts(start, i))).min();
+        first.map(|i| self.pairs[i].1)
+    }
+}
+
+impl<T: Copy> Patterns<T> {
+    fn to_json(&self, of: impl Fn(T) -> Value) -> Value {
+        self.pairs.iter().map(|(text, value)| (text.clone(), of(*value))).collect::<Map<String, Value>>().into()
+    }
+}
+
+/// A number that is whole is written without a fraction.
+fn plain(value: f64) -> Value {
+    if value.fract() == 0.0 { json!(value as i64) } else { json!(value) }
+}
+
+/// A pattern that matches a whole path.
+fn pattern(text: &str) -> Result<regex::Regex> {
+    let built = regex::RegexBuilder::new(&format!("^(?:{text})$")).size_limit(PATTERN_BYTES_MOST).build();
+    built.map_err(|e| match e {
+        regex::Error::CompiledTooBig(_) => Error::data(format!("the pattern {:?} is too large", shortened(text))),
+        _ => Error::data(format!("{:?} is not a pattern that can be read", shortened(text))),
+    })
+}
+
+/// Text of others in a message.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((at, _)) => format!("{}...", &text[..at]),
+        None => text.to_string(),
+    }
 }
 
 impl LoraConfig {
@@ -64,8 +140,8 @@ impl LoraConfig {
             has_magnitudes: false,
             targets: Targets::Names(targets.iter().map(|t| t.to_string()).collect()),
             layers: None,
-            ranks: BTreeMap::new(),
-            alphas: BTreeMap::new(),
+            ranks: Patterns::default(),
+            alphas: Patterns::default(),
             start: Start::Uniform,
         }
     }
@@ -75,10 +151,27 @@ impl LoraConfig {
         if !self.is_target(module) {
             return None;
         }
-        let rank = pattern_of(&self.ranks, module).copied().unwrap_or(self.rank);
-        let alpha = pattern_of(&self.alphas, module).copied().unwrap_or(self.alpha);
+        let rank = self.ranks.of(module).unwrap_or(self.rank);
+        let alpha = self.alphas.of(module).unwrap_or(self.alpha);
         let over = if self.is_rank_stabilised { (rank as f64).sqrt() } else { rank as f64 };
         Some((rank, alpha / over))
+    }
+
+    /// Every tensor of an adapter of a decoder: its name, which begins with `prefix` where the decoder's modules do, and its
+    /// shape.
+    pub fn tensors(&self, config: &DecoderConfig, prefix: &str) -> impl Iterator<Item = (String, Vec<usize>)> {
+        let modules = (0..config.layers).flat_map(|n| config.linears().map(|linear| (n, linear)));
+        modules.flat_map(move |(n, (name, outputs, inputs, _))| {
+            let module = format!("{prefix}model.layers.{n}.{name}");
+            let rank = self.of(&module).map(|(rank, _)| rank);
+            let of = |rank: usize| {
+                let a = (format!("{module}.lora_A.weight"), vec![rank, inputs]);
+                let b = (format!("{module}.lora_B.weight"), vec![outputs, rank]);
+                let lengths = self.has_magnitudes.then(|| (format!("{module}.lora_magnitude_vector"), vec![outputs]));
+                [Some(a), Some(b), lengths].into_iter().flatten()
+            };
+            rank.map(of).into_iter().flatten()
+        })
     }
 
     fn is_target(&self, module: &str) -> bool {
@@ -91,7 +184,7 @@ impl LoraConfig {
             let after = module.split_once("layers.")?.1;
             after.split('.').next()?.parse::<usize>().ok()
         };
-        is_named && self.layers.as_ref().is_none_or(|layers| layer().is_some_and(|n| layers.contains(&n)))
+        is_named && self.layers.as_ref().is_none_or(|layers| layer().is_some_and(|n| layers.binary_search(&n).is_ok()))
     }
 
     /// Reads an `adapter_config.json`.
@@ -149,7 +242,7 @@ impl LoraConfig {
             "base_model_name_or_path": base,
             "inference_mode": true,
             "r": self.rank,
-            "lora_alpha": if self.alpha.fract() == 0.0 { json!(self.alpha as i64) } else { json!(self.alpha) },
+            "lora_alpha": plain(self.alpha),
             "lora_dropout": 0.0,
             "bias": "none",
             "fan_in_fan_out": false,
@@ -159,8 +252,8 @@ impl LoraConfig {
             "target_modules": targets,
             "layers_to_transform": self.layers,
             "layers_pattern": null,
-            "rank_pattern": self.ranks,
-            "alpha_pattern": self.alphas,
+            "rank_pattern": self.ranks.to_json(Value::from),
+            "alpha_pattern": self.alphas.to_json(plain),
             "modules_to_save": null,
         });
         serde_json::to_string_pretty(&fields).expect("plain data") + "\n"
@@ -170,14 +263,6 @@ impl LoraConfig {
 /// Whether a path is `name` or ends in it after a dot.
 fn ends_in(module: &str, name: &str) -> bool {
     module.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
-}
-
-/// The value of the first pattern that matches the path from a dot or its begin to its end, as PEFT looks it up.
-fn pattern_of<'a, T>(patterns: &'a BTreeMap<String, T>, module: &str) -> Option<&'a T> {
-    let fits = |pattern: &str| {
-        regex::Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$")).is_ok_and(|pattern| pattern.is_match(module))
-    };
-    patterns.iter().find(|(pattern, _)| fits(pattern)).map(|(_, value)| value)
 }
 
 fn flag(map: &Map<String, Value>, name: &str) -> Result<bool> {
@@ -192,10 +277,13 @@ fn targets(map: &Map<String, Value>) -> Result<Targets> {
     let bad = |what: String| Error::data(format!("target_modules {what}"));
     match map.get("target_modules") {
         Some(Value::String(text)) if text == "all-linear" => Ok(Targets::AllLinear),
-        Some(Value::String(text)) => match regex::Regex::new(&format!("^(?:{text})$")) {
+        Some(Value::String(text)) => match pattern(text) {
             Ok(pattern) => Ok(Targets::Pattern(pattern, text.clone())),
-            Err(_) => Err(bad(format!("{text:?} is not a pattern that can be read: list the names of the modules"))),
+            Err(e) => Err(e.context("target_modules").hint("list the names of the modules instead")),
         },
+        Some(Value::Array(names)) if names.len() > TARGETS_MOST => {
+            Err(bad(format!("lists {} names, at most {TARGETS_MOST} are accepted", names.len())))
+        }
         Some(Value::Array(names)) if !names.is_empty() => {
             let texts: Option<Vec<String>> = names.iter().map(|v| v.as_str().map(str::to_string)).collect();
             let mut texts = texts.ok_or_else(|| bad("holds something that is no text".into()))?;
@@ -214,30 +302,31 @@ fn layers(map: &Map<String, Value>) -> Result<Option<Vec<usize>>> {
         None | Some(Value::Null) => Ok(None),
         Some(one @ Value::Number(_)) if whole(one).is_some() => Ok(whole(one).map(|n| vec![n])),
         Some(Value::Array(list)) if list.iter().all(|v| whole(v).is_some()) => {
-            Ok(Some(list.iter().filter_map(whole).collect()))
+            let mut layers: Vec<usize> = list.iter().filter_map(whole).collect();
+            layers.sort_unstable();
+            layers.dedup();
+            Ok(Some(layers))
         }
         Some(other) => Err(Error::data(format!("layers_to_transform is {other}: numbers of layers are needed"))),
     }
 }
 
-fn by_pattern<T>(
+fn by_pattern<T: Copy + Default>(
     map: &Map<String, Value>,
     name: &str,
     read: impl Fn(&Value) -> Option<T>,
-) -> Result<BTreeMap<String, T>> {
-    let bad = |what: String| Error::data(format!("{name}: {what}"));
+) -> Result<Patterns<T>> {
     match map.get(name) {
-        None | Some(Value::Null) => Ok(BTreeMap::new()),
+        None | Some(Value::Null) => Ok(Patterns::default()),
         Some(Value::Object(patterns)) => {
-            let one = |(pattern, value): (&String, &Value)| {
-                regex::Regex::new(pattern)
-                    .map_err(|_| bad(format!("{pattern:?} is not a pattern that can be read")))?;
-                let value = read(value).ok_or_else(|| bad(format!("{pattern:?} is {value}: a number is needed")))?;
-                Ok((pattern.clone(), value))
+            let one = |(pattern, value): (&String, &Value)| match read(value) {
+                Some(value) => Ok((pattern.clone(), value)),
+                None => Err(Error::data(format!("{name}: {:?} is {value}: a number is needed", shortened(pattern)))),
             };
-            patterns.iter().map(one).collect()
+            let pairs = patterns.iter().map(one).collect::<Result<_>>()?;
+            Patterns::new(pairs).map_err(|e| e.context(name))
         }
-        Some(other) => Err(bad(format!("is {other}: an object is needed"))),
+        Some(other) => Err(Error::data(format!("{name}: is {other}: an object is needed"))),
     }
 }
 
@@ -304,6 +393,15 @@ mod tests {
         assert_eq!(config.of("model.layers.4.self_attn.q_proj"), Some((16, 8.0)));
         assert_eq!(config.of("model.layers.4.self_attn.v_proj"), Some((16, 2.5)));
         assert_eq!(config.of("model.layers.5.self_attn.v_proj"), None);
+        let ordered = LoraConfig::from_json(&json!({"peft_type": "LORA", "target_modules": ["q_proj"],
+            "rank_pattern": {"q_proj": 5, "^q_proj": 6, "layers.3.self_attn.q_proj": 4}}))
+        .unwrap();
+        assert_eq!(ordered.of(Q).unwrap().0, 5, "the first pattern of the file decides");
+        assert_eq!(ordered.of("q_proj").unwrap().0, 5);
+        let whole = LoraConfig::from_json(&json!({"peft_type": "LORA", "target_modules": ["q_proj"],
+            "rank_pattern": {"^q_proj": 6, "^model.layers.3.self_attn.q_proj": 7}}))
+        .unwrap();
+        assert_eq!(whole.of(Q).unwrap().0, 7, "a begin is the begin of the whole path");
         let again: Value = serde_json::from_str(&config.to_json("base")).unwrap();
         assert_eq!(LoraConfig::from_json(&again).unwrap().of(Q), Some((4, 16.0)));
     }

@@ -2,7 +2,7 @@
 //!
 //! Text: [`tokenizer`] turns text into ids and back, [`template`] a conversation into text, [`rows`] reads training rows and
 //! [`example`] makes tokens with loss masks of them. Model: [`decoder`] over packed documents, [`config`] what its
-//! `config.json` says, [`lora`] what an `adapter_config.json` says, [`store`] the weights of both in files, [`loss`] what is
+//! `config.json` says, [`lora`] what an `adapter_config.json` says, [`store`] the weights of both in files, [`merge`] an adapter that becomes part of its base, [`loss`] what is
 //! learned, [`generate`] tokens one by one.
 
 pub mod bpe;
@@ -14,6 +14,7 @@ pub mod generate;
 mod jinja_guard;
 pub mod lora;
 pub mod loss;
+pub mod merge;
 mod merges;
 mod normalize;
 mod row_forms;

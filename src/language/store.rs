@@ -4,12 +4,14 @@
 //! exports carry along (rotary frequencies, a copy of a tied embedding). Its matrices stay where they lie, mapped, in their
 //! own type; vectors become f32.
 
+pub(super) mod names;
+
 use super::config::DecoderConfig;
 use super::decoder::{Adapter, Decoder};
 use super::lora::LoraConfig;
 use crate::device::product::Threads;
 use crate::error::{Context as _, Error, Result};
-use crate::files::read_limited;
+use crate::files::read_text;
 use crate::nn::{ParamId, Params};
 use crate::ops::dora_linear::row_lengths;
 use crate::ops::lora_linear::Rank;
@@ -27,20 +29,17 @@ pub const PEFT_PREFIX: &str = "base_model.model.";
 const ADAPTER_STEM: &str = "adapter_model";
 const ADAPTER_FILE: &str = "adapter_model.safetensors";
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
-/// How many names a message lists.
-const NAMES_SHOWN: usize = 3;
 
 /// The fields of a JSON file.
 ///
 /// # Errors
 /// `Missing`, and `Data` for a file that is too large or no JSON.
 pub fn read_json(path: &Path) -> Result<Value> {
-    let bytes = read_limited(path, MAX_CONFIG_BYTES)?;
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    serde_json::from_slice(text).map_err(|e| Error::data(format!("{}: not valid JSON: {e}", path.display())))
+    let text = read_text(path, MAX_CONFIG_BYTES)?;
+    serde_json::from_slice(&text).map_err(|e| Error::data(format!("{}: not valid JSON: {e}", path.display())))
 }
 
-/// Sizes and weights of a Qwen2 folder.
+/// Sizes and weights of a Qwen2 folder. The headers of its files are compared with the sizes before anything is allocated.
 ///
 /// # Errors
 /// `Missing`; `Data` naming file and field or tensor.
@@ -56,6 +55,7 @@ pub fn open_base(folder: &Path) -> Result<(DecoderConfig, Tensors)> {
     }
     let config = DecoderConfig::from_json(&fields).context_with(|| path.display())?;
     let weights = Tensors::open_folder(folder, "model")?;
+    names::expect_base(&weights, &config, "")?;
     Ok((config, weights))
 }
 
@@ -98,10 +98,11 @@ pub fn open_decoder(folder: &Path) -> Result<DecoderFiles> {
     let audio_token = named.filter(|&id| (id as usize) < config.vocabulary);
     let audio_token = Some(audio_token.ok_or_else(|| bad("audio_token_id is no token of the decoder"))?);
     let weights = Tensors::open_folder(folder, "model")?;
+    names::expect_base(&weights, &config, AUDIO_FLAMINGO_PREFIX)?;
     Ok(DecoderFiles { config, weights, prefix: AUDIO_FLAMINGO_PREFIX, audio_token })
 }
 
-/// Ranks, targets and weights of a PEFT folder.
+/// Ranks, targets and weights of a PEFT folder; [`check_adapter`] says whether they fit a decoder.
 ///
 /// # Errors
 /// As [`open_base`].
@@ -133,9 +134,9 @@ pub fn load_base(params: &mut Params, prefix: &str, source: &Tensors, stored: &s
             unknown.push(name);
         }
     }
-    refuse_names(source, "tensors that this model does not have", &unknown)?;
+    names::refuse(source, "tensors that this model does not have", &unknown)?;
     let missing: Vec<&str> = wanted.iter().copied().filter(|name| !source.contains(name)).collect();
-    refuse_names(source, "tensors are missing", &missing)?;
+    names::refuse(source, "tensors are missing", &missing)?;
     for (id, name) in places {
         params.load_one(id, source, &name)?;
     }
@@ -161,59 +162,45 @@ fn is_carried_along(source: &Tensors, name: &str, stored: &str) -> Result<bool> 
     .hint("set tie_word_embeddings to false in config.json if the output layer is its own"))
 }
 
-fn refuse_names(source: &Tensors, what: &str, names: &[&str]) -> Result<()> {
-    if names.is_empty() {
-        return Ok(());
-    }
-    let more = names.len().saturating_sub(NAMES_SHOWN);
-    let shown = names[..names.len() - more].join(", ");
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Err(Error::data(format!("{}: {what}: {shown}{rest}", source.path().display())))
+/// Compares the headers of an adapter's files with what it has on a decoder, whose modules begin with `prefix`: before
+/// parameters are allocated for it.
+///
+/// # Errors
+/// `Data` as [`load_adapter`].
+pub fn check_adapter(source: &Tensors, adapter: &LoraConfig, config: &DecoderConfig, prefix: &str) -> Result<()> {
+    let wanted = adapter.tensors(config, prefix).map(|(name, shape)| (format!("{PEFT_PREFIX}{name}"), shape));
+    names::adapter(source, wanted.collect()).map(drop)
 }
 
-/// Gives the parameters of an adapter the tensors of a PEFT folder.
+/// Gives the parameters of an adapter the tensors of a PEFT folder. One that changes nothing is warned of.
 ///
 /// # Errors
 /// `Data` naming tensors that are missing, unexpected (the adapter is for another model or other targets), transposed or of
 /// another rank.
 pub fn load_adapter(params: &mut Params, adapter: &Adapter, source: &Tensors) -> Result<()> {
-    // PEFT's own files lack the adapter's name; files written by hand sometimes have it.
-    let plain =
-        |name: &str| name.replace(".default.", ".").replace("lora_magnitude_vector.weight", "lora_magnitude_vector");
-    let stored: std::collections::BTreeMap<String, &str> = source.names().map(|name| (plain(name), name)).collect();
-    let of = |info: &crate::nn::ParamInfo| info.name.strip_prefix(&adapter.prefix).map(|n| format!("{PEFT_PREFIX}{n}"));
-    let places: Vec<(ParamId, String)> =
-        params.ids().zip(params.infos().iter()).filter_map(|(id, info)| Some((id, of(info)?))).collect();
-    let unknown: Vec<&str> = stored
-        .iter()
-        .filter(|(name, _)| places.iter().all(|(_, wanted)| wanted != *name))
-        .map(|(_, &stored)| stored)
-        .collect();
-    refuse_names(source, "no adapted layer of this model has these tensors", &unknown)?;
-    let missing: Vec<&str> =
-        places.iter().map(|(_, name)| name.as_str()).filter(|name| !stored.contains_key(*name)).collect();
-    refuse_names(source, "tensors of adapted layers are missing", &missing)?;
-    let mut is_untrained = true;
-    for (id, name) in &places {
-        let (file_name, shape) = (stored[name], params.info(*id).shape);
-        if let ([m, n], [a, b]) = (shape.as_slice(), source.shape(file_name)?)
-            && (m, n) == (b, a)
-            && m != n
-        {
-            return Err(Error::data(format!(
-                "{}: tensor {file_name} has shape [{a}, {b}], [{m}, {n}] is needed: it is transposed",
-                source.path().display()
-            )));
+    let of = |info: &crate::nn::ParamInfo| {
+        info.name.strip_prefix(&adapter.prefix).map(|n| (format!("{PEFT_PREFIX}{n}"), info.shape.as_slice().to_vec()))
+    };
+    let (ids, wanted): (Vec<ParamId>, Vec<_>) =
+        params.ids().zip(params.infos().iter()).filter_map(|(id, info)| Some((id, of(info)?))).unzip();
+    let stored = names::adapter(source, wanted)?;
+    for (id, name) in ids.into_iter().zip(&stored) {
+        params.load_one(id, source, name)?;
+    }
+    warn_of_nothing(source)
+}
+
+/// Warns of an adapter whose matrices B are all zero.
+///
+/// # Errors
+/// `Data` for tensors that are no numbers.
+pub(super) fn warn_of_nothing(source: &Tensors) -> Result<()> {
+    for name in source.names().filter(|name| name.contains("lora_B")) {
+        if source.f32(name)?.iter().any(|&v| v != 0.0) {
+            return Ok(());
         }
-        params.load_one(*id, source, file_name)?;
-        is_untrained &= !name.ends_with("lora_B.weight") || source.f32(file_name)?.iter().all(|&v| v == 0.0);
     }
-    if is_untrained {
-        tracing::warn!(
-            "{}: every lora_B is zero, the adapter changes nothing: was it trained?",
-            source.path().display()
-        );
-    }
+    tracing::warn!("{}: every lora_B is zero, the adapter changes nothing: was it trained?", source.path().display());
     Ok(())
 }
 
@@ -280,3 +267,7 @@ pub fn write_base(folder: &Path, params: &Params, files: &[(&str, Vec<u8>)]) -> 
     crate::files::write_bytes_atomic(&folder.join("model.safetensors"), &weights)?;
     files.iter().try_for_each(|(name, bytes)| crate::files::write_bytes_atomic(&folder.join(name), bytes))
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

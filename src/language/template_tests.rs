@@ -3,7 +3,7 @@
 use super::*;
 
 fn conversation(system: Option<&str>, turns: &[&str]) -> Conversation {
-    let role = |i: usize| if i % 2 == 0 { Role::User } else { Role::Assistant };
+    let role = |i: usize| if i.is_multiple_of(2) { Role::User } else { Role::Assistant };
     let turns = turns.iter().enumerate().map(|(i, text)| Turn { role: role(i), content: text.to_string() }).collect();
     Conversation { system: system.map(str::to_string), turns }
 }

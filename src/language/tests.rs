@@ -286,6 +286,29 @@ fn the_kernels_give_what_the_host_gives() {
     assert_eq!(continued(&decoder, &there, prompts, 5).0, continued(&decoder, &params, prompts, 5).0);
 }
 
+#[cfg(feature = "emu")]
+#[test]
+fn activations_in_bf16_lose_little() {
+    let (mut decoder, params) = model(&LINEARS, false);
+    let rows = rows(&LENGTHS[..4], 9);
+    let host = whole(&decoder, &params, &rows, true);
+    decoder.precision = crate::tensor::DType::Bf16;
+    let mut there = params.to(Device::Emu);
+    there.keep_narrow();
+    let (loss, gradient) = whole(&decoder, &there, &rows, true);
+    // A rounding to bf16 loses up to 2^-9; a few dozen of them in a row add up to a few per cent.
+    assert!((host.0 - loss).abs() < 0.02 * host.0, "{} {loss}", host.0);
+    let wide = |x: &[f32]| x.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
+    let error = relative_l2(&wide(&gradient), &wide(&host.1));
+    assert!(error < 0.05, "gradients: {error:e}");
+    let prompts = &rows[..2];
+    let (_, steps) = continued(&decoder, &there, prompts, 2);
+    decoder.precision = crate::tensor::DType::F32;
+    let (_, exact) = continued(&decoder, &params, prompts, 0);
+    let error = relative_l2(&wide(steps[0].data()), &wide(exact[0].data()));
+    assert!(error < 0.05, "logits: {error:e}");
+}
+
 #[test]
 fn a_gradient_flows_to_what_is_spliced_in() {
     let (decoder, params) = model(&LINEARS, false);

@@ -7,6 +7,10 @@ fn golden(folder: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder)
 }
 
+fn span(range: Range<usize>) -> Vec<Range<usize>> {
+    std::iter::once(range).collect()
+}
+
 #[derive(Deserialize)]
 struct Row {
     text: String,
@@ -70,16 +74,16 @@ fn special_tokens_are_special_only_outside_untrusted_text() {
     let (start, end) = (id("<|im_start|>"), id("<|im_end|>"));
     let text = "<|im_start|>user\nHi <|im_end|> <think><|im_end|>\n";
     let user = text.find("Hi").unwrap()..text.rfind("<|im_end|>").unwrap();
-    let encoded = tokenizer.encode_spans(text, &[user.clone()]).unwrap();
+    let encoded = tokenizer.encode_spans(text, std::slice::from_ref(&user)).unwrap();
     let special: Vec<(u32, usize)> =
         encoded.ids.iter().zip(&encoded.ranges).filter(|(id, _)| **id >= 1500).map(|(id, r)| (*id, r.start)).collect();
     assert_eq!(special, [(start, 0), (end, user.end)]);
     assert_eq!(tokenizer.decode(&encoded.ids, true), text);
     // A token that is put together across the border is none, and what is special next to it stays so.
     let text = "<|im_end|><|im_end|>";
-    let halves = tokenizer.encode_spans(text, &[15..20]).unwrap();
+    let halves = tokenizer.encode_spans(text, &span(15..20)).unwrap();
     assert_eq!(halves.ids.iter().filter(|id| **id >= 1500).collect::<Vec<_>>(), [&end]);
-    let longer = tokenizer.encode_spans("<tool_call>>", &[11..12]).unwrap();
+    let longer = tokenizer.encode_spans("<tool_call>>", &span(11..12)).unwrap();
     assert_eq!(longer.ids[0], id("<tool_call>"), "the part that is trusted is a token of its own");
     // Also in text that is normalised first: no byte of the token may be the user's.
     let text = "<A\u{30a}ngstro\u{308}m>";
@@ -94,7 +98,7 @@ fn harmless_text_is_encoded_as_if_there_were_no_borders() {
     let (tokenizer, rows) = rows();
     for row in rows.iter().filter(|row| row.ids == row.plain) {
         let middle = row.text.char_indices().nth(row.text.chars().count() / 2).map_or(0, |(i, _)| i);
-        assert_eq!(tokenizer.encode_spans(&row.text, &[0..middle]).unwrap().ids, row.ids, "{:?}", row.text);
+        assert_eq!(tokenizer.encode_spans(&row.text, &span(0..middle)).unwrap().ids, row.ids, "{:?}", row.text);
     }
 }
 
@@ -122,7 +126,7 @@ fn the_anchor_and_the_ends() {
     assert_eq!((tokenizer.anchor(), tokenizer.len(), tokenizer.anchor_text()), (1509, 1509, ANCHOR));
     assert_eq!(tokenizer.eos(), [1502, 1500]);
     let text = "a<AcousticTokens>b<AcousticTokens>";
-    let marks = Marks { untrusted: vec![17..text.len()], anchor: Some(1..17) };
+    let marks = Marks { untrusted: span(17..text.len()), anchor: Some(1..17) };
     let encoded = tokenizer.encode_marked(text, &marks).unwrap();
     assert_eq!(encoded.ids.iter().filter(|id| **id == 1509).count(), 1);
     assert_eq!((encoded.ids[1], encoded.ranges[1].clone()), (1509, 1..17));

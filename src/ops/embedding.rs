@@ -2,7 +2,7 @@
 //!
 //! embedding: table [V,C], ids I32 [..] -> y [..,C] f32, y[n] = table[ids[n]]; dtable[v] = sum of dy[n] over n with
 //! ids[n] = v, added from the first n to the last. splice: x [N,C], inserted [M,C], rows I32 [M] -> y [N,C], which is x but
-//! y[rows[m]] = inserted[m]; dx is dy without those rows, dinserted is those rows of dy.
+//! y[rows[m]] = inserted[m]; dx is dy without those rows, dinserted is those rows of dy. take: x [N,C], rows I32 [M] -> those rows.
 //!
 //! Ids and rows lie on the device of the numbers. Where that is the host, what does not fit is refused; on a device an id
 //! outside the table gives a row of NaN and adds to no gradient, a row outside x is left out, and rows must be distinct.
@@ -54,6 +54,20 @@ pub fn splice(tape: &mut Tape, x: &Var, inserted: &Var, rows: &Tensor) -> Var {
         if iid.is_some() {
             grads.add(iid, rows_of(dy, &rows, dy.dtype()));
         }
+    })
+}
+
+/// Rows I32 [M] of x [N,C], which are distinct: [M,C], stored as x is. Panics on a row outside x, where rows lie on the host.
+#[track_caller]
+pub fn take(tape: &mut Tape, x: &Var, rows: &Tensor) -> Var {
+    let [n, c] = x.tensor().dims("take x");
+    let [_] = rows.dims("take rows");
+    check_ids("take: row", rows, n, "a tensor");
+    let y = rows_of(x.tensor(), rows, x.tensor().dtype());
+    let (id, rows) = (x.id(), rows.clone());
+    tape.record("take", &[x], y, move |dy, grads| {
+        let zeros = Tensor::zeros_on(dy.device(), dy.dtype(), &[n, c]);
+        grads.add(id, with_rows(&zeros, Some(dy), &rows));
     })
 }
 

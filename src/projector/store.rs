@@ -2,7 +2,7 @@
 
 use super::{Kind as Family, Projector, ProjectorConfig};
 use crate::error::{Context as _, Error, Kind, Result};
-use crate::files::{read_limited, write_bytes_atomic};
+use crate::files::{read_text, write_bytes_atomic};
 use crate::nn::{Builder, Params};
 use crate::tensor::Tensor;
 use crate::weights::{Entry, Tensors, write};
@@ -34,6 +34,19 @@ impl ProjectorConfig {
         self.spatial * d + joined
     }
 
+    /// Refuses, before anything is allocated, a file with fewer numbers than these sizes need.
+    ///
+    /// # Errors
+    /// `Data` naming the file and both numbers.
+    pub fn expect_in(&self, tensors: &Tensors) -> Result<()> {
+        let (stored, least) = (tensors.count(), self.weights());
+        if stored >= least {
+            return Ok(());
+        }
+        let path = tensors.path().display();
+        Err(Error::data(format!("{path}: holds {stored} numbers, the sizes in {CONFIG_FILE} need at least {least}")))
+    }
+
     /// The text of `config.json`.
     pub fn to_json(&self) -> String {
         let stored = Stored { model_type: MODEL_TYPE.into(), projector: self.clone() };
@@ -46,7 +59,7 @@ impl ProjectorConfig {
     /// `Missing` when it is not there, `Data` naming file and field.
     pub fn read(folder: &Path) -> Result<ProjectorConfig> {
         let path = folder.join(CONFIG_FILE);
-        let text = read_limited(&path, MAX_CONFIG_BYTES)?;
+        let text = read_text(&path, MAX_CONFIG_BYTES)?;
         let stored: Stored =
             serde_json::from_slice(&text).map_err(|e| Error::data(format!("{}: {e}", path.display())))?;
         if stored.model_type != MODEL_TYPE {
@@ -74,11 +87,7 @@ impl Projector {
         let tensors = Tensors::open(&path)?;
         let mut builder = Builder::new();
         let projector = Projector::new(&mut builder, config).map_err(|e| e.with_kind(Kind::Data))?;
-        let (stored, least) = (tensors.count(), projector.config.weights());
-        if stored < least {
-            let message = format!("holds {stored} numbers, the sizes in {CONFIG_FILE} need at least {least}");
-            return Err(Error::data(message).context(path.display()));
-        }
+        projector.config.expect_in(&tensors)?;
         let mut params = builder.finish(0);
         params.load_trained(&tensors).context_with(|| path.display())?;
         Ok((projector, params))

@@ -4,7 +4,7 @@ use super::config::{Family, SemanticConfig};
 use super::tower::{Adapter, Tower};
 use super::{SemanticEncoder, log_mel};
 use crate::error::{Context as _, Error, Result};
-use crate::files::read_limited;
+use crate::files::read_text;
 use crate::nn::{Builder, ParamId, Params};
 use crate::tensor::Tensor;
 use crate::weights::Tensors;
@@ -91,7 +91,7 @@ fn load(params: &mut Params, prefix: &str, files: &Named) -> Result<()> {
 
 /// An object of JSON in a file of bounded size.
 fn read_json(path: &Path) -> Result<Value> {
-    let bytes = read_limited(path, MAX_CONFIG_BYTES)?;
+    let bytes = read_text(path, MAX_CONFIG_BYTES)?;
     serde_json::from_slice(&bytes).map_err(|e| Error::data(format!("{}: not valid JSON: {e}", path.display())))
 }
 

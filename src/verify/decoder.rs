@@ -42,6 +42,7 @@ pub(super) fn run_adapter(dir: &Path, base: Option<&Path>, check: &mut Checker) 
     let base = base.map_or_else(|| sibling_base(dir), |base| Ok(base.to_path_buf()))?;
     let (config, weights) = store::open_base(&base)?;
     let (lora, adapted) = store::open_adapter(dir)?;
+    store::check_adapter(&adapted, &lora, &config, "")?;
     let adapter = Adapter { prefix: store::PEFT_PREFIX.into(), config: lora, is_frozen: false };
     let mut builder = Builder::new();
     let build = Build { prefix: "", is_frozen: true, adapters: std::slice::from_ref(&adapter) };

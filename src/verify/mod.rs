@@ -167,7 +167,7 @@ impl Kind {
     fn of(dir: &Path) -> Result<Kind> {
         let path = dir.join("config.json");
         if path.exists() {
-            let bytes = crate::files::read_limited(&path, MAX_CONFIG_BYTES)?;
+            let bytes = crate::files::read_text(&path, MAX_CONFIG_BYTES)?;
             let config: Value = serde_json::from_slice(&bytes)
                 .map_err(|e| Error::data(format!("{}: not valid JSON: {e}", path.display())))?;
             return match config.get("model_type").and_then(Value::as_str) {

@@ -12,8 +12,15 @@ const MAX_FILES: usize = 1024;
 
 #[derive(serde::Deserialize)]
 struct Index {
+    metadata: Option<Totals>,
     #[serde(deserialize_with = "unique_names")]
     weight_map: BTreeMap<String, String>,
+}
+
+/// What the index says of all files together.
+#[derive(serde::Deserialize)]
+struct Totals {
+    total_size: Option<f64>,
 }
 
 impl Tensors {
@@ -22,7 +29,7 @@ impl Tensors {
     /// `"adapter_model"` for PEFT adapters.
     ///
     /// The index must name exactly the tensors of its files: a missing file, a tensor that is missing, in two
-    /// files or not in the index, and any file name that leaves the folder are refused.
+    /// files or not in the index, another size of all tensors together, and any file name that leaves the folder are refused.
     ///
     /// # Errors
     /// `Missing` naming the file that is not there; `Data` naming file and tensor for everything else that is refused.
@@ -42,7 +49,7 @@ impl Tensors {
 }
 
 fn open_sharded(folder: &Path, index: &Path) -> Result<Tensors> {
-    let bytes = crate::files::read_limited(index, MAX_INDEX_BYTES)?;
+    let bytes = crate::files::read_text(index, MAX_INDEX_BYTES)?;
     let parsed: Index = serde_json::from_slice(&bytes)
         .map_err(|e| Error::data(format!("{}: {e}", index.display())).hint("the index of a model was expected"))?;
     let file_names: BTreeSet<&str> = parsed.weight_map.values().map(String::as_str).collect();
@@ -74,6 +81,11 @@ fn open_sharded(folder: &Path, index: &Path) -> Result<Tensors> {
     if files.is_empty() {
         return Err(Error::data(format!("{}: the weight_map is empty", index.display())));
     }
+    let bytes: u64 = files.iter().map(|file| (file.map.len() - file.header.data_start) as u64).sum();
+    if let Some(said) = parsed.metadata.and_then(|m| m.total_size).filter(|&said| said != bytes as f64) {
+        let message = format!("{}: total_size is {said}, its files hold {bytes} bytes of tensors", index.display());
+        return Err(Error::data(message).hint("download the files again, or correct total_size if they are complete"));
+    }
     Ok(Tensors { files, index: found, path: folder.to_path_buf() })
 }
 
@@ -91,9 +103,20 @@ fn check_file_name(name: &str) -> Result<()> {
 
 fn no_weights(folder: &Path, stem: &str) -> Error {
     let error = Error::missing(format!("{}: no {stem}.safetensors there", folder.display()));
-    let pickled = ["pytorch_model.bin", "adapter_model.bin", "model.pt", "model.pth"];
+    let pickled = ["pytorch_model.bin", "adapter_model.bin", "model.pt", "model.pth", "model.bin", "model.ckpt"];
+    if folder.join("pytorch_model.bin.index.json").exists() {
+        return error.hint(
+            "its weights are pickles, which are never read; if you trust them, convert them there: python -c \
+             \"from transformers import AutoModelForCausalLM as M; \
+             M.from_pretrained('.', dtype='auto').save_pretrained('safe')\"",
+        );
+    }
     match pickled.iter().find(|name| folder.join(name).exists()) {
-        Some(name) => error.hint(format!("{name} is a pickle, which is never read: convert it to safetensors")),
+        Some(name) => error.hint(format!(
+            "{name} is a pickle, which is never read; convert it there: python -c \"import torch, safetensors.torch as s; \
+             s.save_file({{k: v.clone() for k, v in torch.load('{name}', map_location='cpu', weights_only=True).items()}}, \
+             '{stem}.safetensors')\""
+        )),
         None => error,
     }
 }
@@ -158,6 +181,11 @@ mod tests {
             (r#"{"weight_map":{"a":"/etc/passwd"}}"#, Kind::Data, "/etc/passwd"),
             (r#"{"weight_map":{"a":"x/one.safetensors"}}"#, Kind::Data, "same folder"),
             (r#"{"weight_map":{}}"#, Kind::Data, "empty"),
+            (
+                r#"{"metadata":{"total_size":9},"weight_map":{"a":"one.safetensors","b":"two.safetensors"}}"#,
+                Kind::Data,
+                "8 bytes",
+            ),
             (r#"{"weights":{}}"#, Kind::Data, "weight_map"),
             ("[", Kind::Data, "index"),
         ];

@@ -9,7 +9,7 @@ pub mod header;
 mod write;
 
 pub use safetensors::tensor::Dtype;
-pub use write::{Entry, Written, hash_file, to_bytes, write};
+pub use write::{Entry, Slot, Written, hash_file, to_bytes, write, write_with};
 
 use crate::error::{Context, Error, Result};
 use crate::tensor::{DType, Tensor};
@@ -141,8 +141,19 @@ impl Tensors {
     /// # Errors
     /// `Data` naming file and tensor when it is not there or of another type.
     pub fn f32(&self, name: &str) -> Result<Cow<'_, [f32]>> {
-        let bytes = self.bytes(name)?;
-        Ok(match self.dtype(name)? {
+        self.f32_range(name, 0..self.shape(name)?.iter().product())
+    }
+
+    /// Some of the values as f32, counted through all axes. Panics for a range that ends outside.
+    ///
+    /// # Errors
+    /// As [`Tensors::f32`].
+    #[track_caller]
+    pub fn f32_range(&self, name: &str, range: Range<usize>) -> Result<Cow<'_, [f32]>> {
+        let dtype = self.dtype(name)?;
+        let width = dtype.bitsize() / 8;
+        let bytes = self.bytes(name)?.get(range.start * width..range.end * width).expect("a range inside the tensor");
+        Ok(match dtype {
             Dtype::F32 => numbers(bytes),
             Dtype::BF16 => Cow::Owned(convert(bytes, |b| half::bf16::from_le_bytes(b).to_f32())),
             Dtype::F16 => Cow::Owned(convert(bytes, |b| half::f16::from_le_bytes(b).to_f32())),
@@ -180,6 +191,15 @@ impl Tensors {
         bytemuck::try_cast_slice(self.bytes(name)?).map_err(|_| {
             Error::data(format!("{}: tensor {name:?} is not aligned to its elements", self.path.display()))
         })
+    }
+
+    /// Tells the system that nobody will read `name` soon: its pages count to this process no longer. Only a hint: the values
+    /// stay what they are in the file.
+    pub fn release(&self, name: &str) {
+        let Ok(file) = self.file_of(name) else { return };
+        let range = file.range(name);
+        // SAFETY: the map is read-only and of a file, so a page that is given up is read again from that file when needed.
+        unsafe { file.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) }.ok();
     }
 
     /// Asks the system to read `byte_range` of `name` ahead of their use. Only a hint: nothing fails.

@@ -6,6 +6,7 @@ mod common;
 mod gpu_check;
 mod language;
 mod listen;
+mod plan;
 mod readme;
 mod recordings;
 mod scoring;

@@ -5,6 +5,7 @@ mod audio;
 mod common;
 mod flac;
 mod joined;
+mod models;
 mod outputs;
 mod programs;
 mod text;

@@ -33,7 +33,7 @@ struct Common {
     /// Tokens of every sequence (of its prompt, for generation)
     #[arg(long, default_value_t = 256)]
     tokens: usize,
-    /// Store the frozen weights as bf16
+    /// Store the frozen weights as bf16, and on a device activations too
     #[arg(long)]
     bf16: bool,
     /// host, cuda[:N] or emu
@@ -131,7 +131,7 @@ impl Common {
 /// A decoder with frozen weights like those of a fresh model.
 fn model(config: &DecoderConfig, adapters: &[Adapter], is_narrow: bool, device: Device) -> (Decoder, Params) {
     let mut builder = Builder::new();
-    let decoder = Decoder::new(&mut builder, config, &Build { prefix: "", is_frozen: true, adapters });
+    let mut decoder = Decoder::new(&mut builder, config, &Build { prefix: "", is_frozen: true, adapters });
     let mut params = builder.finish(0);
     let mut rng = Rng::new(0, "bench language weights", 0);
     let drawn: Vec<f32> = (0..DRAWN).map(|_| (rng.normal() * config.initializer_range) as f32).collect();
@@ -160,7 +160,12 @@ fn model(config: &DecoderConfig, adapters: &[Adapter], is_narrow: bool, device: 
         tensors.push((id, tensor));
     }
     tensors.into_iter().for_each(|(id, tensor)| params.set_frozen(id, tensor));
-    (decoder, params.to(device))
+    let mut params = params.to(device);
+    if is_narrow && device != Device::Host {
+        decoder.precision = DType::Bf16;
+        params.keep_narrow();
+    }
+    (decoder, params)
 }
 
 /// Runs `lm-step`.
@@ -184,7 +189,7 @@ fn steps(args: &StepArgs, config: &DecoderConfig, device: Device) -> Result<Vec<
     let adapter = Adapter { prefix: PEFT_PREFIX.into(), config: lora, is_frozen: false };
     let (mut decoder, mut params) = model(config, std::slice::from_ref(&adapter), args.common.bf16, device);
     let kept = |n: usize| match args.recompute.as_str() {
-        "half" if n % 2 == 0 => Kept::Attention,
+        "half" if n.is_multiple_of(2) => Kept::Attention,
         "units" => Kept::Attention,
         "layers" => Kept::Input,
         _ => Kept::Products,

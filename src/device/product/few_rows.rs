@@ -33,6 +33,8 @@ pub(super) unsafe fn along_k<S: Simd, T: Element>(simd: S, work: &Work<T>) {
             while r < m {
                 let a = (rows.as_ptr().wrapping_add(r * row), row);
                 r += match (m - r, columns) {
+                    // With 32 registers two columns at a time: six loads feed eight multiplications.
+                    (4.., 4) if S::LANES >= 16 => dots::<S, T, 4, 2>(simd, work, a, (r, j), 4),
                     (4.., 4) => dots::<S, T, 4, 1>(simd, work, a, (r, j), 4),
                     (4.., _) => dots::<S, T, 4, 1>(simd, work, a, (r, j), 1),
                     (2.., 4) => dots::<S, T, 2, 2>(simd, work, a, (r, j), 4),

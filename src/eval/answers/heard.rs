@@ -10,7 +10,7 @@ use crate::language::template::{Conversation, Role, Turn};
 use crate::projector::{self, Clip};
 use crate::text::questions::{Answer, Question, Said};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is taken from what is heard, to see whether an answer uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +120,15 @@ impl Exam<'_> {
         Ok(names.iter().copied().zip(order.iter().map(|&i| names[i])).collect())
     }
 
+    /// A recording of the questions' folder, or of the one around it, where the recordings of a public set lie.
+    fn recording(&self, name: &str) -> PathBuf {
+        let here = self.folder.join(name);
+        let around = self.folder.join("..").join(name);
+        if !here.is_file() && around.is_file() { around } else { here }
+    }
+
     fn hear(&self, question: &Question, others: &BTreeMap<&str, &str>) -> Result<Clip> {
-        let read = |name: &str| Ok::<_, Error>(read_foa(&self.folder.join(name), None)?.samples);
+        let read = |name: &str| Ok::<_, Error>(read_foa(&self.recording(name), None)?.samples);
         let place = || format!("question {}", question.sample_id);
         let mut audio = read(&question.file_name).context_with(place)?;
         if self.taken == Taken::WOnly {

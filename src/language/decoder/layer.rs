@@ -3,9 +3,10 @@
 use super::Adapter;
 use crate::language::lora::Start;
 use crate::nn::{Builder, Forward, Init, ParamId};
+use crate::ops::arrange::reshape;
 use crate::ops::dora_linear::dora_linear;
 use crate::ops::elementwise;
-use crate::ops::embedding::embedding;
+use crate::ops::embedding::take;
 use crate::ops::linear::linear;
 use crate::ops::lora_linear::{Rank, lora_linear};
 use crate::ops::rms_norm::rms_norm;
@@ -76,7 +77,7 @@ pub(in crate::language) struct Pass<'a> {
     pub active: usize,
     /// Whether gate and up are computed again in the backward pass.
     pub recomputes_units: bool,
-    /// The rows whose output is asked for, I32 [1,M]; `None`: all.
+    /// The rows whose output is asked for, I32 [M]; `None`: all.
     pub rows: Option<&'a Tensor>,
 }
 
@@ -160,11 +161,12 @@ impl Layer {
     }
 }
 
-/// Rows of x [1,T,C] by their numbers, I32 [1,M] -> [1,M,C].
+/// Rows of x [1,T,C] by their numbers, I32 [M] -> [1,M,C].
 fn taken(tape: &mut Tape, x: &Var, rows: &Tensor) -> Var {
     let [_, tokens, width] = x.tensor().dims("rows of a layer");
-    let flat = crate::ops::arrange::reshape(tape, x, &[tokens, width]);
-    embedding(tape, &flat, rows)
+    let flat = reshape(tape, x, &[tokens, width]);
+    let some = take(tape, &flat, rows);
+    reshape(tape, &some, &[1, rows.len(), width])
 }
 
 impl Linear {

@@ -1,6 +1,6 @@
-//! The two ops in plain loops, and their cases.
+//! The ops in plain loops, and their cases.
 
-use super::{embedding, splice};
+use super::{embedding, splice, take};
 use crate::check::{Case, Real, Reference, input};
 use crate::tensor::Tensor;
 
@@ -71,12 +71,26 @@ pub fn cases() -> Vec<Case> {
         })
         .with_bf16()
     };
+    let some = |n: usize, m: usize, c: usize| {
+        let rows: Vec<i32> = (0..m).map(|i| (i * 7 % n) as i32).collect();
+        let reference = Lookup { v: n, c, ids: rows.clone() };
+        let rows = Tensor::from_slice(&[m], &rows);
+        Case::new(
+            "embedding",
+            format!("take {m} of {n} rows, C {c}"),
+            reference,
+            vec![input(&[n, c])],
+            move |tape, v| take(tape, &v[0], &rows.to(v[0].tensor().device())),
+        )
+        .with_bf16()
+    };
     let mut all: Vec<Case> = [(1, 1, 1), (7, 3, 5), (31, 4, 13), (13, 17, 31), (11, 33, 600), (5, 1030, 3)]
         .map(|(v, c, n)| lookup(v, c, n))
         .into();
     all.extend(
         [(1, 1, 1), (5, 0, 3), (5, 2, 3), (13, 13, 4), (31, 17, 15), (300, 99, 5)].map(|(n, m, c)| replace(n, m, c)),
     );
+    all.extend([(1, 1, 1), (13, 5, 3), (31, 31, 17)].map(|(n, m, c)| some(n, m, c)));
     all.push(lookup(8192, 896, 512).bench(512.0 * 896.0));
     all.push(replace(512, 64, 896).bench(512.0 * 896.0));
     all

@@ -10,7 +10,7 @@ use crate::language::rows::{Row, Rows};
 use crate::projector::{Ablation, Batch, Clip};
 use crate::rng::Rng;
 use crate::weights::hash_file;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,7 +35,7 @@ struct Asked {
 
 /// What the encoders made of recordings.
 struct Cache {
-    clips: HashMap<PathBuf, Arc<Clip>>,
+    clips: BTreeMap<PathBuf, Arc<Clip>>,
     bytes_left: usize,
 }
 
@@ -50,7 +50,7 @@ impl Supply {
             examples: Vec::new(),
             skipped: 0,
             fingerprint: String::new(),
-            cache: Mutex::new(Cache { clips: HashMap::new(), bytes_left: data.cache_mib << 20 }),
+            cache: Mutex::new(Cache { clips: BTreeMap::new(), bytes_left: data.cache_mib << 20 }),
         };
         let mut hasher = blake3::Hasher::new();
         for file in files {

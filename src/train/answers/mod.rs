@@ -104,6 +104,11 @@ impl Training {
     }
 
     fn new(settings: Settings, device: Device, places: &Places) -> Result<Training> {
+        let precision = if settings.train.precision == "bf16" { DType::Bf16 } else { DType::F32 };
+        if precision == DType::Bf16 && device == Device::Host {
+            return Err(Error::usage("train.precision = \"bf16\": the host computes in f32")
+                .hint("train with --device cuda, or --set train.precision=f32"));
+        }
         let parts = parts(&settings.models, places)?;
         let is_fresh = parts.projector.is_none();
         let projector =
@@ -120,6 +125,10 @@ impl Training {
             "layers" => Kept::Input,
             _ => Kept::Products,
         };
+        family.decoder.precision = precision;
+        if precision == DType::Bf16 {
+            family.params.keep_narrow();
+        }
         family.decoder.kept = vec![kept; family.decoder.config.layers];
         let most = family.decoder.config.positions;
         if settings.data.tokens_max > most {

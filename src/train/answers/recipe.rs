@@ -127,6 +127,8 @@ pub struct Train {
     pub accumulate: usize,
     /// Seed of fresh parameters and of the order.
     pub seed: u64,
+    /// How the decoder stores activations: `f32`, or `bf16` on a GPU.
+    pub precision: String,
     /// What of the decoder is computed again in the backward pass: `none`, `units` (gate and up) or `layers`.
     pub recompute: String,
     /// Steps between checkpoints.
@@ -182,6 +184,7 @@ impl Default for Train {
             batch: 8,
             accumulate: 1,
             seed: 0,
+            precision: "f32".into(),
             recompute: "none".into(),
             save_every: 500,
             keep: 3,
@@ -307,6 +310,7 @@ fn train_settings() -> Vec<Setting> {
         Setting::integer("batch", "rows", 1, 4096, "Rows per micro-batch, packed without padding."),
         Setting::integer("accumulate", "", 1, 4096, "Micro-batches per optimizer step."),
         Setting::integer("seed", "", 0, i64::MAX, "Seed of fresh parameters and of the order."),
+        Setting::choice("precision", &["f32", "bf16"], "How the decoder stores activations; bf16 needs a GPU."),
         Setting::choice(
             "recompute",
             &["none", "units", "layers"],
@@ -363,5 +367,16 @@ mod tests {
     fn the_registries_name_every_key() {
         crate::config::check_registry::<AlignRecipe>();
         crate::config::check_registry::<SftRecipe>();
+    }
+
+    #[test]
+    fn the_recipes_that_are_shipped_are_in_order() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/recipes");
+        for size in ["pocket", "paper"] {
+            crate::config::load::<AlignRecipe>(Some(&folder.join(format!("align-{size}.toml"))), &[]).unwrap();
+            let sft: SftRecipe = crate::config::load(Some(&folder.join(format!("sft-{size}.toml"))), &[]).unwrap();
+            let lora = sft.lora.config();
+            assert_eq!(lora.of("model.layers.0.mlp.down_proj"), Some((8, 4.0)), "rank 8, alpha 32");
+        }
     }
 }

@@ -1,0 +1,195 @@
+//! Stages 2 and 3 and questions, from the programs: continued to the same bytes, the same on the emulator, and ablations
+//! that take away what they name and nothing else.
+
+use crate::common::{assert_same, lasting};
+use crate::family::{MODELS, make};
+use std::path::Path;
+use std::process::{Command, Output};
+use twnm::audio::read_foa;
+use twnm::device::Device;
+use twnm::eval::answers::heard::{Exam, Taken};
+use twnm::family::answer::{Answering, Asking};
+use twnm::family::{AdapterChoice, Choice, Family, Parts, ProjectorChoice};
+use twnm::language::lora::LoraConfig;
+use twnm::language::rows::Rows;
+use twnm::nn::Forward;
+use twnm::ops::sample::{Choice as Chosen, Sampling};
+use twnm::projector::{Ablation, Clip};
+use twnm::tape::Tape;
+use twnm::text::questions::{Said, read_questions};
+
+const TRAIN: &str = env!("CARGO_BIN_EXE_twnm-train");
+
+fn run(program: &str, folder: &Path, args: &[&str]) -> Output {
+    let output = Command::new(program).args(args).current_dir(folder).env("RAYON_NUM_THREADS", "2").output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// Trains a stage for some steps; the losses, one per step.
+fn train(folder: &Path, stage: &str, out: &str, more: &[&str]) -> Vec<f64> {
+    let data = format!("data.train=[\"{stage}.jsonl\"]");
+    let rhythm = ["train.batch=2", "train.accumulate=2", "train.log_every=1", "train.save_every=2", "train.steps=4"];
+    let data = [data.as_str()];
+    let sets = MODELS.iter().chain(&rhythm).chain(&data).chain(more).flat_map(|&set| ["--set", set]);
+    let device = if out.ends_with("emu") { "emu" } else { "host" };
+    let args: Vec<&str> = [stage, "--device", device, "--out", out].into_iter().chain(sets).collect();
+    run(TRAIN, folder, &args);
+    let metrics = std::fs::read_to_string(folder.join(out).join("metrics.jsonl")).unwrap();
+    let loss = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["train/loss"].as_f64();
+    metrics.lines().filter_map(loss).collect()
+}
+
+#[test]
+fn both_stages_continue_to_the_same_bytes_and_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    make(here);
+    let dev = ["data.dev=[\"align.jsonl\"]", "train.score_every=2", "train.score_rows=3"];
+    assert_eq!(train(here, "align", "al", &dev).len(), 4);
+    let sets = [&dev[1..], &["model.family=al", "data.dev=[\"sft.jsonl\"]"]].concat();
+    train(here, "sft", "sf", &sets);
+    for (stage, out, sets) in [("align", "al", &dev[..]), ("sft", "sf", &sets)] {
+        let expected = lasting(&here.join(out));
+        // As if the process had died after its second step.
+        std::fs::remove_dir_all(here.join(out).join("checkpoints/step-4")).unwrap();
+        train(here, stage, out, sets);
+        assert_same(&expected, &here.join(out));
+    }
+    for checkpoint in ["al", "sf", "sf/checkpoints/step-2"] {
+        let args = ["ask", "audio/0.wav", "Where is it?", "--checkpoint", checkpoint, "--max-new", "5", "--json"];
+        let output = run(env!("CARGO_BIN_EXE_twnm"), here, &args);
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(answer["text"].is_string() && answer["tokens"].as_u64().unwrap() <= 5, "{answer}");
+    }
+    let args = ["mcq", "--benchmark", "sft.jsonl", "--checkpoint", "sf", "--max-new", "4", "--batch", "4", "--json"];
+    let output = run(env!("CARGO_BIN_EXE_twnm-eval"), here, &args);
+    let score: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(score["overall"]["n"], 6);
+    assert_eq!(score["location"]["n"], 6);
+}
+
+#[test]
+fn the_emulator_takes_the_steps_of_the_host_and_says_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    make(here);
+    let close = |host: &[f64], emu: &[f64]| {
+        let fits = host.iter().zip(emu).all(|(h, e)| (h - e).abs() <= 1e-4 * h.abs());
+        assert!(host.len() == 3 && emu.len() == 3 && fits, "host {host:?}, emulator {emu:?}");
+    };
+    let sets = ["train.steps=3", "train.batch=1"];
+    close(&train(here, "align", "al-host", &sets), &train(here, "align", "al-emu", &sets));
+    let sets = ["train.steps=3", "train.batch=1", "model.projector=al-host/projector", "train.recompute=units"];
+    close(&train(here, "sft", "sf-host", &sets), &train(here, "sft", "sf-emu", &sets));
+    let ask = |device: &str| {
+        let args = ["ask", "audio/1.wav", "Where is it?", "--checkpoint", "sf-host", "--max-new", "6", "--json"];
+        let output = run(env!("CARGO_BIN_EXE_twnm"), here, &[&args[..], &["--device", device]].concat());
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["text"].clone()
+    };
+    assert_eq!(ask("host"), ask("emu"));
+}
+
+/// A family whose adapter and projector are fresh, so that everything it hears changes what it says.
+fn family(here: &Path) -> Family {
+    make(here);
+    let parts =
+        Parts { encoder: here.join("enc"), semantic: here.join("sem"), decoder: here.join("dec"), ..Parts::default() };
+    let recipe: twnm::train::answers::recipe::AlignRecipe =
+        twnm::config::load(None, &["projector.bottleneck=8".into(), "projector.frames_per_token=10".into()]).unwrap();
+    let choice = Choice {
+        projector: ProjectorChoice::Fresh(recipe.projector.config()),
+        trains_projector: true,
+        adapters: vec![AdapterChoice::Fresh(LoraConfig::new(2, 4.0, &["q_proj"]))],
+        seed: 5,
+    };
+    Family::open(&parts, &choice, Device::Host).unwrap()
+}
+
+/// The rows that the projector makes of a clip.
+fn rows(family: &Family, clip: &Clip, ablation: Ablation) -> Vec<f32> {
+    let batch = family.audio_rows(std::slice::from_ref(clip), ablation).unwrap();
+    let mut c = Forward::new(Tape::without_gradients(), &family.params);
+    family.projector.forward(&mut c, &batch).data().to_vec()
+}
+
+#[test]
+fn ablations_take_away_what_they_name_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let family = family(folder.path());
+    let read = |i: usize| read_foa(&folder.path().join(format!("audio/{i}.wav")), None).unwrap().samples;
+    let (one, other) = (read(2), read(3));
+    let mut w_only = one.clone();
+    w_only[one.len() / 4..].fill(0.0);
+    let hear = |audio: &[f32], spatial: Option<&[f32]>| family.hear(audio, spatial).unwrap();
+    let (plain, shuffled, muffled) = (hear(&one, None), hear(&one, Some(&other)), hear(&w_only, None));
+    let elsewhere = hear(&other, None);
+    // What is heard stays, where it is heard changes.
+    assert_eq!(plain.semantic.data(), shuffled.semantic.data());
+    assert_eq!(plain.semantic.data(), muffled.semantic.data());
+    assert_eq!(shuffled.spatial.frames.data(), elsewhere.spatial.frames.data());
+    assert_ne!(plain.spatial.frames.data(), muffled.spatial.frames.data());
+    let all = |ablation| [&plain, &shuffled, &muffled].map(|clip| rows(&family, clip, ablation));
+    let [a, b, c] = all(Ablation::None);
+    assert!(a != b && a != c && b != c);
+    let [a, b, c] = all(Ablation::ZeroSpatial);
+    assert!(a == b && a == c, "the same sound from elsewhere");
+    assert_ne!(a, rows(&family, &elsewhere, Ablation::ZeroSpatial)[..a.len()], "another sound");
+    let [a, _, _] = all(Ablation::NoAudio);
+    assert_eq!(a, rows(&family, &elsewhere, Ablation::NoAudio)[..a.len()], "nothing is heard");
+}
+
+#[test]
+fn an_exam_gives_each_ablation_what_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let family = family(folder.path());
+    let questions = read_questions(&folder.path().join("sft.jsonl")).unwrap();
+    let answers = |taken| {
+        let answering = answering(false);
+        let exam = Exam { family: &family, folder: folder.path(), taken, answering, batch: 4, seed: 3 };
+        let found = exam.answers(&questions, |_| {}).unwrap();
+        let texts = found.into_iter().map(|answer| match answer.said {
+            Said::Text(text) => text,
+            Said::Letter(letter) => panic!("a letter: {letter}"),
+        });
+        texts.collect::<Vec<String>>()
+    };
+    let all = Taken::ALL.map(answers);
+    assert!(all[1..].iter().all(|other| *other != all[0]), "each of them changes something: {all:?}");
+    // Where nothing is heard only the length of the recording is left, and all of these are asked the same.
+    assert_eq!(answers(Taken::NoAudio), all[4]);
+}
+
+fn answering(is_batch_invariant: bool) -> Answering {
+    let choice = Chosen::Draw { temperature: 1.0, top_k: Some(20), top_p: 0.9 };
+    let sampling = Sampling { choice, repetition_penalty: 1.1 };
+    Answering { sampling, seed: 4, new_max: 12, stops: vec![], ablation: Ablation::None, is_batch_invariant }
+}
+
+#[test]
+fn an_answer_has_the_same_bytes_alone_and_among_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let family = family(folder.path());
+    let rows: Vec<_> = Rows::open(&folder.path().join("sft.jsonl"), None).unwrap().map(|row| row.unwrap()).collect();
+    let clips: Vec<Clip> = (0..rows.len())
+        .map(|i| {
+            family.hear(&read_foa(&folder.path().join(format!("audio/{i}.wav")), None).unwrap().samples, None).unwrap()
+        })
+        .collect();
+    let ask = |which: &[usize]| {
+        let asked: Vec<Asking> =
+            which.iter().map(|&i| Asking { row: &rows[i], heard: Some(&clips[i]), number: i as u32 }).collect();
+        let mut pieces = vec![String::new(); which.len()];
+        let answers = family.answer(&asked, &answering(true), |i, piece| pieces[i] += piece).unwrap();
+        assert!(
+            answers.iter().zip(&pieces).all(|(answer, shown)| answer.text == *shown),
+            "what is shown is the answer"
+        );
+        answers
+    };
+    let together = ask(&[0, 1, 2, 3, 4, 5]);
+    for i in [0, 3, 5] {
+        assert_eq!(ask(&[i])[0], together[i]);
+    }
+    assert_eq!(ask(&[5, 2])[1], together[2]);
+}
