@@ -77,6 +77,16 @@ pub fn remove_temporaries(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Makes a folder that a model or a set of files is written into, if it is absent, and takes out what a killed save of
+/// them left there. The caller is the only process that writes there: it holds the lock of the folder around it.
+///
+/// # Errors
+/// `Io` naming the folder or the file that could not be removed.
+pub fn prepare_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, &e))?;
+    remove_temporaries(folder)
+}
+
 /// Holds a folder for one process: an exclusive `flock` on a file in it, released when dropped or when the
 /// process ends in any way, so that a lock is never stale.
 pub struct FolderLock {

@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::eval::encoder::{Evaluation, SCORE_TABLE_NOTE, TrainingScorer, evaluate, predict_clip, score_table};
 use crate::eval::picture::{Marker, Picture};
 use crate::eval::report::{Figure, Report};
-use crate::files::write_bytes_atomic;
+use crate::files::{prepare_folder, write_bytes_atomic};
 use crate::models::QUICKSTART_ENCODER;
 use crate::shard::simulate::Simulation;
 use crate::shard::{CHANNELS, ShardSet};
@@ -112,6 +112,7 @@ impl Quickstart<'_> {
     /// Writes the first held-out scenes as recordings and draws what is heard in them beside the truth.
     fn write_scenes(&self, encoder: &Encoder, set: &ShardSet) -> Result<Vec<Figure>> {
         let mut figures = Vec::new();
+        prepare_folder(&self.out.join("scenes"))?;
         for i in 0..SHOWN_SCENES.min(set.len()) {
             let frames = set.frames(i);
             let mut samples = vec![0.0; CHANNELS * frames];
@@ -121,8 +122,6 @@ impl Quickstart<'_> {
             let prediction = predict_clip(encoder, &samples);
             let name = format!("scene-{i:03}.wav");
             let audio = Audio { sample_rate: SAMPLE_RATE, channels: CHANNELS, samples };
-            std::fs::create_dir_all(self.out.join("scenes"))
-                .map_err(|e| Error::io("create folder", &self.out.join("scenes"), &e))?;
             wav::write(&self.out.join("scenes").join(&name), &audio, wav::Format::Pcm16)?;
             let labels = set.labels(i);
             let marker = |direction: [f64; 3], distance_m: f64, label: String, existence: f64| {

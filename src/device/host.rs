@@ -141,8 +141,26 @@ thread_local! {
     static POOL: RefCell<Pool> = RefCell::default();
 }
 
+/// What the C library is asked for: room to align the block in, since a block of glibc's that was asked for aligned
+/// and then freed has no room for its like, and a training step of a decoder took 80 MiB more.
 fn layout(capacity: usize) -> Layout {
-    Layout::from_size_align(capacity * 4, ALIGN_BYTES).expect("a tensor is smaller than the address space")
+    Layout::from_size_align(capacity * 4 + ALIGN_BYTES, 16).expect("a tensor is smaller than the address space")
+}
+
+/// The first aligned address behind the start of a block, with that start in front of it.
+///
+/// # Safety
+/// `start` is null or begins a block of [`layout`], at a multiple of 16.
+unsafe fn align(start: *mut u8) -> *mut f32 {
+    if start.is_null() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: 16 to 64 bytes further on lies within the block, and so does the pointer in front.
+    unsafe {
+        let aligned = start.add(ALIGN_BYTES - start as usize % ALIGN_BYTES);
+        aligned.cast::<*mut u8>().sub(1).write(start);
+        aligned.cast()
+    }
 }
 
 /// A block of the C library, or, above [`POOLED_MAX_FLOATS`], zeros from the system in huge pages where it has some.
@@ -153,7 +171,7 @@ unsafe fn allocate(capacity: usize) -> NonNull<f32> {
     // SAFETY: the size is not zero; a new anonymous mapping overlaps nothing.
     let raw = unsafe {
         if capacity <= POOLED_MAX_FLOATS {
-            alloc(layout(capacity)).cast()
+            align(alloc(layout(capacity)))
         } else {
             let mut mapped = map(capacity * 4);
             // Where memory is short, what is kept for later goes back first.
@@ -174,7 +192,7 @@ unsafe fn release(pointer: NonNull<f32>, capacity: usize) {
     // SAFETY: by the contract of this function.
     unsafe {
         if capacity <= POOLED_MAX_FLOATS {
-            dealloc(raw.cast(), layout(capacity));
+            dealloc(raw.cast::<*mut u8>().sub(1).read(), layout(capacity));
         } else {
             // The system merges neighbours, and may refuse to split them again when a process has too many mappings:
             // then the addresses stay taken, and their pages go back.

@@ -73,6 +73,9 @@ pub struct Stored<'a> {
 const FEW: usize = 8;
 /// The longest sum that is not made of shorter ones.
 const STEPS: usize = 512;
+/// Rows and columns that one thread takes, or a multiple: whole tiles.
+const ROW_UNIT: usize = 8;
+const COLUMN_UNIT: usize = 48;
 /// Operations that are worth the start of another thread.
 const WORTH_A_THREAD: usize = 1 << 16;
 
@@ -83,6 +86,41 @@ pub struct Products {
     pub count: u64,
     /// Pairs of numbers multiplied in them.
     pub multiplications: u64,
+}
+
+/// Runs `f` and keeps the other threads of the pool awake meanwhile: many short products with little between them would
+/// otherwise each wait for a thread to be woken. Only for work that asks for all threads again and again.
+pub fn awake<R>(threads: Threads, f: impl FnOnce() -> R) -> R {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let others = rayon::current_num_threads() - 1;
+    if threads == Threads::One || others == 0 {
+        return f();
+    }
+    /// Lets the others go, also when `f` panics.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+    let (is_over, home) = (AtomicBool::new(false), rayon::current_thread_index());
+    rayon::in_place_scope(|scope| {
+        for _ in 0..others {
+            scope.spawn(|_| {
+                // The thread of `f` may take this up while it waits for a product; it must not wait for itself.
+                if home.is_some() && rayon::current_thread_index() == home {
+                    return;
+                }
+                while !is_over.load(Ordering::Acquire) {
+                    if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                        std::hint::spin_loop();
+                    }
+                }
+            });
+        }
+        let _over = Over(&is_over);
+        f()
+    })
 }
 
 thread_local! {
@@ -165,7 +203,8 @@ fn split(threads: Threads, extent: Extent, a: Matrix, b: Stored, c: &mut [f32], 
         }
     };
     // Whole tiles: rows by eights, columns by the widest panel.
-    let (by_rows, unit) = if m >= 16 * pieces { (true, 8) } else { (false, 48) };
+    let by_rows = goes_by_rows(extent, pieces);
+    let unit = if by_rows { ROW_UNIT } else { COLUMN_UNIT };
     let units = if by_rows { m } else { n }.div_ceil(unit);
     let bounds = |piece: usize, len: usize| [piece, piece + 1].map(|p| (p * units / pieces * unit).min(len));
     let part = |piece: usize| {
@@ -179,6 +218,17 @@ fn split(threads: Threads, extent: Extent, a: Matrix, b: Stored, c: &mut [f32], 
         return run(part(0));
     }
     (0..pieces).into_par_iter().for_each(|piece| run(part(piece)));
+}
+
+/// Whether threads share the rows of C, or its columns. By rows each thread packs all of B, by columns only what it needs;
+/// whole tiles divide among the threads more or less evenly.
+fn goes_by_rows(Extent { m, n, .. }: Extent, pieces: usize) -> bool {
+    /// Rows that a thread could pass through a panel in the time that it takes to pack it.
+    const PACKING: usize = 16;
+    let share = |len: usize, unit: usize| (len.div_ceil(unit).div_ceil(pieces) * unit).min(len);
+    let by_rows = n * (share(m, ROW_UNIT) + PACKING);
+    let by_columns = share(n, COLUMN_UNIT) * (m + PACKING);
+    m > FEW && by_rows < by_columns
 }
 
 /// One part of a product whose operands were checked against `extent`. B is (numbers, distance of rows, of columns).

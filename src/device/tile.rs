@@ -81,7 +81,8 @@ pub fn product<S: Simd, const W: usize>(
             (row.as_ptr(), false)
         }
     };
-    let panel = Panel { m, k, a: a.data.as_ptr(), a_row: a.row, a_step: a.step, b: b.data.as_ptr(), b_row: b.row };
+    let (a_at, b_at, ahead) = (a.data.as_ptr(), b.data.as_ptr(), std::ptr::null_mut());
+    let panel = Panel { m, k, a: a_at, a_row: a.row, a_step: a.step, b: b_at, b_row: b.row, ahead };
     let target = Target { c: c.as_mut_ptr(), c_row, bias, sum, is_late: false, lanes: n };
     // SAFETY: the asserts above bound every address: rows up to m - 1, steps up to k - 1, columns below n.
     unsafe { columns::<S, W>(simd, panel, target) };
@@ -98,6 +99,57 @@ pub(super) struct Panel {
     pub a_step: usize,
     pub b: *const f32,
     pub b_row: usize,
+    /// What is fetched into the cache meanwhile; null for nothing.
+    pub ahead: *mut Ahead,
+}
+
+/// Runs of numbers that are needed soon, fetched a few lines at a time between multiplications. The machine does not see by
+/// itself where many short runs lie, and more lines at once than it keeps open would hold up the multiplications.
+pub(super) struct Ahead {
+    /// The run that comes next, where in it, and how many runs are left, this one included.
+    run: *const u8,
+    at: usize,
+    left: usize,
+    /// Bytes of a run, and between the starts of two.
+    len: usize,
+    stride: usize,
+    /// Lines at a time.
+    lines: usize,
+}
+
+impl Ahead {
+    /// Bytes of a cache line.
+    const LINE: usize = 64;
+    /// Steps of a tile between two times.
+    const STEPS: usize = 8;
+    /// Lines at a time, at most: half of what today's cores keep open.
+    const LINES_MAX: usize = 8;
+
+    /// `count` runs of `len` numbers whose starts are `stride` numbers apart. Nothing is read: the addresses need not be good.
+    pub fn new<T>(first: *const T, count: usize, len: usize, stride: usize) -> Ahead {
+        let (len, stride) = (len * size_of::<T>(), stride * size_of::<T>());
+        Ahead { run: first.cast(), at: 0, left: count, len, stride, lines: 1 }
+    }
+
+    /// Spreads the runs over `steps` steps of tiles.
+    pub fn share(&mut self, steps: usize) {
+        let lines = self.left * self.len.div_ceil(Self::LINE);
+        self.lines = lines.div_ceil((steps / Self::STEPS).max(1)).min(Self::LINES_MAX);
+    }
+
+    #[inline(always)]
+    fn fetch<S: Simd>(&mut self, simd: S) {
+        for _ in 0..self.lines {
+            if self.left == 0 {
+                return;
+            }
+            simd.prefetch(self.run.wrapping_add(self.at));
+            self.at += Self::LINE;
+            if self.at >= self.len {
+                (self.run, self.at, self.left) = (self.run.wrapping_add(self.stride), 0, self.left - 1);
+            }
+        }
+    }
 }
 
 /// Where [`columns`] puts its result.
@@ -192,19 +244,30 @@ unsafe fn block<S: Simd, const MR: usize, const NV: usize, const W: usize, const
         // Three rows from one address: that many fit the addressing modes without arithmetic.
         let mut a: [*const f32; 3] = std::array::from_fn(|i| of_its_own(panel.a.wrapping_add(3 * i * panel.a_row)));
         let mut b = panel.b;
-        for _ in 0..panel.k {
-            let mut columns = [simd.zero(); NV];
-            for (v, column) in columns.iter_mut().enumerate() {
-                *column = load::<S, RAGGED>(simd, b.add(v * S::LANES), target.lanes);
-            }
-            for (r, row) in sum.iter_mut().enumerate() {
-                let x = simd.broadcast::<W>(a[r / 3].add(r % 3 * panel.a_row));
-                for (s, &column) in row.iter_mut().zip(&columns) {
-                    *s = simd.fma(x, column, *s);
+        let mut left = panel.k;
+        while left > 0 {
+            let steps = match panel.ahead.as_mut() {
+                None => left,
+                Some(ahead) => {
+                    ahead.fetch(simd);
+                    left.min(Ahead::STEPS)
                 }
+            };
+            for _ in 0..steps {
+                let mut columns = [simd.zero(); NV];
+                for (v, column) in columns.iter_mut().enumerate() {
+                    *column = load::<S, RAGGED>(simd, b.add(v * S::LANES), target.lanes);
+                }
+                for (r, row) in sum.iter_mut().enumerate() {
+                    let x = simd.broadcast::<W>(a[r / 3].add(r % 3 * panel.a_row));
+                    for (s, &column) in row.iter_mut().zip(&columns) {
+                        *s = simd.fma(x, column, *s);
+                    }
+                }
+                a = a.map(|a| a.wrapping_add(panel.a_step));
+                b = b.wrapping_add(panel.b_row);
             }
-            a = a.map(|a| a.wrapping_add(panel.a_step));
-            b = b.wrapping_add(panel.b_row);
+            left -= steps;
         }
         if target.is_late {
             start::<S, MR, NV, RAGGED, true>(simd, target, &mut sum);

@@ -6,7 +6,7 @@
 //! by itself.
 
 use super::decoder::{Decoder, Documents, Pass};
-use crate::device::product::Threads;
+use crate::device::product::{self, Threads};
 use crate::error::Result;
 use crate::nn::{Forward, Params};
 use crate::ops::kv_cache::{CacheShape, KvCache};
@@ -150,6 +150,18 @@ impl Decoding<'_> {
     /// `Usage` for settings out of range or a cache that is too small; `Diverged` for logits that are no numbers.
     #[track_caller]
     pub fn run(
+        &mut self,
+        logits: Tensor,
+        asked: &Asked,
+        watch: impl FnMut(usize, u32) -> bool,
+    ) -> Result<Vec<Continued>> {
+        let threads = self.c.tape.products();
+        product::awake(threads, || self.go_on(logits, asked, watch))
+    }
+
+    /// [`Self::run`] on threads that are awake.
+    #[track_caller]
+    fn go_on(
         &mut self,
         mut logits: Tensor,
         asked: &Asked,

@@ -240,7 +240,7 @@ pub fn adapter_files(params: &Params, adapter: &Adapter, base: &str) -> [(&'stat
 /// # Errors
 /// `Io`.
 pub fn write_adapter(folder: &Path, params: &Params, adapter: &Adapter, base: &str) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, &e))?;
+    crate::files::prepare_folder(folder)?;
     let files = adapter_files(params, adapter, base);
     files.iter().try_for_each(|(name, bytes)| crate::files::write_bytes_atomic(&folder.join(name), bytes))
 }
@@ -262,7 +262,7 @@ pub fn config_files(config: &DecoderConfig, eos: &[u32]) -> [(&'static str, Vec<
 /// # Errors
 /// `Io`.
 pub fn write_base(folder: &Path, params: &Params, files: &[(&str, Vec<u8>)]) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, &e))?;
+    crate::files::prepare_folder(folder)?;
     let weights = to_bytes(&params.entries(), &[("format", "pt")]);
     crate::files::write_bytes_atomic(&folder.join("model.safetensors"), &weights)?;
     files.iter().try_for_each(|(name, bytes)| crate::files::write_bytes_atomic(&folder.join(name), bytes))

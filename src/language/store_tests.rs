@@ -21,7 +21,9 @@ fn an_adapter_of_peft_is_written_as_peft_wrote_it() {
         Decoder::new(&mut builder, &config, &build);
         let mut params = builder.finish(0);
         load_adapter(&mut params, &adapter, &source).unwrap();
+        std::fs::write(folder.path().join(".tmp-half"), b"left by a killed save").unwrap();
         write_adapter(folder.path(), &params, &adapter, name).unwrap();
+        assert!(!folder.path().join(".tmp-half").exists());
         let written = Tensors::open_folder(folder.path(), ADAPTER_STEM).unwrap();
         assert_eq!(written.names().collect::<Vec<_>>(), source.names().collect::<Vec<_>>());
         for tensor in source.names() {

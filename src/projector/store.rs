@@ -98,7 +98,7 @@ impl Projector {
     /// # Errors
     /// `Io`.
     pub fn save(&self, params: &Params, prefix: &str, folder: &Path) -> Result<()> {
-        std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, &e))?;
+        crate::files::prepare_folder(folder)?;
         let named = |id| (params.tensor(id), params.info(id).name.strip_prefix(prefix).unwrap_or(""));
         let own: Vec<(Tensor, &str)> = self.ids().into_iter().map(named).collect();
         let entries: Vec<Entry> = own.iter().map(|(t, name)| Entry::f32(name, t.shape(), t.data())).collect();

@@ -97,7 +97,7 @@ impl Tagger {
     /// # Errors
     /// `Io`.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        std::fs::create_dir_all(folder).map_err(|e| Error::io("create folder", folder, &e))?;
+        crate::files::prepare_folder(folder)?;
         let named = |prefix: &'static str| {
             let of =
                 move |id| Some((self.params.info(id).name.strip_prefix(prefix)?.to_string(), self.params.tensor(id)));

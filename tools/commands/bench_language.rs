@@ -7,12 +7,13 @@ use twnm::device::{Device, cuda, machine, product::Threads};
 use twnm::error::{Error, Kind, Result};
 use twnm::language::config::DecoderConfig;
 use twnm::language::decoder::{Adapter, Build, Decoder, Documents, Kept};
-use twnm::language::generate::{Decoding, Room, greedy};
+use twnm::language::generate::{Asked, Decoding, Room};
 use twnm::language::lora::{LINEARS, LoraConfig};
 use twnm::language::loss::{Targets, loss};
 use twnm::language::store::PEFT_PREFIX;
 use twnm::nn::{Builder, Forward, Home, ParamInfo, Params};
 use twnm::ops::adamw::AdamW;
+use twnm::ops::sample::{Choice, Sampling};
 use twnm::optim::Optimizer;
 use twnm::rng::Rng;
 use twnm::tape::Tape;
@@ -74,6 +75,9 @@ pub struct GenerateArgs {
     /// Tokens to append to every sequence
     #[arg(long, default_value_t = 64)]
     new: usize,
+    /// Sequences that continue the same prompt, as the rollouts of a group do: its work is done once
+    #[arg(long, default_value_t = 1)]
+    group: usize,
     /// Times that are measured, after one that is not
     #[arg(long, default_value_t = 1)]
     steps: usize,
@@ -229,35 +233,58 @@ pub fn run_generate(args: GenerateArgs) -> Result<()> {
     if args.new == 0 || !(1..=1000).contains(&args.steps) {
         return Err(Error::usage("--new is at least 1 and --steps 1..=1000"));
     }
+    if args.group == 0 || !args.common.batch.is_multiple_of(args.group) {
+        return Err(Error::usage(format!("--group {} does not divide --batch {}", args.group, args.common.batch)));
+    }
     let (times, step_s) = pool.install(|| generate(&args, &config, device))?;
+    let copied = (device == Device::Host).then(|| pool.install(copy_gb_per_s));
     let linears: usize = config.linears().iter().map(|&(_, m, k, _)| m * k).sum();
     let read = config.layers * linears + config.vocabulary * config.hidden;
     let bytes = read as f64 * if args.common.bf16 { 2.0 } else { 4.0 };
-    let more = serde_json::json!({"new": args.new, "decode_step_s": step_s, "weights_gb_per_s": bytes / step_s / 1e9});
+    let more = serde_json::json!({
+        "new": args.new, "group": args.group, "decode_step_s": step_s, "weights_gb_per_s": bytes / step_s / 1e9,
+        "copy_gb_per_s": copied,
+    });
     args.common.report("generate", &times[1..], args.common.batch * args.new, device, more)
+}
+
+/// What all threads of the pool read and write together while they copy half a gigabyte, the best of five times.
+fn copy_gb_per_s() -> f64 {
+    use rayon::prelude::*;
+    const LEN: usize = 1 << 27;
+    let (from, mut to) = (Tensor::zeros(&[LEN]), Tensor::zeros(&[LEN]));
+    let part = LEN.div_ceil(rayon::current_num_threads());
+    let mut copy = || {
+        let start = Instant::now();
+        to.data_mut().par_chunks_mut(part).zip(from.data().par_chunks(part)).for_each(|(to, from)| {
+            to.copy_from_slice(from);
+        });
+        (2 * 4 * LEN) as f64 / start.elapsed().as_secs_f64() / 1e9
+    };
+    (0..5).map(|_| copy()).fold(0.0, f64::max)
 }
 
 /// Seconds of every generation, the first included, and of a decoding step in the last.
 fn generate(args: &GenerateArgs, config: &DecoderConfig, device: Device) -> Result<(Vec<f64>, f64)> {
-    let (decoder, params) = model(config, &[], args.common.bf16, device);
-    let ids: Vec<i32> = args.common.ids(config.vocabulary).iter().map(|&id| id as i32).collect();
+    let Common { batch, tokens, bf16, .. } = args.common;
+    let (decoder, params) = model(config, &[], bf16, device);
+    let prompts = batch / args.group;
+    let ids: Vec<i32> = args.common.ids(config.vocabulary)[..prompts * tokens].iter().map(|&id| id as i32).collect();
     let ids = Tensor::from_slice(&[1, ids.len()], &ids).to(device);
-    let documents = args.common.documents(&decoder, device);
+    let documents = Documents::new(&vec![tokens; prompts], config, device);
+    let sequences: Vec<u32> = (0..batch as u32).collect();
+    let sampling = Sampling { choice: Choice::Greedy, repetition_penalty: 1.0 };
+    let asked = Asked { sampling, seed: 0, sequences: &sequences, ends: &[], new_max: args.new, prompts: &[] };
     let (mut times, mut step_s) = (Vec::new(), 0.0);
     for _ in 0..=args.steps {
         let start = Instant::now();
         let embedded = |c: &mut Forward| decoder.embed(c, &ids);
-        let room = Room { capacity: args.common.tokens + args.new, active: 0, products: Threads::All };
-        let (mut decoding, mut logits) = Decoding::start(&decoder, &params, embedded, &documents, room)?;
-        let all = vec![true; args.common.batch];
+        let room = Room { capacity: tokens + args.new, active: 0, products: Threads::All };
+        let (decoding, logits) = Decoding::start(&decoder, &params, embedded, &documents, room)?;
         let first = Instant::now();
-        for at in 0..args.new {
-            let next = greedy(&logits);
-            if at + 1 < args.new {
-                logits = decoding.step(&next, &all)?;
-            }
-        }
-        device.synchronize()?;
+        let each: Vec<Tensor> = (0..batch).map(|i| logits.rows(i / args.group, 1)).collect();
+        let found = decoding.expand(args.group).run(Tensor::stacked(&each), &asked, |_, _| false)?;
+        assert!(found.iter().all(|sequence| sequence.ids.len() == args.new), "no token ends a sequence");
         step_s = first.elapsed().as_secs_f64() / (args.new - 1).max(1) as f64;
         times.push(start.elapsed().as_secs_f64());
     }

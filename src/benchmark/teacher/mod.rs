@@ -28,7 +28,7 @@ use super::draft::{Context, Draft, Pool};
 use super::generate::{Given, Settings, draft};
 use super::task::{Task, quotas};
 use crate::error::{Error, Result};
-use crate::files::FolderLock;
+use crate::files::{FolderLock, remove_temporaries};
 use crate::rng::Rng;
 use check::{check, mark};
 use client::{Client, Reply, wait};
@@ -98,6 +98,7 @@ pub fn ask(
     }
     std::fs::create_dir_all(out).map_err(|e| Error::io("create folder", out, &e))?;
     let _lock = FolderLock::acquire(out, ".lock")?;
+    remove_temporaries(out)?;
     let model = identity.model.clone();
     let (ledger, past) = Ledger::open(out, identity)?;
     if past.len() as u64 > options.requests_max {

@@ -65,6 +65,10 @@ unsafe fn dots<S: Simd, T: Element, const R: usize, const NC: usize>(
             let mut sums = [[[simd.zero(); 2]; NC]; R];
             let mut at = 0;
             while at + 2 * S::LANES <= k {
+                // Columns of bf16 are too short for the machine to see where the next ones lie.
+                if size_of::<T>() == 2 {
+                    (0..NC).for_each(|c| simd.prefetch(b.wrapping_add((NC + c) * b_column + at)));
+                }
                 for half in 0..2 {
                     let at = at + half * S::LANES;
                     let b: [S::V; NC] = std::array::from_fn(|c| T::load(simd, b.add(c * b_column + at)));

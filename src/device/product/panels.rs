@@ -3,7 +3,7 @@
 use super::{Matrix, STEPS, Work};
 use crate::device::host::Buffer;
 use crate::device::simd::{Element, Simd};
-use crate::device::tile::{Panel, Start, Target, columns, transpose};
+use crate::device::tile::{Ahead, Panel, Start, Target, columns, transpose};
 
 /// Columns of B that are packed at once: with [`STEPS`] steps a quarter of a megabyte.
 const COLUMNS: usize = 144;
@@ -20,18 +20,24 @@ pub(super) unsafe fn by_panels<S: Simd, T: Element>(simd: S, work: &Work<T>) {
     let steps = k.div_ceil(sums);
     let mut b = Buffer::uninit(steps.max(1) * COLUMNS.min((end - from).next_multiple_of(width)));
     let mut a = Buffer::uninit(if work.a.column == 1 { 0 } else { steps * ROWS });
-    for column in (from..end).step_by(COLUMNS) {
-        let n = (end - column).min(COLUMNS);
-        for sum in 0..sums {
-            let first = sum * steps;
-            let block = Block { first, steps: steps.min(k - first), column, n };
-            // SAFETY: the block lies within the extents.
-            unsafe {
-                pack_columns(simd, work, &block, b.as_mut_slice());
-                for row in (work.part.rows[0]..work.part.rows[1]).step_by(ROWS) {
-                    let m = ROWS.min(work.part.rows[1] - row);
-                    rows(simd, work, &block, (row, m), b.as_slice(), a.as_mut_slice());
-                }
+    let block = |index: usize| {
+        let (column, first) = (from + index / sums * COLUMNS, index % sums * steps);
+        Block { first, steps: steps.min(k - first), column, n: (end - column).min(COLUMNS) }
+    };
+    let blocks = (end - from).div_ceil(COLUMNS) * sums;
+    let m_all = work.part.rows[1] - work.part.rows[0];
+    for index in 0..blocks {
+        let this = block(index);
+        let mut next = if index + 1 < blocks { block(index + 1).ahead(work) } else { None };
+        if let Some(next) = &mut next {
+            next.share(m_all.div_ceil(S::ROWS) * this.n.div_ceil(width) * this.steps);
+        }
+        // SAFETY: the block lies within the extents.
+        unsafe {
+            pack_columns(simd, work, &this, b.as_mut_slice());
+            for row in (work.part.rows[0]..work.part.rows[1]).step_by(ROWS) {
+                let m = ROWS.min(work.part.rows[1] - row);
+                rows(simd, work, &this, (row, m), b.as_slice(), a.as_mut_slice(), next.as_mut());
             }
         }
     }
@@ -45,6 +51,19 @@ struct Block {
     /// The first column, and how many.
     column: usize,
     n: usize,
+}
+
+impl Block {
+    /// Its numbers in memory, `None` where they do not lie in runs.
+    fn ahead<T: Element>(&self, work: &Work<T>) -> Option<Ahead> {
+        let (b, b_row, b_column) = work.b;
+        let (count, len, stride) = match (b_row, b_column) {
+            (1, _) => (self.n, self.steps, b_column),
+            (_, 1) => (self.steps, self.n, b_row),
+            _ => return None,
+        };
+        Some(Ahead::new(b.as_ptr().wrapping_add(self.first * b_row + self.column * b_column), count, len, stride))
+    }
 }
 
 /// The block as panels [steps, width] of the accumulators' width, one after the other; the last may be narrower.
@@ -97,6 +116,7 @@ unsafe fn rows<S: Simd, T: Element>(
     (row, m): (usize, usize),
     b: &[f32],
     packed: &mut [f32],
+    next: Option<&mut Ahead>,
 ) {
     let (width, a) = (S::VECTORS * S::LANES, work.a);
     let is_packed = a.column != 1;
@@ -114,6 +134,7 @@ unsafe fn rows<S: Simd, T: Element>(
         Start::Sum => (std::ptr::null(), true),
         Start::Bias(bias) => (bias[block.column..].as_ptr(), false),
     };
+    let ahead = next.map_or(std::ptr::null_mut(), std::ptr::from_mut);
     for (j, b) in (0..block.n).step_by(width).zip(b.chunks(block.steps.max(1) * width)) {
         let lanes = (block.n - j).min(width);
         let bias = bias.wrapping_add(if bias.is_null() { 0 } else { j });
@@ -121,8 +142,16 @@ unsafe fn rows<S: Simd, T: Element>(
         unsafe {
             let c = work.c.at.add(row * work.c.row + block.column + j);
             let target = Target { c, c_row: work.c.row, bias, sum, is_late: true, lanes };
-            let panel =
-                Panel { m, k: block.steps, a: from.as_ptr(), a_row: a.row, a_step: 1, b: b.as_ptr(), b_row: width };
+            let panel = Panel {
+                m,
+                k: block.steps,
+                a: from.as_ptr(),
+                a_row: a.row,
+                a_step: 1,
+                b: b.as_ptr(),
+                b_row: width,
+                ahead,
+            };
             if !is_packed {
                 columns::<S, 1>(simd, panel, target);
                 continue;

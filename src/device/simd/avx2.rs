@@ -71,6 +71,11 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn prefetch<T>(self, at: *const T) {
+        // SAFETY: a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     unsafe fn store(self, at: *mut f32, v: __m256) {
         unsafe { _mm256_storeu_ps(at, v) }
     }

@@ -74,6 +74,11 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn prefetch<T>(self, at: *const T) {
+        // SAFETY: a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     unsafe fn store(self, at: *mut f32, v: __m512) {
         unsafe { _mm512_storeu_ps(at, v) }
     }

@@ -70,6 +70,8 @@ pub trait Simd: Copy + 'static {
     /// # Safety
     /// `LANES` numbers are readable at `at`.
     unsafe fn load_bf16(self, at: *const bf16) -> Self::V;
+    /// Asks for the cache line of an address that is read soon. Any address will do: what cannot be read is left alone.
+    fn prefetch<T>(self, at: *const T);
     /// Stores all lanes.
     ///
     /// # Safety

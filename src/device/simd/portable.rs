@@ -59,6 +59,8 @@ impl Simd for Portable {
         std::array::from_fn(|i| unsafe { at.add(i).read_unaligned() }.to_f32())
     }
     #[inline(always)]
+    fn prefetch<T>(self, _at: *const T) {}
+    #[inline(always)]
     unsafe fn store(self, at: *mut f32, v: V) {
         unsafe { at.cast::<V>().write_unaligned(v) }
     }
