@@ -16,6 +16,8 @@ const KERNELS: &str = r#"{"rows": [{"op": "layer_norm", "case": "rows 501, C 96,
  "passes": [{"pass": "forward", "us": 100.0, "gb_per_s": 1500.0, "tflop_per_s": 1.0, "peak_share": 0.8}]}],
  "failures": [], "skipped": ["late"], "ok": true}"#;
 const STEP: &str = r#"{"step_s": 0.05, "clips_per_s": 160.0, "peak_gib": 1.5}"#;
+const LANGUAGE: &str = r#"{"step_s": 0.5, "tokens_per_s": 8192.0, "peak_gib": 30.5}"#;
+const LANGUAGE_PEER: &str = r#"{"seconds": 1.25, "tokens_per_s": 3276.8, "peak_gib": 30.9}"#;
 const PEER: &str = r#"{"twnm": "layer_norm [rows 501, C 96, 1032 copies]", "dtype": "f32", "pass": "forward",
  "peer": "eager", "us": 250.0, "error": 1e-7}"#;
 const PEER_SKIPPED: &str =
@@ -38,14 +40,16 @@ impl Stage {
         stage.script(
             "twnm",
             &format!(
-                "{twnm}\n*doctor*) echo '{doctor}';;\n*encoder-step*) echo '{STEP}';;\n*kernels*) echo '{kernels}';;"
+                "{twnm}\n*doctor*) echo '{doctor}';;\n*encoder-step*) echo '{STEP}';;\n*lm-*) echo '{LANGUAGE}';;\n\
+                 *kernels*) echo '{kernels}';;"
             ),
         );
         stage.script(
             "python",
             &format!(
                 "{python}\n-c*) echo '{{\"torch\": \"2.x\", \"cuda\": true}}';;\n\
-                 *kernels_torch*) echo '{peer}'; echo '{PEER_SKIPPED}';;\n*encoder_torch*) echo '{STEP}';;"
+                 *kernels_torch*) echo '{peer}'; echo '{PEER_SKIPPED}';;\n*encoder_torch*) echo '{STEP}';;\n\
+                 *qwen2_peft*) echo '{LANGUAGE_PEER}';;"
             ),
         );
         if let Some(sanitizer) = sanitizer {
@@ -119,6 +123,11 @@ fn everything_in_one_table() {
     assert_eq!(report["sanitizer"]["racecheck"]["ok"], true);
     // Four sizes of twnm's step, as many of PyTorch's, and two of them compiled.
     assert_eq!(report["encoder"].as_array().unwrap().len(), 10);
+    // Two LoRA steps and two generations, and the peer's.
+    assert_eq!(report["language"].as_array().unwrap().len(), 8);
+    let row = "| LoRA step of 7b, 1 x 4096, bf16: 8,192 tokens/s, peak memory 30.50 GiB | bf16 | step | 500,000 |  |  |  |  \
+               | eager, peak memory 30.90 GiB | 1,250,000 | 2.50 |  |";
+    assert!(table.contains(row), "{table}");
     let skipped = report["skipped"].to_string();
     assert!(skipped.contains("late") && skipped.contains("odd"), "{skipped}");
     let row = "| layer_norm [rows 501, C 96, 1032 copies] | f32 | forward | 100.0 | 1,500 | 1.00 | 80 | 2.0e-07 | eager \
@@ -203,6 +212,18 @@ fn without_a_gpu_it_says_so_and_writes_nothing() {
     let (output, _) = stage.run("8");
     assert_eq!(output.status.code(), Some(69), "{}", text(&output));
     assert!(text(&output).contains("no driver") && !stage.path("out").exists());
+}
+
+#[test]
+fn a_seven_billion_step_beyond_a_card_is_wrong() {
+    if !has_python() {
+        return;
+    }
+    let large = LANGUAGE.replace("30.5", "31.5");
+    let stage = Stage::new(&format!("*lm-step*7b*) echo '{large}';;"), "-c*) exit 1;;", Some(CLEAN));
+    let (output, _) = stage.run("8");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(stage.results().1.contains("31.50 GiB do not fit a card of 32 GB"), "{}", stage.results().1);
 }
 
 /// What PyTorch's side calls a case is what it is called here.
