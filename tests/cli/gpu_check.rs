@@ -153,9 +153,9 @@ fn a_hanging_peer_costs_its_share_and_leaves_nothing_behind() {
              *--compile*) {hang};;\n*) echo '{step}';;"
         ),
     );
-    let (output, took) = stage.run("0.4");
+    let (output, took) = stage.run("0.6");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    assert!(took < Duration::from_secs(24), "{took:?}");
+    assert!(took < Duration::from_secs(36), "{took:?}");
     let (report, _) = stage.results();
     // What was said before it hung counts.
     assert_eq!(report["peers"].as_array().unwrap().len(), 1);
