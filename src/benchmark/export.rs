@@ -179,7 +179,10 @@ impl Export<'_> {
         let (rows, full) = (&made.rows, self.out.join("metadata.jsonl"));
         let questions = match self.kind {
             Kind::Benchmark => jsonl(rows.iter().map(|r| &r.question)),
-            kind => jsonl(rows.iter().map(|r| training_row(kind, r, &self.scenes.pool.scenes[r.scene]))),
+            kind => {
+                let row = |(i, r): (usize, &Row)| training_row(kind, i, r, &self.scenes.pool.scenes[r.scene]);
+                jsonl(rows.iter().enumerate().map(row))
+            }
         };
         if !manifest_path.exists() {
             refuse_others(&full, &questions)?;

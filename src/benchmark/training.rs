@@ -18,9 +18,13 @@ pub enum Kind {
     Sft,
     /// Stage 4: questions with options.
     Sapo,
-    /// The pocket decoder: a scene described in text, without sound, and the chain of thought of stage 3.
+    /// The pocket decoder: a scene described in text, without sound, and the chain of thought of stage 3; every fourth row
+    /// asks openly as stage 2 does, so that stage 2 finds a decoder that knows how such answers are worded.
     Text,
 }
+
+/// Of the rows of [`Kind::Text`], every so manieth is an open question.
+const OPEN_EVERY: usize = 4;
 
 impl Kind {
     /// Whether only drafts with an open question serve.
@@ -49,10 +53,10 @@ fn concluded(reasoning: &str, answer: &str) -> String {
     format!("{reasoning} The answer: {answer}{end}")
 }
 
-/// A line of training data. Panics for [`Kind::Benchmark`], whose rows are [`crate::text::questions::Question`]s, and for
+/// Line `index` of training data. Panics for [`Kind::Benchmark`], whose rows are [`crate::text::questions::Question`]s, and for
 /// an open question that is none.
 #[track_caller]
-pub(super) fn training_row(kind: Kind, row: &Row, facts: &Facts) -> Value {
+pub(super) fn training_row(kind: Kind, index: usize, row: &Row, facts: &Facts) -> Value {
     let (question, derivation) = (&row.question, &row.derivation);
     let mut columns = serde_json::to_value(question).expect("plain data");
     match kind {
@@ -63,6 +67,11 @@ pub(super) fn training_row(kind: Kind, row: &Row, facts: &Facts) -> Value {
             let (file_name, id) = (&question.file_name, &question.sample_id);
             json!({"file_name": file_name, "sample_id": id, "question": asked, "answer": answer, "level": question.level,
                 "task": question.task})
+        }
+        Kind::Text if index % OPEN_EVERY == OPEN_EVERY - 1 && derivation.open.is_some() => {
+            let [asked, answer] = derivation.open.as_ref().expect("just seen");
+            json!({"sample_id": question.sample_id, "question": asked, "answer": answer, "level": question.level,
+                "task": question.task, "description": description(facts)})
         }
         Kind::Sft | Kind::Text => {
             let answer = question.options()[derivation.answer_letter.index()];

@@ -23,6 +23,7 @@ use crate::language::tokenizer::Tokenizer;
 use crate::nn::Params;
 use crate::projector::{Clip, Projector, Spatial};
 use crate::semantic::SemanticEncoder;
+use crate::tensor::DType;
 
 /// Begin of the names of the projector's parameters.
 pub const PROJECTOR_PREFIX: &str = "projector.";
@@ -53,6 +54,30 @@ impl Family {
     /// The device that computes.
     pub fn device(&self) -> Device {
         self.params.device()
+    }
+
+    /// A hash of all that decides what the encoders make of a recording: their sizes, their numbers as they are stored, and
+    /// the kind of device.
+    pub fn ears(&self) -> String {
+        let device = match self.device() {
+            Device::Host => "host",
+            Device::Emu => "emu",
+            Device::Cuda(_) => "cuda",
+        };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format!("{device} {:?} {:?}", self.spatial.config, self.semantic.config).as_bytes());
+        for params in [&self.spatial.params, &self.semantic.params] {
+            let params = params.to(Device::Host);
+            for id in params.ids() {
+                let (info, tensor) = (params.info(id), params.tensor(id));
+                hasher.update(format!("\0{} {:?} {:?}\0", info.name, tensor.dtype(), info.shape).as_bytes());
+                match tensor.dtype() {
+                    DType::Bf16 => hasher.update(bytemuck::cast_slice(tensor.values::<half::bf16>())),
+                    _ => hasher.update(bytemuck::cast_slice(tensor.data())),
+                };
+            }
+        }
+        hasher.finalize().to_hex().to_string()
     }
 
     /// What the encoders make of a clip: audio [4, L] at 16 kHz (AmbiX). With `spatial` the spatial features are those of that

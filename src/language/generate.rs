@@ -6,6 +6,7 @@
 //! by itself.
 
 use super::decoder::{Decoder, Documents, Pass};
+use crate::device::Device;
 use crate::device::product::{self, Threads};
 use crate::error::Result;
 use crate::nn::{Forward, Params};
@@ -155,12 +156,12 @@ impl Decoding<'_> {
         asked: &Asked,
         watch: impl FnMut(usize, u32) -> bool,
     ) -> Result<Vec<Continued>> {
-        let threads = self.c.tape.products();
+        // A GPU does not wait for this machine's threads.
+        let threads = if logits.device() == Device::Host { self.c.tape.products() } else { Threads::One };
         product::awake(threads, || self.go_on(logits, asked, watch))
     }
 
     /// [`Self::run`] on threads that are awake.
-    #[track_caller]
     fn go_on(
         &mut self,
         mut logits: Tensor,

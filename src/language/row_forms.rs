@@ -54,7 +54,7 @@ impl Form {
             _ if has("conversations") => Form::ShareGpt,
             _ if has("instruction") => Form::Alpaca,
             _ if has("question") && has("audio_id") => Form::Bat,
-            _ if has("option_a") && has("description") => Form::Text,
+            _ if has("description") && (has("option_a") || has("answer")) => Form::Text,
             _ if has("option_a") && has("response") => Form::Sft,
             _ if has("option_a") => Form::Sapo,
             _ if has("question") && has("answer") => Form::Align,
@@ -97,6 +97,7 @@ impl Form {
                 "reasoning",
                 "response",
                 "description",
+                "answer",
             ],
             Form::Alpaca => &["instruction", "input", "output", "system", "history", "audios"],
             Form::ShareGpt => &["conversations", "system", "audios"],
@@ -146,6 +147,10 @@ pub fn content(form: Form, row: &Map<String, Value>) -> Result<Content, String> 
         }
         Form::Sft => Ok(asked(heard(text(row, "file_name")?), choice(row)?, Some(text(row, "response")?))),
         Form::Sapo => Ok(asked(heard(text(row, "file_name")?), choice(row)?, None)),
+        Form::Text if !row.contains_key("option_a") => {
+            let question = format!("{}\n{}", text(row, "description")?, text(row, "question")?);
+            Ok(asked(Vec::new(), question, Some(text(row, "answer")?)))
+        }
         Form::Text => {
             let letter = text(row, "answer_letter")?;
             let letter =

@@ -51,7 +51,16 @@ fn our_own_rows() {
         only(&chain),
         (vec![], None, vec![asked.replace("u: ", "u: A room.\n"), "a: <think>r</think><answer>B</answer>".into()])
     );
-    let all = [(align, Form::Align), (&sft, Form::Sft), (&sapo, Form::Sapo), (&text, Form::Text), (&chain, Form::Text)];
+    let open = r#"{"sample_id": "1", "question": "Where?", "answer": "Left.", "level": 1, "task": "l1", "description": "A room."}"#;
+    assert_eq!(only(open), (vec![], None, vec!["u: A room.\nWhere?".into(), "a: Left.".into()]));
+    let all = [
+        (open, Form::Text),
+        (align, Form::Align),
+        (&sft, Form::Sft),
+        (&sapo, Form::Sapo),
+        (&text, Form::Text),
+        (&chain, Form::Text),
+    ];
     for (row, form) in all {
         let (_, _, rows) = read(row, None);
         assert_eq!((rows.form(), rows.unknown().len()), (Some(form), 0));

@@ -8,7 +8,6 @@
 //! windows without overlap, at most [`WINDOWS_MAX`] of them, and what is longer still is refused: nothing is left out in
 //! silence. Of every window only the tokens that stand for audio are kept ([`SemanticConfig::tokens`]).
 
-pub mod cache;
 pub mod config;
 mod load;
 pub mod tagger;

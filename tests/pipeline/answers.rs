@@ -26,6 +26,45 @@ fn run(program: &str, folder: &Path, args: &[&str]) -> Output {
     output
 }
 
+#[test]
+fn what_the_encoders_heard_is_kept_on_disk_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    make(here);
+    let losses = train(here, "align", "plain", &[]);
+    let kept = ["data.cache=heard", "data.cache_mib=0"];
+    assert_eq!(train(here, "align", "first", &kept), losses);
+    let files = || {
+        let all = std::fs::read_dir(here.join("heard")).unwrap().map(|entry| entry.unwrap().path());
+        let mut all: Vec<_> = all.filter(|path| path.extension().is_some_and(|end| end == "safetensors")).collect();
+        all.sort();
+        all
+    };
+    let heard = files();
+    assert_eq!(heard.len(), 6, "a file for every recording");
+    // Heard anew they would be written anew.
+    let changed = || files().iter().map(|path| path.metadata().unwrap().modified().unwrap()).collect::<Vec<_>>();
+    let before = changed();
+    assert_eq!(train(here, "align", "second", &kept), losses);
+    assert_eq!((files(), changed()), (heard.clone(), before));
+    for name in ["adapter_model.safetensors", "model.safetensors"] {
+        let at = |out: &str| std::fs::read(here.join(out).join("projector").join(name)).ok();
+        assert_eq!(at("plain"), at("second"));
+    }
+    let mut bytes = std::fs::read(&heard[0]).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&heard[0], bytes).unwrap();
+    let more = ["train.steps=4", "train.batch=8", "data.train=[\"align.jsonl\"]"];
+    let sets = MODELS.iter().chain(&more).chain(&kept).flat_map(|&set| ["--set", set]);
+    let mut command = Command::new(TRAIN);
+    command.arg("align").args(["--device", "host", "--out", "no"]).args(sets).current_dir(here);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).to_string();
+    let refused = output.status.code() == Some(65) && said.contains("heard") && said.contains("remove the file");
+    assert!(refused, "a damaged file is named: {said}");
+}
+
 /// Trains a stage for some steps; the losses, one per step.
 fn train(folder: &Path, stage: &str, out: &str, more: &[&str]) -> Vec<f64> {
     let data = format!("data.train=[\"{stage}.jsonl\"]");

@@ -60,7 +60,7 @@ pub struct StepArgs {
     #[arg(long, default_value_t = 8)]
     rank: usize,
     /// What is computed again to save memory: none, half (gate and up of every other layer), units (of every layer) or layers
-    #[arg(long, default_value = "layers", value_parser = ["none", "half", "units", "layers"])]
+    #[arg(long, default_value = "units", value_parser = ["none", "half", "units", "layers"])]
     recompute: String,
     /// Steps that are measured, after one that is not
     #[arg(long, default_value_t = 3)]

@@ -1,5 +1,6 @@
 //! Rows of stages 2 and 3 with their recordings: documents and clips, in an order that the seed decides.
 
+use super::clips::Clips;
 use super::recipe::Data;
 use crate::audio::read_foa;
 use crate::error::{Context as _, Error, Result};
@@ -24,6 +25,8 @@ pub struct Supply {
     skipped: usize,
     fingerprint: String,
     cache: Mutex<Cache>,
+    /// The same on disk, for later passes and runs.
+    stored: Option<Arc<Clips>>,
 }
 
 /// A row as tokens.
@@ -45,12 +48,13 @@ impl Supply {
     ///
     /// # Errors
     /// `Missing` or `Data` naming file, line and field.
-    pub fn open(family: &Family, data: &Data, files: &[String]) -> Result<Supply> {
+    pub fn open(family: &Family, data: &Data, files: &[String], stored: Option<Arc<Clips>>) -> Result<Supply> {
         let mut supply = Supply {
             examples: Vec::new(),
             skipped: 0,
             fingerprint: String::new(),
             cache: Mutex::new(Cache { clips: BTreeMap::new(), bytes_left: data.cache_mib << 20 }),
+            stored,
         };
         let mut hasher = blake3::Hasher::new();
         for file in files {
@@ -155,9 +159,18 @@ impl Supply {
         if let Some(clip) = cache().clips.get(path) {
             return Ok(Some(clip.clone()));
         }
-        let audio = read_foa(path, None).context_with(|| &row.place)?;
-        let clip = family.hear(&audio.samples, None).context_with(|| path.display()).context_with(|| &row.place)?;
-        let clip = Arc::new(clip);
+        let hear = || {
+            let audio = read_foa(path, None)?;
+            family.hear(&audio.samples, None).context_with(|| path.display())
+        };
+        let clip = match &self.stored {
+            None => hear(),
+            Some(stored) => hash_file(path).and_then(|recording| match stored.get(&recording.blake3)? {
+                Some(clip) => Ok(clip),
+                None => hear().and_then(|clip| stored.put(&recording.blake3, &clip).map(|()| clip)),
+            }),
+        };
+        let clip = Arc::new(clip.context_with(|| &row.place)?);
         let tensors = [&clip.semantic, &clip.spatial.frames, &clip.spatial.slots, &clip.spatial.readouts];
         let bytes: usize = tensors.iter().map(|t| 4 * t.len()).sum();
         let mut cache = cache();

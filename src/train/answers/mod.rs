@@ -4,9 +4,11 @@
 //! decoder, on reasoning and answers. Both encoders and the decoder are frozen. The loss of a step is the mean over all
 //! tokens that its rows ask for, whatever the micro-batches.
 
+pub mod clips;
 pub mod data;
 pub mod recipe;
 
+use self::clips::Clips;
 use self::data::Supply;
 use self::recipe::{AlignRecipe, Data, Models, SftRecipe, Train};
 use super::encoder::recipe::OptimizerSettings;
@@ -30,6 +32,7 @@ use crate::tape::Tape;
 use crate::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What both stages are made of.
 struct Settings {
@@ -137,10 +140,15 @@ impl Training {
                 settings.data.tokens_max
             );
         }
-        let rows = Supply::open(&family, &settings.data, &settings.data.train).context_with(|| "data.train")?;
+        let clips = match settings.data.cache.as_str() {
+            "" => None,
+            folder => Some(Arc::new(Clips::open(Path::new(folder), &family).context_with(|| "data.cache")?)),
+        };
+        let open = |files: &[String]| Supply::open(&family, &settings.data, files, clips.clone());
+        let rows = open(&settings.data.train).context_with(|| "data.train")?;
         let dev = match settings.data.dev.as_slice() {
             [] => None,
-            files => Some(Supply::open(&family, &settings.data, files).context_with(|| "data.dev")?),
+            files => Some(open(files).context_with(|| "data.dev")?),
         };
         let o = &settings.optimizer;
         let adamw = AdamW { beta1: o.beta1 as f32, beta2: o.beta2 as f32, eps: o.eps as f32 };

@@ -113,6 +113,8 @@ pub struct Data {
     pub skip_long: bool,
     /// Memory for what the frozen encoders made of recordings; beyond it they are heard again.
     pub cache_mib: usize,
+    /// A folder that keeps the same on disk, for later passes and runs; empty: none.
+    pub cache: String,
 }
 
 /// Length and rhythm of a run.
@@ -173,6 +175,7 @@ impl Default for Data {
             tokens_max: 4096,
             skip_long: false,
             cache_mib: 1024,
+            cache: String::new(),
         }
     }
 }
@@ -300,6 +303,7 @@ fn data_settings() -> Vec<Setting> {
         Setting::integer("tokens_max", "tokens", 8, 1 << 20, "Tokens of a row, at most, the audio's included."),
         Setting::flag("skip_long", "Leave longer rows out and count them, in place of an error."),
         Setting::integer("cache_mib", "MiB", 0, 1 << 24, "Memory for what the frozen encoders made of recordings."),
+        Setting::text("cache", "A folder that keeps the same on disk, for later passes and runs; empty: none."),
     ]
 }
 
