@@ -8,7 +8,7 @@
 use super::jinja_guard;
 use super::tokenizer::Marks;
 use crate::error::{Error, Result};
-use crate::files::read_limited;
+use crate::files::read_text;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use serde_json::Value as Json;
@@ -117,12 +117,12 @@ impl Template {
     pub fn open(folder: &Path) -> Result<Template> {
         let (own, config) = (folder.join("chat_template.jinja"), folder.join("tokenizer_config.json"));
         let settings: Json = match config.exists() {
-            true => serde_json::from_slice(&read_limited(&config, CONFIG_BYTES_MAX)?)
+            true => serde_json::from_slice(&read_text(&config, CONFIG_BYTES_MAX)?)
                 .map_err(|e| Error::data(format!("{}: {e}", config.display())))?,
             false => Json::Null,
         };
         let mut template = if own.exists() {
-            let bytes = read_limited(&own, TEMPLATE_BYTES_MAX)?;
+            let bytes = read_text(&own, TEMPLATE_BYTES_MAX)?;
             let source = String::from_utf8(bytes).map_err(|_| Error::data(format!("{}: not UTF-8", own.display())))?;
             Template { source, place: own.display().to_string(), tokens: BTreeMap::new() }
         } else if let Some(found) = settings.get("chat_template").filter(|t| !t.is_null()) {

@@ -167,8 +167,10 @@ fn where_a_folder_keeps_its_template() {
     let list = r#"[{"name": "rag", "template": "no"}, {"name": "default", "template": "{{ bos_token + messages[0].content }}"}]"#;
     set("tokenizer_config.json", &format!(r#"{{"bos_token": {{"content": "<s>"}}, "chat_template": {list}}}"#));
     assert_eq!(render().unwrap(), "<s>hi");
-    set("chat_template.jinja", "file {{ messages[0]['content'] }}\n");
-    assert_eq!(render().unwrap(), "file hi");
+    for mark in ["", "\u{feff}"] {
+        set("chat_template.jinja", &format!("{mark}file {{{{ messages[0]['content'] }}}}\n"));
+        assert_eq!(render().unwrap(), "file hi");
+    }
     for (name, text) in [("chat_template.jinja", "{% if"), ("chat_template.jinja", &"x".repeat(200 << 10))] {
         set(name, text);
         assert!(render().unwrap_err().message().contains(name));

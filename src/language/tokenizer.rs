@@ -261,7 +261,7 @@ impl Name {
 }
 
 fn read_config(path: &Path) -> Result<Config> {
-    let bytes = crate::files::read_limited(path, CONFIG_BYTES_MAX)?;
+    let bytes = crate::files::read_text(path, CONFIG_BYTES_MAX)?;
     serde_json::from_slice(&bytes).map_err(|e| Error::data(format!("{}: {e}", path.display())))
 }
 

@@ -224,7 +224,7 @@ pub struct Content {
 /// # Errors
 /// `Missing` without the file, `Data` naming the file and the field.
 pub fn read(path: &Path) -> Result<Content> {
-    let bytes = crate::files::read_limited(path, FILE_BYTES_MAX)?;
+    let bytes = crate::files::read_text(path, FILE_BYTES_MAX)?;
     parse(&bytes).map_err(|error| error.context(path.display()))
 }
 
