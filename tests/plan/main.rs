@@ -1,8 +1,10 @@
 //! The plan of memory against what is there: a training step's tensors, and a folder of seven billion weights that opens and
 //! is planned without being read.
 
+mod budget;
 #[path = "../common/family.rs"]
 mod family;
+mod hearing;
 mod projector;
 
 use std::sync::{Mutex, PoisonError};

@@ -23,7 +23,7 @@ use twnm::tensor::Tensor;
 const CLASSES: usize = 2;
 
 /// A folder `wide` with a decoder at pocket size, beside the fixture's `dec`, and a wider semantic encoder `sem`.
-fn make(folder: &Path) {
+pub fn make(folder: &Path) {
     family::make(folder);
     let sizes = SemanticConfig {
         family: Semantics::Whisper,
@@ -163,26 +163,32 @@ fn cases() -> Vec<Case> {
         answer,
         heard: Heard { semantic, spatial, slots },
     };
-    let lora = LoraConfig::new(8, 32.0, &LINEARS);
+    let lora = Some(LoraConfig::new(8, 32.0, &LINEARS));
+    let shapes = [of(1, 128, 30, 100, 31, 0), of(3, 64, 63, 21, 8, 0), of(2, 200, 20, 350, 99, 0)];
     let mut all = Vec::new();
-    for kind in [Kind::P2, Kind::P1, Kind::P0] {
-        for slots in [false, true] {
-            for (i, documents) in [of(1, 128, 30, 100, 31, 0), of(3, 64, 63, 21, 8, 0), of(2, 200, 20, 350, 99, 0)]
-                .into_iter()
-                .enumerate()
-            {
-                let heard = Heard { slots: if slots { 1 + i } else { 0 }, ..documents.heard };
-                let answer = documents.answer.min(documents.tokens - heard.semantic.div_ceil(2) - heard.slots - 1);
-                let documents = Documents { heard, answer, ..documents };
-                let case =
-                    Case { decoder: "wide", kind, slots, bottleneck: 128, lora: None, kept: Kept::Products, documents };
-                all.push(case.clone());
-                all.push(Case { lora: Some(lora.clone()), kept: Kept::Attention, ..case.clone() });
-                all.push(Case { lora: [None, Some(lora.clone())][i % 2].clone(), kept: Kept::Input, ..case.clone() });
-                // Where the projector is most of it.
-                all.push(Case { decoder: "dec", bottleneck: 1024, ..case.clone() });
-                all.push(Case { decoder: "dec", bottleneck: 256, lora: Some(lora.clone()), ..case });
-            }
+    for (i, kind) in [Kind::P2, Kind::P1, Kind::P0].into_iter().enumerate() {
+        for slots in [0, 1 + i] {
+            let at = |shape: usize| {
+                let documents = shapes[shape % 3];
+                let heard = Heard { slots, ..documents.heard };
+                let room = documents.tokens - heard.semantic.div_ceil(2) - slots - 1;
+                Documents { heard, answer: documents.answer.min(room), ..documents }
+            };
+            let case = |decoder, bottleneck, lora: &Option<LoraConfig>, kept, shape| Case {
+                decoder,
+                kind,
+                slots: slots > 0,
+                bottleneck,
+                lora: lora.clone(),
+                kept,
+                documents: at(shape),
+            };
+            all.push(case("wide", 128, &None, Kept::Products, i));
+            all.push(case("wide", 128, &lora, Kept::Attention, i + 1));
+            all.push(case("wide", 128, if slots > 0 { &lora } else { &None }, Kept::Input, i + 2));
+            // Where the projector is most of it.
+            all.push(case("dec", 1024, &None, Kept::Products, i + 1));
+            all.push(case("dec", 256, &lora, Kept::Products, i + 2));
         }
     }
     all

@@ -1,12 +1,11 @@
 //! `twnm plan`: the memory of a training step before it is begun.
 
-use super::plan_show::{Answer, show};
+use super::plan_show::{Answer, KEPT, show};
 use std::path::{Path, PathBuf};
 use twnm::config::{self, Recipe};
 use twnm::device::{DType, Device, machine};
 use twnm::error::{Context as _, Error, Result};
 use twnm::language::config::DecoderConfig;
-use twnm::language::decoder::Kept;
 use twnm::language::lora::{LINEARS, LoraConfig};
 use twnm::language::store;
 use twnm::models::Places;
@@ -76,10 +75,6 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
-
-/// What of every layer is kept, by name.
-pub const KEPT: [(&str, Kept); 3] =
-    [("products", Kept::Products), ("attention", Kept::Attention), ("input", Kept::Input)];
 
 /// Computes and prints the plan.
 pub fn run(args: Args) -> Result<()> {

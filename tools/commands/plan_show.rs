@@ -1,9 +1,13 @@
 //! What `twnm plan` prints.
 
-use super::plan::KEPT;
 use super::shared::say;
 use twnm::error::Result;
+use twnm::language::decoder::Kept;
 use twnm::plan::{Component, Frozen, Plan, PlanInput, gib, line};
+
+/// What of every layer is kept, by name.
+pub const KEPT: [(&str, Kept); 3] =
+    [("products", Kept::Products), ("attention", Kept::Attention), ("input", Kept::Input)];
 
 /// The largest micro-batches by how weights are stored, in the order of [`KEPT`].
 type Fitting = Vec<(&'static str, [usize; 3])>;
