@@ -110,6 +110,8 @@ pub struct PlanInput {
     pub beside: Vec<Component>,
     /// Bytes among those of frozen models that are read where they lie in mapped files (on the host), which are no tensors.
     pub mapped: u64,
+    /// What lies on the host while another device computes: recordings that were heard.
+    pub on_host: Vec<Component>,
     /// Bytes that the encoders need while they hear a recording, before a step ([`hearing_bytes`]).
     pub hearing: u64,
 }
@@ -187,14 +189,14 @@ impl Frozen {
 }
 
 impl PlanInput {
-    /// What is beside tensors in the memory of the process, at most, and no part of the plan.
+    /// What is beside the plan in the memory of the process on the host, at most.
     pub fn overhead(&self) -> Vec<Component> {
         let [pooled, large] = machine::kept_bytes_most();
         let threads = self.threads as u64;
-        vec![
-            Component { name: "blocks that are kept for reuse", bytes: threads * pooled + large },
-            Component { name: "panels of products that threads pack", bytes: threads * PANEL_BYTES },
-        ]
+        let mut all = self.on_host.clone();
+        all.push(Component { name: "blocks that are kept for reuse", bytes: threads * pooled + large });
+        all.push(Component { name: "panels of products that threads pack", bytes: threads * PANEL_BYTES });
+        all
     }
 
     /// The plan of these documents.

@@ -6,15 +6,18 @@ use crate::semantic::SemanticConfig;
 
 /// Windows of a recording that a device hears at once.
 const DEVICE_WINDOWS: usize = 8;
-/// Maps of all channels that the trunk of the spatial encoder has at once, at most.
-const MAPS: usize = 8;
+/// Maps of all channels that the trunk of the spatial encoder has at once, at most; and how many where the host goes through
+/// them part by part, which it does above this many numbers of a map.
+const MAPS: usize = 13;
+const MAPS_IN_PARTS: usize = 3;
+const MAP_WHOLE: usize = 1 << 20;
 /// Parts of its raw map: real and imaginary ones of four channels.
 const RAW_CHANNELS: usize = 8;
 
 /// Bytes of tensors beside the encoders' own while they hear `samples` samples at 16 kHz, at most.
 pub fn hearing_bytes(semantic: &SemanticConfig, encoder: &EncoderConfig, samples: usize, at: (Device, usize)) -> u64 {
     // One after the other.
-    semantic_bytes(semantic, samples, at).max(spatial_bytes(encoder, samples))
+    semantic_bytes(semantic, samples, at).max(spatial_bytes(encoder, samples, at.0))
 }
 
 fn semantic_bytes(config: &SemanticConfig, samples: usize, (device, threads): (Device, usize)) -> u64 {
@@ -31,12 +34,14 @@ fn semantic_bytes(config: &SemanticConfig, samples: usize, (device, threads): (D
     4 * (at_once * window + widened + tokens) as u64
 }
 
-fn spatial_bytes(config: &EncoderConfig, samples: usize) -> u64 {
+fn spatial_bytes(config: &EncoderConfig, samples: usize, device: Device) -> u64 {
     let (frames, bins) = (samples / config.hop + 1, config.n_fft / 2 + 1);
     let channels = config.hidden.max(config.ffn);
     let cells = match config.input {
         InputMode::Map => frames * bins,
         InputMode::Covariance => frames.div_ceil(crate::encoder::covariance::FRAMES) * config.bands(),
     };
-    4 * (4 * samples + 3 * RAW_CHANNELS * frames * bins + MAPS * cells * channels) as u64
+    let map = cells * channels;
+    let whole = if device == Device::Host { map.min(MAP_WHOLE) } else { map };
+    4 * (4 * samples + 3 * RAW_CHANNELS * frames * bins + (MAPS * whole).max(MAPS_IN_PARTS * map)) as u64
 }

@@ -17,6 +17,7 @@ fn input(size: &str, tokens: usize, kept: Kept) -> PlanInput {
         beside: Vec::new(),
         mapped: 0,
         hearing: 0,
+        on_host: Vec::new(),
     }
 }
 

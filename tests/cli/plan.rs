@@ -61,9 +61,14 @@ fn a_recipe_of_the_papers_size_is_planned_with_sizes_by_name() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let documents = "8 documents of 1024 tokens: 250 of a recording of 5 s, 773 that the loss is of";
         let trained = format!("{} numbers are trained", projector + adapter);
-        for part in
-            [stage, documents, &trained, "semantic encoder", "Beside it in the memory of the process", "GiB. Tokens"]
-        {
+        for part in [
+            stage,
+            documents,
+            &trained,
+            "semantic encoder",
+            "Beside it in the memory of the process on the host",
+            "GiB. Tokens",
+        ] {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
         let output =

@@ -28,8 +28,9 @@ const SMALL: SemanticConfig =
 fn spatial_encoders_are_as_their_sizes_say() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let preset = |name: &str| EncoderConfig::preset(name).unwrap();
-    let configs =
-        [preset("pocket"), preset("small"), EncoderConfig { layers: 1, hidden: 32, ffn: 64, ..preset("paper") }];
+    let paper = preset("paper");
+    let narrow = EncoderConfig { layers: 1, hidden: 32, ffn: 64, ..paper.clone() };
+    let configs = [preset("pocket"), preset("small"), narrow, EncoderConfig { layers: 2, ..paper }];
     for config in configs {
         let encoder = Encoder::new(config.clone(), vec!["dog".into(), "rain".into(), "bell".into()], 1).unwrap();
         assert_eq!(encoder.params.flat_len(), config.floats(3));

@@ -86,7 +86,7 @@ fn print(answer: &Answer) -> Result<()> {
         "{} numbers are trained; a generation keeps {} bytes per token",
         plan.trained, plan.cache_per_token
     ))?;
-    say("\nBeside it in the memory of the process, at most:")?;
+    say("\nBeside it in the memory of the process on the host, at most:")?;
     answer.overhead.iter().try_for_each(|c| say(line(c.name, c.bytes)))?;
     let Some(Within { budget, fitting, longest }) = &answer.within else { return Ok(()) };
     let verdict = if plan.total <= *budget { "fits into" } else { "does NOT fit into" };

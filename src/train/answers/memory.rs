@@ -222,11 +222,10 @@ impl Opened {
             Component { name: "spatial encoder", bytes: encoder },
             Component { name: "semantic encoder", bytes: self.semantic.converted + self.semantic.mapped },
         ];
+        let bytes = self.cache(stage, documents.heard, recordings);
+        let cache = Component { name: "what was heard, kept (data.cache_mib)", bytes };
         if on_host {
-            beside.push(Component {
-                name: "what was heard, kept (data.cache_mib)",
-                bytes: self.cache(stage, documents.heard, recordings),
-            });
+            beside.push(cache);
         }
         let threads = machine::threads();
         let longest = self.samples(documents.heard);
@@ -241,6 +240,7 @@ impl Opened {
             device,
             threads,
             beside,
+            on_host: if on_host { Vec::new() } else { vec![cache] },
             mapped: if on_host { self.mapped + self.semantic.mapped } else { 0 },
             hearing: hearing_bytes(&self.semantic.config, &self.encoder, longest, (device, threads)),
         }
