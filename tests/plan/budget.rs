@@ -59,7 +59,7 @@ fn what_was_planned_is_enough_and_less_is_refused() {
         let sets = sets(folder.path(), stage);
         let plan = planned(stage, &sets);
         let out = folder.path().join(stage);
-        let refused = train(stage, &sets, &out, Some(plan.total - 1)).err().expect("a byte less than planned");
+        let refused = train(stage, &sets, &out, Some(plan.total - 1)).expect_err("a byte less than planned");
         assert_eq!(refused.kind(), Kind::Usage);
         for part in ["frozen weights of the decoder", "together, at the highest point", "train.recompute=units"] {
             assert!(refused.to_string().contains(part), "{part}: {refused}");
