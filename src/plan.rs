@@ -1,23 +1,34 @@
 //! How much memory a training step of the decoder needs, from its sizes alone, before anything is allocated.
 //!
-//! The step is gone through op by op, as `language/decoder` and the ops' backward passes allocate and free
-//! (`layer`): the most that is there at once is the plan. On the host it is exact in bytes of tensors, which a test compares with
-//! what was allocated; packing buffers of products and what the allocator keeps for later come on top, tens of megabytes. A GPU's
-//! driver, its kernels and their workspaces are [`CONTEXT_BYTES`].
+//! The step is gone through op by op, as `language/decoder` (`layer`) and `projector` (`joining`) and the ops' backward passes
+//! allocate and free: the most that is there at once is the plan. On the host it is exact in bytes of tensors, which tests compare
+//! with what was allocated. What is beside tensors is told apart and no part of it ([`PlanInput::overhead`]). A GPU's driver, its
+//! kernels and their workspaces are [`CONTEXT_BYTES`].
 
+mod hearing;
+mod joining;
 mod layer;
 mod ledger;
+mod table;
 
-use crate::device::{DType, Device};
+use crate::device::{DType, Device, machine};
+use crate::error::{Error, Result};
 use crate::language::config::DecoderConfig;
 use crate::language::decoder::Kept;
 use crate::language::lora::LoraConfig;
+use crate::nn::Builder;
 use crate::ops::kv_cache::CacheShape;
+use crate::projector::{Projector, ProjectorConfig};
+pub use hearing::hearing_bytes;
+use joining::{Joining, Rows};
 use layer::{Layer, Linear};
 use ledger::Ledger;
+pub use table::{gib, line};
 
 /// What a GPU's driver, its kernels and their workspaces take: about what `nvidia-smi` shows of an idle process.
 pub const CONTEXT_BYTES: u64 = 600 << 20;
+/// What a thread packs of the factors of a product: 512 steps of 144 columns and of 96 rows (`device/product`).
+const PANEL_BYTES: u64 = 4 * 512 * (144 + 96);
 /// Micro-batches are not searched beyond this many tokens.
 const TOKENS_MOST: usize = 1 << 24;
 /// Numbers of the logits that are there at once, on the host and on a device (`ops/linear_cross_entropy`).
@@ -42,10 +53,36 @@ pub enum Frozen {
 pub struct Documents {
     /// Documents.
     pub batch: usize,
-    /// Tokens of each.
+    /// Tokens of each, rows of the audio included.
     pub tokens: usize,
     /// Tokens at the end of each that the loss is of.
     pub answer: usize,
+    /// What is heard in each.
+    pub heard: Heard,
+}
+
+/// What the projector is given of a clip, in frames; nothing for text alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Frames of the semantic encoder.
+    pub semantic: usize,
+    /// Frames of the spatial encoder.
+    pub spatial: usize,
+    /// Slots that exist, and the scene, where the projector makes tokens of them; else 0.
+    pub slots: usize,
+}
+
+impl Heard {
+    /// Rows that the projector makes.
+    pub fn rows(&self, config: &ProjectorConfig) -> usize {
+        self.semantic.div_ceil(config.frames_per_token) + self.slots
+    }
+
+    /// A share of it, rounded down.
+    fn share(&self, part: usize, whole: usize) -> Heard {
+        let of = |n: usize| (n as u128 * part as u128 / whole as u128) as usize;
+        Heard { semantic: of(self.semantic), spatial: of(self.spatial), slots: of(self.slots) }
+    }
 }
 
 /// What is planned.
@@ -55,6 +92,8 @@ pub struct PlanInput {
     pub decoder: DecoderConfig,
     /// Its trained adapter.
     pub lora: Option<LoraConfig>,
+    /// The projector that is trained, for documents in which something is heard.
+    pub projector: Option<ProjectorConfig>,
     /// How its weights are stored.
     pub frozen: Frozen,
     /// How activations are stored.
@@ -67,8 +106,14 @@ pub struct PlanInput {
     pub device: Device,
     /// Threads of the host.
     pub threads: usize,
-    /// Bytes of frozen models beside the decoder: encoders.
-    pub beside: u64,
+    /// What else is there all the time: encoders, recordings that were heard.
+    pub beside: Vec<Component>,
+    /// Bytes among those of frozen models that are read where they lie in mapped files (on the host), which are no tensors.
+    pub mapped: u64,
+    /// What lies on the host while another device computes: recordings that were heard.
+    pub on_host: Vec<Component>,
+    /// Bytes that the encoders need while they hear a recording, before a step ([`hearing_bytes`]).
+    pub hearing: u64,
 }
 
 /// A part of the memory, in bytes.
@@ -85,15 +130,44 @@ pub struct Component {
 pub struct Plan {
     /// Parts, whose sum is the total.
     pub components: Vec<Component>,
-    /// Bytes of tensors at the highest point, and of the device's context.
+    /// Bytes at the highest point: tensors, mapped weights and the device's context.
     pub total: u64,
+    /// Those of them that are tensors, whose number the program counts and can be held to.
+    pub tensors: u64,
     /// Bytes of keys and values per token of a generation.
     pub cache_per_token: u64,
     /// Numbers that are trained.
     pub trained: u64,
 }
 
+/// A number of bytes with or without a unit: `32GiB`, `24GB`, `1000000`.
+///
+/// # Errors
+/// `Usage` for anything else.
+pub fn bytes_of(text: &str) -> Result<u64> {
+    let units = [
+        ("KiB", 1u64 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("KB", 1000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+    ];
+    let found = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
+    let (number, factor) = found.unwrap_or((text, 1));
+    match number.trim().parse::<f64>() {
+        Ok(n) if n > 0.0 && n * (factor as f64) < 1e15 => Ok((n * factor as f64) as u64),
+        _ => Err(Error::usage(format!("{text:?} is no size: 32GiB, 24GB or a number of bytes"))),
+    }
+}
+
 impl Frozen {
+    /// Bytes of the decoder's vectors, which are f32 however matrices are stored.
+    pub fn vectors(config: &DecoderConfig) -> u64 {
+        let biases: usize = config.linears().iter().filter(|(.., has_bias)| *has_bias).map(|(_, rows, ..)| rows).sum();
+        4 * (config.layers * (biases + 2 * config.hidden) + config.hidden) as u64
+    }
+
     /// Bytes of the decoder's weights: vectors are f32, tables at most bf16.
     pub fn bytes(self, config: &DecoderConfig) -> u64 {
         let table = if self == Frozen::F32 { 4 } else { 2 };
@@ -115,6 +189,16 @@ impl Frozen {
 }
 
 impl PlanInput {
+    /// What is beside the plan in the memory of the process on the host, at most.
+    pub fn overhead(&self) -> Vec<Component> {
+        let [pooled, large] = machine::kept_bytes_most();
+        let threads = self.threads as u64;
+        let mut all = self.on_host.clone();
+        all.push(Component { name: "blocks that are kept for reuse", bytes: threads * pooled + large });
+        all.push(Component { name: "panels of products that threads pack", bytes: threads * PANEL_BYTES });
+        all
+    }
+
     /// The plan of these documents.
     pub fn plan(&self) -> Plan {
         self.of(&[self.documents])
@@ -125,8 +209,11 @@ impl PlanInput {
     pub fn tokens_within(&self, budget: u64) -> usize {
         let Documents { tokens, answer, .. } = self.documents;
         let fits = |n: usize| {
-            let whole = Documents { batch: n / tokens, tokens, answer };
-            let rest = Documents { batch: 1, tokens: n % tokens, answer: answer.min((n % tokens).saturating_sub(1)) };
+            let whole = Documents { batch: n / tokens, ..self.documents };
+            let rest = n % tokens;
+            let answer = answer.min(rest.saturating_sub(1));
+            let heard = self.documents.heard.share(rest, tokens);
+            let rest = Documents { batch: 1, tokens: rest, answer, heard };
             let parts: Vec<Documents> = [whole, rest].into_iter().filter(|d| d.batch > 0 && d.tokens > 0).collect();
             self.of(&parts).total <= budget
         };
@@ -138,7 +225,23 @@ impl PlanInput {
         low
     }
 
-    fn of(&self, documents: &[Documents]) -> Plan {
+    /// The most tokens of a document that is alone in its micro-batch and has as much audio and, where there is room, as long an
+    /// answer; 0 where none fits.
+    pub fn longest_within(&self, budget: u64) -> usize {
+        let Documents { answer, heard, .. } = self.documents;
+        let rows = self.projector.as_ref().map_or(0, |config| heard.rows(config));
+        let alone =
+            |tokens: usize| Documents { batch: 1, tokens, answer: answer.min(tokens.saturating_sub(rows + 1)), heard };
+        let (mut low, mut high) = (rows + 1, TOKENS_MOST);
+        while low < high {
+            let middle = (low + high).div_ceil(2);
+            if self.of(&[alone(middle)]).total <= budget { low = middle } else { high = middle - 1 }
+        }
+        if low == rows + 1 { 0 } else { low }
+    }
+
+    /// The plan of a micro-batch of several sorts of documents.
+    pub fn of(&self, documents: &[Documents]) -> Plan {
         let sum = |of: &dyn Fn(&Documents) -> usize| documents.iter().map(|d| d.batch * of(d)).sum::<usize>() as u64;
         // The row before an answer's first token predicts it; the last token predicts nothing.
         let asked = |d: &Documents| d.answer.min(d.tokens.saturating_sub(1));
@@ -148,39 +251,72 @@ impl PlanInput {
         let (trained, flat) = self.trained();
         let is_device = self.device != Device::Host;
         let config = &self.decoder;
+        let joining = self.joining(documents);
         let inputs = 4 * (2 * tokens + sum(&|_| 1) + 4 * rows + longest * config.width as u64);
-        let mut components = vec![
-            Component { name: "frozen weights of the decoder", bytes: self.frozen.bytes(config) },
-            Component { name: "frozen models beside it", bytes: self.beside },
-            Component { name: "trained parameters", bytes: 4 * flat },
-            Component { name: "their moments", bytes: 4 * flat * if is_device { 3 } else { 2 } },
-            Component { name: "tokens, positions and targets", bytes: inputs },
-        ];
+        let mut components =
+            vec![Component { name: "frozen weights of the decoder", bytes: self.frozen.bytes(config) }];
+        components.extend(&self.beside);
+        components.push(Component { name: "trained parameters", bytes: 4 * flat });
+        if is_device && self.activations == DType::Bf16 {
+            components.push(Component { name: "their copies in bf16", bytes: 2 * flat });
+        }
+        components.push(Component { name: "their moments", bytes: 4 * flat * if is_device { 3 } else { 2 } });
+        components.push(Component { name: "tokens, positions and targets", bytes: inputs });
+        if let Some(joining) = &joining {
+            components.push(Component { name: "frames that the encoders give", bytes: joining.given() });
+        }
+        let mut apart = self.mapped;
         if matches!(self.device, Device::Cuda(_)) {
             components.push(Component { name: "driver, kernels and workspaces", bytes: CONTEXT_BYTES });
+            apart += CONTEXT_BYTES;
         }
         let before: u64 = components.iter().map(|c| c.bytes).sum();
         let mut ledger = Ledger { live: before, most: before };
-        let kept = self.step(&mut ledger, documents, [tokens, rows, answers], flat);
         let gradient = 4 * flat;
-        components.push(Component { name: "activations that are kept", bytes: kept });
-        let rest = ledger.most - before - kept;
-        components.push(Component { name: "gradient of the trained parameters", bytes: gradient.min(rest) });
-        components.push(Component { name: "workspace of a layer or of the loss", bytes: rest - gradient.min(rest) });
+        ledger.take(gradient);
+        let [projected, kept] = self.step(&mut ledger, documents, [tokens, rows, answers], joining.as_ref());
+        components.push(Component { name: "gradient of the trained parameters", bytes: gradient });
+        components.push(Component { name: "activations of the projector that are kept", bytes: projected });
+        components.push(Component { name: "activations of the decoder that are kept", bytes: kept });
+        let rest = ledger.most - before - gradient - projected - kept;
+        components.push(Component { name: "workspace of the step's highest point", bytes: rest });
+        // Recordings are heard while neither activations nor workspace are there.
+        let hearing = (before + gradient + self.hearing).saturating_sub(ledger.most);
+        components.push(Component { name: "hearing recordings, beyond a step", bytes: hearing });
+        let total = ledger.most + hearing;
         let cache =
             CacheShape { layers: config.layers, batch: 1, capacity: 1, heads_kv: config.heads_kv, width: config.width };
         let cache_per_token = cache.bytes(self.activations) as u64;
-        Plan { components, total: ledger.most, cache_per_token, trained }
+        Plan { components, total, tensors: total - apart, cache_per_token, trained }
     }
 
     /// Trained numbers, and how many the flat buffer has.
     fn trained(&self) -> (u64, u64) {
+        let mut builder = Builder::new();
+        if let Some(projector) = &self.projector {
+            Projector::new(&mut builder, projector.clone()).expect("the sizes were checked where they were read");
+        }
         let shapes = self.lora.iter().flat_map(|lora| lora.tensors(&self.decoder, "")).map(|(_, shape)| shape);
         let of = |(count, flat), shape: Vec<usize>| {
             let n: usize = shape.iter().product();
             (count + n as u64, flat + n.next_multiple_of(16) as u64)
         };
-        shapes.fold((0, 0), of)
+        let projector = builder.shapes().map(|shape| shape.as_slice().to_vec());
+        projector.chain(shapes).fold((0, 0), of)
+    }
+
+    /// The projector over what is heard in the documents; `None` where nothing is.
+    fn joining(&self, documents: &[Documents]) -> Option<Joining> {
+        let config = self.projector.as_ref()?;
+        let mut rows = Rows::default();
+        for d in documents {
+            let batch = d.batch as u64;
+            rows.made += batch * d.heard.rows(config) as u64;
+            rows.semantic += batch * d.heard.semantic as u64;
+            rows.spatial += batch * (d.heard.spatial + d.heard.slots) as u64;
+        }
+        let is_device = self.device != Device::Host;
+        Some(Joining::new(config, rows, self.activations.bytes() as u64, is_device)).filter(|_| rows.made > 0)
     }
 
     fn layer(&self, n: usize, documents: &[Documents], [tokens, rows]: [u64; 2]) -> Layer {
@@ -204,7 +340,7 @@ impl PlanInput {
             tokens,
             rows: if has_tail { rows } else { tokens },
             has_tail,
-            tracks_input: n > 0,
+            tracks_input: n > 0 || self.projector.is_some() && documents.iter().any(|d| d.heard.semantic > 0),
             has_magnitudes: self.lora.as_ref().is_some_and(|lora| lora.has_magnitudes),
             width: activation,
             widened: if differs { activation } else { 0 },
@@ -213,24 +349,34 @@ impl PlanInput {
         }
     }
 
-    /// A step: forward pass, loss, backward pass. Returns the bytes that the forward pass keeps.
-    fn step(&self, l: &mut Ledger, documents: &[Documents], [tokens, rows, answers]: [u64; 3], flat: u64) -> u64 {
+    /// A step: forward pass, loss, backward pass. Returns the bytes that the forward pass of the projector keeps, and that of the
+    /// decoder.
+    fn step(
+        &self,
+        l: &mut Ledger,
+        documents: &[Documents],
+        [tokens, rows, answers]: [u64; 3],
+        joining: Option<&Joining>,
+    ) -> [u64; 2] {
         let (config, kept) = (&self.decoder, self.kept);
         let hidden = |rows: u64| rows * config.hidden as u64 * self.activations.bytes() as u64;
         let (before, recomputes) = (l.live, kept == Kept::Attention);
         let layers: Vec<Layer> = (0..config.layers).map(|n| self.layer(n, documents, [tokens, rows])).collect();
         l.take(hidden(tokens));
+        if let Some(joining) = joining {
+            joining.forward(l, hidden(tokens));
+        }
+        let projected = l.live - before - hidden(tokens);
         for layer in &layers {
             layer.forward(l, kept != Kept::Input, recomputes);
         }
         // The final norm keeps its input and the sums of rows.
         l.take(hidden(rows) + 4 * rows);
-        let stays = l.live - before - hidden(rows);
+        let stays = l.live - before - hidden(rows) - projected;
         let loss = self.loss(l, rows, answers);
         // The loss itself stays to the end.
         l.take(4);
         l.give(hidden(rows));
-        l.take(4 * flat);
         if answers < rows {
             l.take(2 * hidden(rows));
             l.give(hidden(rows) + loss);
@@ -251,7 +397,10 @@ impl PlanInput {
             }
             l.give(input);
         }
-        stays
+        if let Some(joining) = joining {
+            joining.backward(l, hidden(tokens));
+        }
+        [projected, stays]
     }
 
     /// The loss over the rows that predict something; returns the bytes that stay for its backward pass.

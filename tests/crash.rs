@@ -16,7 +16,7 @@ use twnm::device::Device;
 use twnm::error::Result;
 use twnm::rng::Rng;
 use twnm::shard::{Labels, Sample, ShardSpec, ShardWriter};
-use twnm::train::answers::Training;
+use twnm::train::answers::{Means, Training};
 use twnm::train::run::{Card, Parts, Resume, Run, RunOptions};
 use twnm::weights::Entry;
 
@@ -109,9 +109,10 @@ fn answers(stage: &str, folder: &Path) -> Result<()> {
     let rows = format!("data.train=[\"{stage}.jsonl\"]");
     let sets: Vec<String> = family::MODELS.iter().chain(&more).map(|s| s.to_string()).chain([rows]).collect();
     let places = twnm::models::Places::default();
+    let means = Means { device: Device::Host, places: &places, memory: None };
     let training = match stage {
-        "align" => Training::align(twnm::config::load(None, &sets)?, Device::Host, &places)?,
-        _ => Training::sft(twnm::config::load(None, &sets)?, Device::Host, &places)?,
+        "align" => Training::align(twnm::config::load(None, &sets)?, means)?,
+        _ => Training::sft(twnm::config::load(None, &sets)?, means)?,
     };
     training.run(folder, Resume::Auto).map(|_| ())
 }

@@ -48,6 +48,17 @@ pub fn load<R: Recipe>(path: Option<&Path>, sets: &[String]) -> Result<R> {
     parse(&text, sets).context_with(|| path.map_or("settings".into(), |p| p.display().to_string()))
 }
 
+/// Whether a recipe's file has a table of this name: recipes of two stages are told apart by it.
+///
+/// # Errors
+/// `Usage` for what is no TOML, `Missing` without the file.
+pub fn has_table(path: &Path, name: &str) -> Result<bool> {
+    let bytes = crate::files::read_limited(path, MAX_RECIPE_BYTES).map_err(as_usage)?;
+    let text = String::from_utf8(bytes).map_err(|e| Error::usage(format!("{}: not UTF-8: {e}", path.display())))?;
+    let table: Table = text.parse().map_err(|e| Error::usage(format!("{}: {e}", path.display())))?;
+    Ok(table.get(name).is_some_and(Value::is_table))
+}
+
 /// A recipe that is not acceptable as a file is a usage error; a missing one stays [`crate::error::Kind::Missing`].
 fn as_usage(error: Error) -> Error {
     match error.kind() {

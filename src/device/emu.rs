@@ -4,6 +4,7 @@
 //! built for finding faults, not for speed: fresh memory is NaN, red zones lie around every block, threads and blocks
 //! run in a chosen order ([`Schedule`]), and what the hardware would forgive is an error.
 
+use super::tally::EMU;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};
@@ -34,6 +35,7 @@ impl Block {
     }
     /// A block of `bytes`, all of it NaN.
     pub fn new(bytes: usize) -> Block {
+        EMU.take(bytes as u64);
         let layout = Block::layout(bytes);
         // SAFETY: the layout is never empty, and has room for the zones and the block behind the first aligned byte.
         let (allocated, start) = unsafe {
@@ -73,6 +75,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
+        EMU.give(self.bytes as u64);
         // SAFETY: allocated in `new` with this layout.
         unsafe { dealloc(self.allocated.as_ptr(), Block::layout(self.bytes)) };
     }

@@ -4,10 +4,10 @@
 //! set of a chunk in that cache instead of walking through fresh pages. Large blocks bypass the C library: its arenas
 //! keep what several threads allocated and freed in turn, which cost a step of the encoder a third of its peak.
 
+use super::tally::HOST;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const ALIGN_BYTES: usize = 64;
@@ -33,24 +33,20 @@ pub struct Buffer {
 unsafe impl Send for Buffer {}
 unsafe impl Sync for Buffer {}
 
-/// Bytes of tensors that are there, and the most that were since [`watch_tensors`].
-static TENSORS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
-
 /// A block that holds a tensor: counted, where the working memory of ops is not.
 pub struct Counted(Buffer);
 
 impl Counted {
-    /// A block of `len` floats as [`Buffer::uninit`] gives it.
+    /// A block of `len` floats as [`Buffer::uninit`] gives it, within the budget.
     pub fn uninit(len: usize) -> Counted {
-        let live = TENSORS[0].fetch_add(4 * len as u64, Relaxed) + 4 * len as u64;
-        TENSORS[1].fetch_max(live, Relaxed);
+        HOST.take(4 * len as u64);
         Counted(Buffer::uninit(len))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        TENSORS[0].fetch_sub(4 * self.0.len as u64, Relaxed);
+        HOST.give(4 * self.0.len as u64);
     }
 }
 
@@ -67,15 +63,9 @@ impl std::ops::DerefMut for Counted {
     }
 }
 
-/// Bytes of all tensors of this process on the host, and the most there were at once since [`watch_tensors`]. Mapped files
-/// and blocks that are kept for later do not count.
-pub fn tensor_bytes() -> [u64; 2] {
-    TENSORS.each_ref().map(|bytes| bytes.load(Relaxed))
-}
-
-/// Begins to look for the most anew.
-pub fn watch_tensors() {
-    TENSORS[1].store(TENSORS[0].load(Relaxed), Relaxed);
+/// Bytes of blocks that a thread keeps for later, and that all keep together of larger ones, at most.
+pub fn kept_bytes_most() -> [u64; 2] {
+    [POOLED_TOTAL_FLOATS, LARGE_TOTAL_FLOATS].map(|floats| 4 * floats as u64)
 }
 
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! Facts about this machine: memory of the machine and of this process.
 
-use crate::device::host;
+use crate::device::{Device, host, tally};
 
 /// The most memory this process has held so far, in bytes (Linux: VmHWM); `None` where it cannot be read.
 pub fn peak_memory_bytes() -> Option<u64> {
@@ -10,12 +10,27 @@ pub fn peak_memory_bytes() -> Option<u64> {
 /// Bytes of this process's tensors on the host, and the most there were at once since [`watch_tensors`]. Mapped files, the
 /// working memory of ops and blocks that are kept for later do not count.
 pub fn tensor_bytes() -> [u64; 2] {
-    host::tensor_bytes()
+    tensor_bytes_on(Device::Host)
+}
+
+/// The same of the devices of a kind: bytes as they were asked for, before their allocator rounds them up.
+pub fn tensor_bytes_on(device: Device) -> [u64; 2] {
+    tally::of(device).bytes()
+}
+
+/// Bytes of freed blocks that a thread of the host keeps for later, and that all keep together of larger ones, at most.
+pub fn kept_bytes_most() -> [u64; 2] {
+    host::kept_bytes_most()
 }
 
 /// Begins to look for the most bytes of tensors anew.
 pub fn watch_tensors() {
-    host::watch_tensors();
+    watch_tensors_on(Device::Host);
+}
+
+/// The same of the devices of a kind.
+pub fn watch_tensors_on(device: Device) {
+    tally::of(device).watch();
 }
 
 /// Memory of the machine in bytes.

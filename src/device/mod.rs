@@ -16,6 +16,7 @@ pub mod nvrtc;
 pub mod peaks;
 pub mod product;
 pub mod simd;
+pub mod tally;
 pub mod tile;
 
 pub use dtype::{DType, Element};

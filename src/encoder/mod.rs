@@ -18,6 +18,9 @@ use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
+/// Most classes of sounds.
+pub const CLASSES_MAX: usize = 1024;
+
 /// What the trunk is fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -143,6 +146,24 @@ impl EncoderConfig {
             InputMode::Map => self.n_fft / 2 + 1,
             InputMode::Covariance => (self.hop * covariance::FRAMES).max(self.n_fft / 2 + 1),
         }
+    }
+
+    /// Frames of z that a clip of so many samples gets.
+    pub fn frames(&self, samples: usize) -> usize {
+        let map = samples / self.hop + 1;
+        match self.input {
+            InputMode::Map => map,
+            InputMode::Covariance => map / covariance::FRAMES,
+        }
+    }
+
+    /// Floats of the parameters of an encoder of so many classes, which no one has to make for it. Panics for sizes that
+    /// [`EncoderConfig::check`] refuses.
+    pub fn floats(&self, classes: usize) -> usize {
+        let mut builder = Builder::new();
+        trunk::Trunk::new(&mut builder, "trunk.", self);
+        readout::Readout::new(&mut builder, "readout.", self, classes);
+        builder.shapes().map(|shape| shape.len().next_multiple_of(16)).sum()
     }
 
     /// The sample at which the first frame of z is centred, and the samples between frames.
@@ -299,8 +320,8 @@ impl Encoder {
     pub fn new(config: EncoderConfig, classes: Vec<String>, seed: u64) -> Result<Encoder> {
         let mut errors = Vec::new();
         config.check(&mut errors);
-        if classes.is_empty() || classes.len() > 1024 {
-            errors.push(format!("{} classes: 1..=1024 are supported", classes.len()));
+        if classes.is_empty() || classes.len() > CLASSES_MAX {
+            errors.push(format!("{} classes: 1..={CLASSES_MAX} are supported", classes.len()));
         }
         if !errors.is_empty() {
             return Err(Error::usage(format!("encoder: {}", errors.join("; "))));

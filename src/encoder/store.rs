@@ -1,6 +1,6 @@
 //! The encoder in files: `config.json` (sizes and classes) beside `model.safetensors`.
 
-use super::{Encoder, EncoderConfig};
+use super::{CLASSES_MAX, Encoder, EncoderConfig};
 use crate::error::{Context as _, Error, Result};
 use crate::files::read_text;
 use crate::weights::{Entry, Tensors};
@@ -22,6 +22,34 @@ struct Stored {
     encoder: EncoderConfig,
 }
 
+/// Sizes and classes of the encoder in a folder, whose weights are not looked at.
+///
+/// # Errors
+/// `Missing` when `config.json` is not there, `Data` naming the file and what is wrong.
+pub fn read_sizes(folder: &Path) -> Result<(EncoderConfig, Vec<String>)> {
+    let path = folder.join(CONFIG_FILE);
+    let Stored { classes, encoder, .. } = stored(&path)?;
+    let mut errors = Vec::new();
+    encoder.check(&mut errors);
+    if classes.is_empty() || classes.len() > CLASSES_MAX {
+        errors.push(format!("{} classes, 1..={CLASSES_MAX} are supported", classes.len()));
+    }
+    match errors.is_empty() {
+        true => Ok((encoder, classes)),
+        false => Err(Error::data(format!("{}: {}", path.display(), errors.join("; ")))),
+    }
+}
+
+fn stored(path: &Path) -> Result<Stored> {
+    let text = read_text(path, MAX_CONFIG_BYTES)?;
+    let stored: Stored = serde_json::from_slice(&text).map_err(|e| Error::data(format!("{}: {e}", path.display())))?;
+    if stored.model_type != MODEL_TYPE {
+        let message = format!("{}: model_type is {:?}, expected {MODEL_TYPE:?}", path.display(), stored.model_type);
+        return Err(Error::data(message));
+    }
+    Ok(stored)
+}
+
 impl Encoder {
     /// The text of `config.json`.
     pub fn config_json(&self) -> String {
@@ -41,13 +69,7 @@ impl Encoder {
     /// `Missing` when a file is not there, `Data` naming file and field or parameter.
     pub fn open(folder: &Path) -> Result<Encoder> {
         let path = folder.join(CONFIG_FILE);
-        let text = read_text(&path, MAX_CONFIG_BYTES)?;
-        let stored: Stored =
-            serde_json::from_slice(&text).map_err(|e| Error::data(format!("{}: {e}", path.display())))?;
-        if stored.model_type != MODEL_TYPE {
-            let message = format!("{}: model_type is {:?}, expected {MODEL_TYPE:?}", path.display(), stored.model_type);
-            return Err(Error::data(message));
-        }
+        let stored = stored(&path)?;
         let encoder = Encoder::new(stored.encoder, stored.classes, 0);
         let mut encoder = encoder.map_err(|e| e.with_kind(crate::error::Kind::Data).context(path.display()))?;
         let path = folder.join(MODEL_FILE);

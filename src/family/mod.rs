@@ -11,7 +11,7 @@ mod open;
 mod parts;
 pub mod prompt;
 
-pub use open::{AdapterChoice, Choice, ProjectorChoice};
+pub use open::{AdapterChoice, Choice, ProjectorChoice, Words};
 pub use parts::{PARTS_FILE, Parts};
 
 use crate::device::Device;

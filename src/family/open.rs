@@ -65,6 +65,25 @@ impl Choice {
     }
 }
 
+/// How a decoder reads and writes: what rows become tokens with, before any weight is read.
+pub struct Words {
+    /// Text to tokens.
+    pub tokenizer: Tokenizer,
+    /// Conversations to text.
+    pub template: Template,
+}
+
+impl Words {
+    /// Those of a decoder's folder.
+    ///
+    /// # Errors
+    /// `Missing` or `Data` naming the file.
+    pub fn open(decoder: &Path) -> Result<Words> {
+        let folder = text_folder(decoder);
+        Ok(Words { tokenizer: Tokenizer::open(&folder)?, template: Template::open(&folder)? })
+    }
+}
+
 impl Family {
     /// Reads the models that `parts` name onto `device`.
     ///
@@ -72,11 +91,18 @@ impl Family {
     /// `Missing`, `Integrity` or `Data` naming folder, file and field or tensor; `Usage` for sizes that do not fit each other;
     /// `Unavailable` for an adapter with magnitudes on a device.
     pub fn open(parts: &Parts, choice: &Choice, device: Device) -> Result<Family> {
+        Family::open_with(parts, choice, device, Words::open(&parts.decoder)?)
+    }
+
+    /// The same with the decoder's words, which somebody has read.
+    ///
+    /// # Errors
+    /// Those of [`Family::open`].
+    pub fn open_with(parts: &Parts, choice: &Choice, device: Device, words: Words) -> Result<Family> {
+        let Words { tokenizer, template } = words;
         let spatial = Encoder::open(&encoder_folder(&parts.encoder)?)?;
         let semantic = SemanticEncoder::open(&parts.semantic)?;
         let files = store::open_decoder(&parts.decoder)?;
-        let tokenizer = Tokenizer::open(&text_folder(&parts.decoder))?;
-        let template = Template::open(&text_folder(&parts.decoder))?;
         if tokenizer.len() > files.config.vocabulary {
             return Err(Error::data(format!(
                 "{}: the tokenizer has ids up to {}, the decoder {} embeddings",

@@ -117,6 +117,10 @@ impl Builder {
         self.inits.push(init);
         ParamId(self.infos.len() - 1)
     }
+    /// The extents of every parameter so far, in order: what a model will take, before it is made.
+    pub fn shapes(&self) -> impl Iterator<Item = Shape> + '_ {
+        self.infos.iter().map(|info| info.shape)
+    }
     /// Draws every trained parameter from its own stream of `seed`: independent of order and of other parameters.
     pub fn finish(self, seed: u64) -> Params {
         let mut trained = Tensor::zeros(&[self.trained_len]);

@@ -1,6 +1,7 @@
 //! Closed forms: bytes per token and layer as counted by hand, weights of published models, and what limits hold.
 
 use super::*;
+use crate::projector::Kind;
 
 fn input(size: &str, tokens: usize, kept: Kept) -> PlanInput {
     PlanInput {
@@ -8,11 +9,15 @@ fn input(size: &str, tokens: usize, kept: Kept) -> PlanInput {
         lora: Some(LoraConfig::new(8, 32.0, &crate::language::lora::LINEARS)),
         frozen: Frozen::Bf16,
         activations: DType::Bf16,
-        documents: Documents { batch: 1, tokens, answer: 256 },
+        documents: Documents { batch: 1, tokens, answer: 256, heard: Heard::default() },
+        projector: None,
         kept,
         device: Device::Cuda(0),
         threads: 1,
-        beside: 0,
+        beside: Vec::new(),
+        mapped: 0,
+        hearing: 0,
+        on_host: Vec::new(),
     }
 }
 
@@ -27,7 +32,7 @@ fn a_token_costs_what_was_counted_by_hand() {
     // the product with A of seven adapters of rank 8.
     let more = 2 * 4 + 7 * 8 * 2;
     for (kept, bytes) in [(Kept::Products, 106_608 + more), (Kept::Attention, 30_832 + more), (Kept::Input, 7168)] {
-        let of = |tokens| component(&input("7b", tokens, kept).plan(), "activations");
+        let of = |tokens| component(&input("7b", tokens, kept).plan(), "activations of the decoder");
         // The last layer keeps for the rows that are asked for; the first needs no sums of its first norm.
         let first = if kept == Kept::Input { 0 } else { 4 };
         let per_token = (of(4096) - of(3072)) / 1024;
@@ -71,8 +76,13 @@ fn the_most_tokens_fit_and_one_more_does_not() {
         assert!(most > before, "{kept:?}: {most}");
         let total = |tokens: usize| {
             let parts = [
-                Documents { batch: tokens / 1024, tokens: 1024, answer: 256 },
-                Documents { batch: 1, tokens: tokens % 1024, answer: 256.min((tokens % 1024).saturating_sub(1)) },
+                Documents { batch: tokens / 1024, ..input.documents },
+                Documents {
+                    batch: 1,
+                    tokens: tokens % 1024,
+                    answer: 256.min((tokens % 1024).saturating_sub(1)),
+                    ..input.documents
+                },
             ];
             let parts: Vec<Documents> = parts.into_iter().filter(|d| d.batch > 0 && d.tokens > 0).collect();
             input.of(&parts).total
@@ -83,4 +93,45 @@ fn the_most_tokens_fit_and_one_more_does_not() {
     assert_eq!(input("7b", 1024, Kept::Products).tokens_within(8 << 30), 0);
     let small = PlanInput { frozen: Frozen::Nf4, ..input("7b", 1024, Kept::Products) };
     assert!(small.tokens_within(budget) > input("7b", 1024, Kept::Products).tokens_within(budget));
+}
+
+#[test]
+fn the_ledger_of_a_step_with_a_projector_adds_up() {
+    // Afterwards what was there before is there, and the gradients: of every number once as it came, once in the flat buffer,
+    // and the loss.
+    for (kind, slots) in [(Kind::P0, 0), (Kind::P0, 3), (Kind::P1, 0), (Kind::P1, 3), (Kind::P2, 0), (Kind::P2, 3)] {
+        let config = DecoderConfig::preset("pocket").unwrap();
+        let (has_slots, classes) = (slots > 0, if slots > 0 { 20 } else { 0 });
+        let projector = ProjectorConfig {
+            kind,
+            semantic: 48,
+            spatial: 32,
+            bottleneck: 96,
+            width: config.hidden,
+            frames_per_token: 2,
+            slots: has_slots,
+            classes,
+        };
+        for (lora, kept) in
+            [(None, Kept::Products), (None, Kept::Input), (input("7b", 9, Kept::Input).lora, Kept::Attention)]
+        {
+            for (activations, device) in [(DType::F32, Device::Host), (DType::Bf16, Device::Cuda(0))] {
+                let heard = Heard { semantic: 31, spatial: 20, slots };
+                let input = PlanInput {
+                    decoder: config.clone(),
+                    lora: lora.clone(),
+                    projector: Some(projector.clone()),
+                    documents: Documents { batch: 2, tokens: 64, answer: 9, heard },
+                    activations,
+                    device,
+                    kept,
+                    ..input("pocket", 64, kept)
+                };
+                let joining = input.joining(&[input.documents]).unwrap();
+                let mut ledger = Ledger::default();
+                input.step(&mut ledger, &[input.documents], [128, 20, 18], Some(&joining));
+                assert_eq!(ledger.live, 4 * input.trained().0 + 4, "{kind:?} {slots} {kept:?} {device:?}");
+            }
+        }
+    }
 }

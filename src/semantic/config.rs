@@ -32,7 +32,38 @@ pub struct SemanticConfig {
     pub positions: usize,
 }
 
+/// Sizes of published encoders by name: width, layers, heads, width of the networks inside, mel bands.
+const PUBLISHED: [(&str, [usize; 5]); 6] = [
+    ("whisper-tiny", [384, 4, 6, 1536, 80]),
+    ("whisper-base", [512, 6, 8, 2048, 80]),
+    ("whisper-small", [768, 12, 12, 3072, 80]),
+    ("whisper-medium", [1024, 24, 16, 4096, 80]),
+    ("whisper-large-v3", [1280, 32, 20, 5120, 128]),
+    ("audio-flamingo-3", [1280, 32, 20, 5120, 128]),
+];
+
 impl SemanticConfig {
+    /// The sizes of a published encoder.
+    ///
+    /// # Errors
+    /// `Usage` listing the names that are known.
+    pub fn published(name: &str) -> Result<SemanticConfig> {
+        let Some((known, [width, layers, heads, ffn, mel_bands])) = PUBLISHED.into_iter().find(|(n, _)| *n == name)
+        else {
+            let names = PUBLISHED.map(|(name, _)| name).join(", ");
+            return Err(Error::usage(format!("{name:?} is neither a folder nor one of {names}")));
+        };
+        let family = if known == "audio-flamingo-3" { Family::AudioFlamingo3 } else { Family::Whisper };
+        Ok(SemanticConfig { family, mel_bands, width, layers, heads, ffn, positions: 1500 })
+    }
+
+    /// Tokens of a clip of so many samples at 16 kHz.
+    pub fn tokens_of(&self, samples: usize) -> usize {
+        let window = self.window_samples();
+        let rest = samples % window;
+        samples / window * self.tokens(window / HOP) + self.tokens(rest.div_ceil(HOP))
+    }
+
     /// Samples of a window at 16 kHz.
     pub fn window_samples(&self) -> usize {
         2 * self.positions * HOP

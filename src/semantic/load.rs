@@ -72,8 +72,7 @@ fn load(params: &mut Params, prefix: &str, files: &Named) -> Result<()> {
             return Err(Error::data(format!("{path}: parameter {name:?} of the encoder is missing")));
         };
         let shape = info.shape.as_slice();
-        let is_wide = shape.len() == 1 || info.name.ends_with("embed_positions.weight");
-        let tensor = if is_wide {
+        let tensor = if is_wide(&info.name, shape) {
             Tensor::from_slice(shape, &files.source.parameter(stored, shape)?)
         } else {
             files.source.tensor(stored, shape)?
@@ -89,13 +88,94 @@ fn load(params: &mut Params, prefix: &str, files: &Named) -> Result<()> {
     }
 }
 
+/// Whether a parameter takes part in f32 arithmetic.
+fn is_wide(name: &str, shape: &[usize]) -> bool {
+    shape.len() == 1 || name.ends_with("embed_positions.weight")
+}
+
 /// An object of JSON in a file of bounded size.
 fn read_json(path: &Path) -> Result<Value> {
     let bytes = read_text(path, MAX_CONFIG_BYTES)?;
     serde_json::from_slice(&bytes).map_err(|e| Error::data(format!("{}: not valid JSON: {e}", path.display())))
 }
 
+/// The files of an encoder, opened, before any number is looked at.
+struct Files {
+    config: SemanticConfig,
+    /// Width of the decoder that an adapter leads to.
+    adapter: Option<usize>,
+    parts: Vec<Part>,
+}
+
+/// Tensors of a folder, what their names mean, and which parameters lie there.
+struct Part {
+    weights: Tensors,
+    renames: &'static Renames,
+    ignored: &'static [&'static str],
+    prefixes: &'static [&'static str],
+}
+
+/// What an encoder takes, from the headers of its files or from its sizes alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sizes {
+    /// Its sizes.
+    pub config: SemanticConfig,
+    /// Numbers per token.
+    pub token_width: usize,
+    /// Bytes of its tensors on the host: vectors, tables, and matrices of types that are converted.
+    pub converted: u64,
+    /// Bytes of the matrices that the host reads where they lie.
+    pub mapped: u64,
+}
+
+impl Sizes {
+    /// Of an encoder whose matrices lie in files with so many bytes for a number: Audio Flamingo 3's leads to a decoder of width
+    /// `decoder`.
+    pub fn of(config: SemanticConfig, decoder: usize, number_bytes: u64) -> Sizes {
+        let mut builder = Builder::new();
+        Tower::new(&mut builder, "", &config);
+        let has_adapter = config.family == Family::AudioFlamingo3;
+        if has_adapter {
+            Adapter::new(&mut builder, "adapter.", config.width, decoder);
+        }
+        let table = 4 * (config.positions * config.width) as u64;
+        let (mut converted, mut matrices) = (4 * log_mel::filters(config.mel_bands).len() as u64 + table, 0);
+        for shape in builder.shapes() {
+            match shape.as_slice() {
+                [_] => converted += 4 * shape.len() as u64,
+                _ => matrices += shape.len() as u64,
+            }
+        }
+        let mapped = number_bytes * (matrices - table / 4);
+        let token_width = if has_adapter { decoder } else { config.width };
+        Sizes { config, token_width, converted, mapped }
+    }
+}
+
 impl SemanticEncoder {
+    /// The sizes of the encoder in a folder; its weights are not looked at.
+    ///
+    /// # Errors
+    /// Those of [`SemanticEncoder::open`] about files, fields and names of tensors.
+    pub fn sizes(folder: &Path) -> Result<Sizes> {
+        let files = files(folder)?;
+        let token_width = files.adapter.unwrap_or(files.config.width);
+        let filters = 4 * log_mel::filters(files.config.mel_bands).len() as u64;
+        let mut sizes = Sizes { config: files.config, token_width, converted: filters, mapped: 0 };
+        for part in &files.parts {
+            let named = Named::new(&part.weights, part.renames, part.ignored)?;
+            for (own, stored) in &named.names {
+                let shape = part.weights.shape(stored)?;
+                let (numbers, bytes) = (shape.iter().product::<usize>() as u64, part.weights.mapped_bytes(stored)?);
+                match bytes.filter(|_| !is_wide(own, shape)) {
+                    Some(bytes) => sizes.mapped += bytes,
+                    None => sizes.converted += 4 * numbers,
+                }
+            }
+        }
+        Ok(sizes)
+    }
+
     /// Opens a folder: `model_type` `whisper` or `audioflamingo3` in its config.json, or one with NVIDIA's `sound_tower`
     /// and `sound_mm_projector`. Nothing is copied that can be read where it lies.
     ///
@@ -103,22 +183,31 @@ impl SemanticEncoder {
     /// `Missing` when a file is not there; `Data` naming file and field, or file and tensor, for everything that is
     /// missing, unknown, of another shape or not finite.
     pub fn open(folder: &Path) -> Result<SemanticEncoder> {
+        let files = files(folder)?;
         if folder.join("sound_tower").is_dir() {
-            return open_original(folder);
+            return build(files);
         }
-        let path = folder.join("config.json");
-        let config = read_json(&path)?;
-        let opened = match config.get("model_type").and_then(Value::as_str) {
-            Some("whisper") => open_whisper(folder, &config),
-            Some("audioflamingo3") => open_flamingo(folder, &config),
-            other => {
-                let found = other.map_or("nothing".into(), |name| format!("{name:?}"));
-                Err(Error::data(format!("config.json: model_type is {found}"))
-                    .hint("a semantic encoder is a whisper or audioflamingo3 folder"))
-            }
-        };
-        opened.context_with(|| folder.display())
+        build(files).context_with(|| folder.display())
     }
+}
+
+/// What a folder holds.
+fn files(folder: &Path) -> Result<Files> {
+    if folder.join("sound_tower").is_dir() {
+        return original(folder);
+    }
+    let path = folder.join("config.json");
+    let config = read_json(&path)?;
+    let found = match config.get("model_type").and_then(Value::as_str) {
+        Some("whisper") => whisper(folder, &config),
+        Some("audioflamingo3") => flamingo(folder, &config),
+        other => {
+            let found = other.map_or("nothing".into(), |name| format!("{name:?}"));
+            Err(Error::data(format!("config.json: model_type is {found}"))
+                .hint("a semantic encoder is a whisper or audioflamingo3 folder"))
+        }
+    };
+    found.context_with(|| folder.display())
 }
 
 /// The features that the folder says it was trained on, where it says so.
@@ -130,15 +219,15 @@ fn check_features(folder: &Path, config: &SemanticConfig) -> Result<()> {
     config.check_features(&read_json(&path)?).context_with(|| "preprocessor_config.json")
 }
 
-fn open_whisper(folder: &Path, config: &Value) -> Result<SemanticEncoder> {
+fn whisper(folder: &Path, config: &Value) -> Result<Files> {
     let config = SemanticConfig::whisper(config).context_with(|| "config.json")?;
     check_features(folder, &config)?;
     let weights = Tensors::open_folder(folder, "model")?;
-    let named = Named::new(&weights, WHISPER, WHISPER_IGNORED)?;
-    build(config, None, &[("tower.", &named)])
+    let part = Part { weights, renames: WHISPER, ignored: WHISPER_IGNORED, prefixes: &["tower."] };
+    Ok(Files { config, adapter: None, parts: vec![part] })
 }
 
-fn open_flamingo(folder: &Path, config: &Value) -> Result<SemanticEncoder> {
+fn flamingo(folder: &Path, config: &Value) -> Result<Files> {
     let place = "config.json: audio_config: ";
     let part = |name: &str| config.get(name).ok_or_else(|| Error::data(format!("config.json: has no {name}")));
     let sizes = SemanticConfig::audio_flamingo(part("audio_config")?, place)?;
@@ -155,12 +244,12 @@ fn open_flamingo(folder: &Path, config: &Value) -> Result<SemanticEncoder> {
     };
     check_features(folder, &sizes)?;
     let weights = Tensors::open_folder(folder, "model")?;
-    let named = Named::new(&weights, FLAMINGO, FLAMINGO_IGNORED)?;
-    build(sizes, Some(width as usize), &[("tower.", &named), ("adapter.", &named)])
+    let part = Part { weights, renames: FLAMINGO, ignored: FLAMINGO_IGNORED, prefixes: &["tower.", "adapter."] };
+    Ok(Files { config: sizes, adapter: Some(width as usize), parts: vec![part] })
 }
 
 /// NVIDIA's folders: the tower's config.json has its sizes, the adapter's weights have its width.
-fn open_original(folder: &Path) -> Result<SemanticEncoder> {
+fn original(folder: &Path) -> Result<Files> {
     let (tower, adapter) = (folder.join("sound_tower"), folder.join("sound_mm_projector"));
     let path = tower.join("config.json");
     let config = SemanticConfig::audio_flamingo(&read_json(&path)?, "").context_with(|| path.display())?;
@@ -176,12 +265,13 @@ fn open_original(folder: &Path) -> Result<SemanticEncoder> {
             )));
         }
     };
-    let (tower, adapter) = (Named::new(&tower, TOWER, &[])?, Named::new(&adapter, PROJECTOR, &[])?);
-    build(config, Some(width), &[("tower.", &tower), ("adapter.", &adapter)])
+    let tower = Part { weights: tower, renames: TOWER, ignored: &[], prefixes: &["tower."] };
+    let adapter = Part { weights: adapter, renames: PROJECTOR, ignored: &[], prefixes: &["adapter."] };
+    Ok(Files { config, adapter: Some(width), parts: vec![tower, adapter] })
 }
 
 /// The frozen encoder from its files.
-fn build(config: SemanticConfig, adapter: Option<usize>, parts: &[(&str, &Named)]) -> Result<SemanticEncoder> {
+fn build(Files { config, adapter, parts }: Files) -> Result<SemanticEncoder> {
     debug_assert_eq!(adapter.is_some(), config.family == Family::AudioFlamingo3);
     let mut builder = Builder::new();
     let (tower, adapter) = builder.frozen(|b| {
@@ -189,8 +279,9 @@ fn build(config: SemanticConfig, adapter: Option<usize>, parts: &[(&str, &Named)
         (tower, adapter.map(|width| Adapter::new(b, "adapter.", config.width, width)))
     });
     let mut params = builder.finish(0);
-    for (prefix, files) in parts {
-        load(&mut params, prefix, files)?;
+    for part in &parts {
+        let named = Named::new(&part.weights, part.renames, part.ignored)?;
+        part.prefixes.iter().try_for_each(|prefix| load(&mut params, prefix, &named))?;
     }
     let filters = log_mel::filters(config.mel_bands);
     Ok(SemanticEncoder { config, params, tower, adapter, filters })

@@ -14,6 +14,7 @@ pub mod tagger;
 pub mod tower;
 
 pub use config::{Family, SemanticConfig};
+pub use load::Sizes;
 
 use crate::audio::SAMPLE_RATE;
 use crate::device::{Device, product::Threads};

@@ -265,6 +265,21 @@ impl Tensors {
         }))
     }
 
+    /// The bytes of a tensor that [`Tensors::tensor`] leaves in their file, read where they lie; `None` where it makes a copy.
+    ///
+    /// # Errors
+    /// `Data` when it is missing.
+    pub fn mapped_bytes(&self, name: &str) -> Result<Option<u64>> {
+        let size = match self.dtype(name)? {
+            Dtype::BF16 => 2,
+            Dtype::F32 => 4,
+            _ => return Ok(None),
+        };
+        // The file begins at a page.
+        let range = self.file_of(name)?.range(name);
+        Ok(range.start.is_multiple_of(size).then_some(range.len() as u64))
+    }
+
     fn expect_shape(&self, name: &str, shape: &[usize]) -> Result<()> {
         let stored = self.shape(name)?;
         if stored == shape {

@@ -14,6 +14,7 @@ pub mod merge;
 mod op_checks;
 mod optimizer_work;
 pub mod plan;
+mod plan_show;
 pub mod quickstart;
 pub mod rir;
 mod shared;

@@ -1,53 +1,74 @@
 //! `twnm plan`: the memory of a training step before it is begun.
 
-use super::shared::say;
+use super::plan_show::{Answer, KEPT, show};
 use std::path::{Path, PathBuf};
+use twnm::config::{self, Recipe};
 use twnm::device::{DType, Device, machine};
-use twnm::error::{Error, Result};
+use twnm::error::{Context as _, Error, Result};
 use twnm::language::config::DecoderConfig;
-use twnm::language::decoder::Kept;
 use twnm::language::lora::{LINEARS, LoraConfig};
 use twnm::language::store;
-use twnm::plan::{Documents, Frozen, Plan, PlanInput};
+use twnm::models::Places;
+use twnm::plan::{Component, Documents, Frozen, Heard, PlanInput, bytes_of};
+use twnm::train::answers::memory::{Asked, CLIP_S, Stage, override_models};
+use twnm::train::answers::recipe::{AlignRecipe, SftRecipe};
 use twnm::weights::Tensors;
 
-/// Memory of a training step with an adapter, from sizes alone, and the largest micro-batch that fits
+/// Memory of a training step from sizes alone, and the largest micro-batch that fits
 ///
-/// Nothing is allocated and no weights are read. On the host it is exact in bytes of tensors; on a GPU the driver, its kernels
-/// and their workspaces are counted with 600 MiB.
+/// With a recipe of twnm-train align or sft: of its stage, the projector included. Without: of a decoder with an adapter.
+/// Nothing is allocated and no weights are read. On the host it is exact in bytes of tensors, what is beside them is printed
+/// apart; on a GPU the driver, its kernels and their workspaces are counted with 600 MiB.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Recipe of twnm-train align or sft
+    recipe: Option<PathBuf>,
+    /// Overrides of single settings of the recipe, as in --set train.batch=4
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "recipe")]
+    sets: Vec<String>,
+    /// The stage that the recipe is of: align or sft [default: sft where it has a table lora, else align]
+    #[arg(long, value_parser = ["align", "sft"], requires = "recipe")]
+    stage: Option<String>,
     /// Folder of the decoder, or a size: pocket, 0.5b, 1.5b, 7b
-    #[arg(long, value_name = "DIR|SIZE")]
-    decoder: String,
-    /// Rank of the adapter that is trained
-    #[arg(long, default_value_t = 8)]
-    lora_rank: usize,
-    /// Linear layers that have it: all, or names after commas (q,k,v,o,gate,up,down)
-    #[arg(long, default_value = "all")]
-    lora_targets: String,
-    /// Tokens of every document
-    #[arg(long, default_value_t = 1024)]
-    tokens: usize,
-    /// Tokens at the end of every document that the loss is of
-    #[arg(long, default_value_t = 128)]
-    answer: usize,
-    /// Documents of a micro-batch
-    #[arg(long, default_value_t = 1)]
-    batch: usize,
-    /// What is kept of every layer: products, attention (gate and up are computed again) or input (all is)
-    #[arg(long, default_value = "products", value_parser = ["products", "attention", "input"])]
-    kept: String,
+    #[arg(long, value_name = "DIR|SIZE", required_unless_present = "recipe")]
+    decoder: Option<String>,
+    /// Folder of the spatial encoder, or a size: pocket, small, paper
+    #[arg(long, value_name = "DIR|SIZE", requires = "recipe")]
+    encoder: Option<String>,
+    /// Folder of the semantic encoder, or a size: whisper-tiny to whisper-large-v3, audio-flamingo-3
+    #[arg(long, value_name = "DIR|SIZE", requires = "recipe")]
+    semantic: Option<String>,
+    /// Seconds of every recording [default: 5]
+    #[arg(long, value_name = "SECONDS", requires = "recipe")]
+    clip: Option<f64>,
+    /// Rank of the adapter that is trained [default: 8]
+    #[arg(long, conflicts_with = "recipe")]
+    lora_rank: Option<usize>,
+    /// Linear layers that have it: all, or names after commas (q,k,v,o,gate,up,down) [default: all]
+    #[arg(long, conflicts_with = "recipe")]
+    lora_targets: Option<String>,
+    /// Tokens of every document [default: 1024; with a recipe the most that it allows]
+    #[arg(long)]
+    tokens: Option<usize>,
+    /// Tokens at the end of every document that the loss is of [default: 128; with a recipe all behind the audio]
+    #[arg(long)]
+    answer: Option<usize>,
+    /// Documents of a micro-batch [default: 1, or the recipe's]
+    #[arg(long)]
+    batch: Option<usize>,
+    /// What is kept of every layer: products (the default), attention (gate and up are computed again) or input (all is)
+    #[arg(long, value_parser = ["products", "attention", "input"], conflicts_with = "recipe")]
+    kept: Option<String>,
     /// Frozen weights in bf16, and on a GPU the activations too
     #[arg(long)]
     bf16: bool,
-    /// host or cuda [default: cuda where --gpu-memory is given]
+    /// host or cuda [default: cuda where --gpu-memory is given or the recipe computes in bf16]
     #[arg(long)]
     device: Option<String>,
     /// Memory to stay within, for example 32GiB: the largest micro-batches are computed for it
     #[arg(long, value_name = "SIZE")]
     gpu_memory: Option<String>,
-    /// Folder of a frozen model on the same device, such as a semantic encoder; may be repeated
+    /// Folder of a further frozen model on the same device; may be repeated
     #[arg(long, value_name = "DIR")]
     beside: Vec<PathBuf>,
     /// Print one JSON object instead of tables
@@ -55,67 +76,117 @@ pub struct Args {
     json: bool,
 }
 
-const KEPT: [(&str, Kept); 3] = [("products", Kept::Products), ("attention", Kept::Attention), ("input", Kept::Input)];
-
 /// Computes and prints the plan.
 pub fn run(args: Args) -> Result<()> {
-    let budget = args.gpu_memory.as_deref().map(size).transpose().map_err(|e| e.context("--gpu-memory"))?;
-    let input = input(&args, budget.is_some())?;
-    let plan = input.plan();
-    let within = budget.map(|budget| (budget, fitting(&input, budget)));
-    if args.json {
-        return say(json(&plan, within.as_ref()));
-    }
-    print(&plan, within.as_ref())
-}
-
-/// The largest micro-batches by how weights are stored, in the order of [`KEPT`].
-type Fitting = Vec<(&'static str, [usize; 3])>;
-
-fn fitting(input: &PlanInput, budget: u64) -> Fitting {
-    let now = if input.frozen == Frozen::F32 { ("f32", Frozen::F32) } else { ("bf16", Frozen::Bf16) };
-    let of = |(name, frozen)| {
-        let most = KEPT.map(|(_, kept)| PlanInput { frozen, kept, ..input.clone() }.tokens_within(budget));
-        (name, most)
+    let budget = args.gpu_memory.as_deref().map(bytes_of).transpose().context_with(|| "--gpu-memory")?;
+    let (mut input, assumed) = match &args.recipe {
+        Some(recipe) => of_recipe(&args, recipe, budget.is_some())?,
+        None => (of_flags(&args, budget.is_some())?, Vec::new()),
     };
-    [now, ("int8", Frozen::Int8), ("nf4", Frozen::Nf4)].map(of).to_vec()
-}
-
-fn input(args: &Args, has_budget: bool) -> Result<PlanInput> {
-    let folder = Path::new(&args.decoder);
-    let decoder = match folder.is_dir() {
-        true => store::open_decoder(folder)?.config,
-        false => DecoderConfig::preset(&args.decoder)
-            .map_err(|e| e.context("--decoder").hint("give the folder of a model, or one of these sizes"))?,
-    };
-    let device = match (args.device.as_deref(), has_budget) {
-        (Some("host"), _) | (None, false) => Device::Host,
-        (Some("cuda"), _) | (None, true) => Device::Cuda(0),
-        (Some(other), _) => return Err(Error::usage(format!("--device {other}: host or cuda"))),
-    };
-    let most = decoder.positions;
-    if !(2..=most).contains(&args.tokens) || !(1..args.tokens).contains(&args.answer) {
-        return Err(Error::usage(format!("--tokens is 2..={most} and --answer below it, at least 1")));
-    }
-    if !(1..=65_536).contains(&args.batch) || !(1..=4096).contains(&args.lora_rank) {
-        return Err(Error::usage("--batch is 1..=65536 and --lora-rank 1..=4096"));
-    }
-    let targets = targets(&args.lora_targets)?;
-    let is_narrow = args.bf16 && device != Device::Host;
     let beside = args.beside.iter().map(|folder| {
         let weights = Tensors::open_folder(folder, "model")?;
         weights.names().map(|name| Ok(weights.bytes(name)?.len() as u64)).sum::<Result<u64>>()
     });
+    let beside = beside.sum::<Result<u64>>()?;
+    input.beside.push(Component { name: "further frozen models", bytes: beside });
+    if input.device == Device::Host {
+        input.mapped += beside;
+    }
+    show(&Answer::new(&input, budget, assumed), args.json)
+}
+
+fn device(args: &Args, is_gpu: bool) -> Result<Device> {
+    match args.device.as_deref() {
+        Some("host") => Ok(Device::Host),
+        Some("cuda") => Ok(Device::Cuda(0)),
+        None => Ok(if is_gpu { Device::Cuda(0) } else { Device::Host }),
+        Some(other) => Err(Error::usage(format!("--device {other}: host or cuda"))),
+    }
+}
+
+/// The plan of a recipe, and what was assumed.
+fn of_recipe(args: &Args, path: &Path, has_budget: bool) -> Result<(PlanInput, Vec<String>)> {
+    let is_sft = match args.stage.as_deref() {
+        Some(stage) => stage == "sft",
+        None => config::has_table(path, "lora")?,
+    };
+    let mut stage = if is_sft { read::<SftRecipe>(args, path)? } else { read::<AlignRecipe>(args, path)? };
+    override_models(&mut stage.models, [&args.decoder, &args.encoder, &args.semantic]);
+    if let Some(batch) = args.batch {
+        expect("--batch", batch, 1..=65_536)?;
+        stage.train.batch = batch;
+    }
+    if args.bf16 {
+        stage.train.precision = "bf16".into();
+    }
+    let device = device(args, has_budget || stage.train.precision == "bf16")?;
+    if device == Device::Host && stage.train.precision == "bf16" {
+        return Err(Error::usage("train.precision = \"bf16\": the host computes in f32")
+            .hint("--device cuda, or --set train.precision=f32"));
+    }
+    let clip_s = args.clip.unwrap_or(CLIP_S);
+    if !(0.1..=600.0).contains(&clip_s) {
+        return Err(Error::usage("--clip is 0.1 to 600 seconds"));
+    }
+    if let Some(tokens) = args.tokens {
+        expect("--tokens", tokens, 2..=1 << 20)?;
+    }
+    let mut opened = stage.open(&Places::of_process())?;
+    let asked = Asked { tokens: args.tokens, answer: args.answer, clip_s, device };
+    let input = opened.input(&stage, asked)?;
+    let name = if is_sft { "stage 3 (sft)" } else { "stage 2 (align)" };
+    let assumed = [vec![name.to_string()], opened.assumed].concat();
+    Ok((input, assumed))
+}
+
+fn read<R: Recipe + Into<Stage>>(args: &Args, path: &Path) -> Result<Stage> {
+    Ok(config::load::<R>(Some(path), &args.sets)?.into())
+}
+
+fn expect(flag: &str, value: usize, range: std::ops::RangeInclusive<usize>) -> Result<()> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("{flag} {value}: {}..={}", range.start(), range.end())))
+}
+
+/// The plan of a decoder with an adapter.
+fn of_flags(args: &Args, has_budget: bool) -> Result<PlanInput> {
+    let named = args.decoder.as_deref().expect("required without a recipe");
+    let folder = Path::new(named);
+    let decoder = match folder.is_dir() {
+        true => store::open_decoder(folder)?.config,
+        false => DecoderConfig::preset(named)
+            .map_err(|e| e.context("--decoder").hint("give the folder of a model, or one of these sizes"))?,
+    };
+    let device = device(args, has_budget)?;
+    let (most, tokens, answer) = (decoder.positions, args.tokens.unwrap_or(1024), args.answer.unwrap_or(128));
+    let (batch, rank) = (args.batch.unwrap_or(1), args.lora_rank.unwrap_or(8));
+    if !(2..=most).contains(&tokens) || !(1..tokens).contains(&answer) {
+        return Err(Error::usage(format!("--tokens is 2..={most} and --answer below it, at least 1")));
+    }
+    if !(1..=65_536).contains(&batch) || !(1..=4096).contains(&rank) {
+        return Err(Error::usage("--batch is 1..=65536 and --lora-rank 1..=4096"));
+    }
+    let targets = targets(args.lora_targets.as_deref().unwrap_or("all"))?;
+    let is_narrow = args.bf16 && device != Device::Host;
+    let frozen = if args.bf16 { Frozen::Bf16 } else { Frozen::F32 };
+    let mapped = frozen.bytes(&decoder) - Frozen::vectors(&decoder);
+    let kept = args.kept.as_deref().unwrap_or("products");
     Ok(PlanInput {
         decoder,
-        lora: Some(LoraConfig::new(args.lora_rank, 1.0, &targets)),
-        frozen: if args.bf16 { Frozen::Bf16 } else { Frozen::F32 },
+        lora: Some(LoraConfig::new(rank, 1.0, &targets)),
+        projector: None,
+        frozen,
         activations: if is_narrow { DType::Bf16 } else { DType::F32 },
-        documents: Documents { batch: args.batch, tokens: args.tokens, answer: args.answer },
-        kept: KEPT.iter().find(|(name, _)| *name == args.kept).expect("one of the accepted values").1,
+        documents: Documents { batch, tokens, answer, heard: Heard::default() },
+        kept: KEPT.iter().find(|(name, _)| *name == kept).expect("one of the accepted values").1,
         device,
         threads: machine::threads(),
-        beside: beside.sum::<Result<u64>>()?,
+        beside: Vec::new(),
+        mapped: if device == Device::Host { mapped } else { 0 },
+        hearing: 0,
+        on_host: Vec::new(),
     })
 }
 
@@ -132,62 +203,4 @@ fn targets(text: &str) -> Result<Vec<&'static str>> {
             .ok_or_else(|| Error::usage(format!("--lora-targets {name:?}: all, or some of q,k,v,o,gate,up,down")))
     };
     text.split(',').map(|name| named(name.trim())).collect()
-}
-
-/// A number of bytes with or without a unit.
-fn size(text: &str) -> Result<u64> {
-    let units = [
-        ("KiB", 1u64 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("KB", 1000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-    ];
-    let found = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
-    let (number, factor) = found.unwrap_or((text, 1));
-    match number.trim().parse::<f64>() {
-        Ok(n) if n > 0.0 && n * (factor as f64) < 1e15 => Ok((n * factor as f64) as u64),
-        _ => Err(Error::usage(format!("{text:?} is no size: 32GiB, 24GB or a number of bytes"))),
-    }
-}
-
-fn json(plan: &Plan, within: Option<&(u64, Fitting)>) -> serde_json::Value {
-    let parts: Vec<_> = plan.components.iter().map(|c| serde_json::json!({"name": c.name, "bytes": c.bytes})).collect();
-    let mut report = serde_json::json!({
-        "total_bytes": plan.total, "components": parts, "trained_numbers": plan.trained,
-        "cache_bytes_per_token": plan.cache_per_token,
-    });
-    if let Some((budget, fitting)) = within {
-        report["budget_bytes"] = (*budget).into();
-        report["fits"] = (plan.total <= *budget).into();
-        let of = |(name, most): &(&str, [usize; 3])| {
-            let most: serde_json::Map<String, serde_json::Value> =
-                KEPT.iter().zip(most).map(|((kept, _), &n)| (kept.to_string(), n.into())).collect();
-            (name.to_string(), most.into())
-        };
-        report["tokens_that_fit"] = fitting.iter().map(of).collect::<serde_json::Map<_, _>>().into();
-    }
-    report
-}
-
-fn print(plan: &Plan, within: Option<&(u64, Fitting)>) -> Result<()> {
-    let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
-    let line = |name: &str, bytes: u64| say(format_args!("{name:<36}{bytes:>16} bytes {:>10.3} GiB", gib(bytes)));
-    for part in plan.components.iter().filter(|c| c.bytes > 0) {
-        line(part.name, part.bytes)?;
-    }
-    line("together, at the highest point", plan.total)?;
-    say(format_args!(
-        "{} numbers are trained; a generation keeps {} bytes per token",
-        plan.trained, plan.cache_per_token
-    ))?;
-    let Some((budget, fitting)) = within else { return Ok(()) };
-    let verdict = if plan.total <= *budget { "fits into" } else { "does NOT fit into" };
-    say(format_args!("\nThis {verdict} {:.3} GiB. Tokens of the largest micro-batch, by what is kept:", gib(*budget)))?;
-    say(format_args!("{:<16}{:>12}{:>12}{:>12}", "frozen weights", KEPT[0].0, KEPT[1].0, KEPT[2].0))?;
-    for (name, [products, attention, input]) in fitting {
-        say(format_args!("{name:<16}{products:>12}{attention:>12}{input:>12}"))?;
-    }
-    Ok(())
 }

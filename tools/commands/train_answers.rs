@@ -7,8 +7,9 @@ use twnm::config::{self, Recipe};
 use twnm::device::Device;
 use twnm::error::{Context, Result};
 use twnm::models::Places;
-use twnm::train::answers::Training;
+use twnm::plan::bytes_of;
 use twnm::train::answers::recipe::{AlignRecipe, SftRecipe};
+use twnm::train::answers::{Means, Training};
 use twnm::train::run::Resume;
 
 /// Flags of both stages.
@@ -29,6 +30,9 @@ pub struct Args {
     /// host, cuda[:N], emu or auto.
     #[arg(long, default_value = "auto")]
     device: String,
+    /// Memory of the device to stay within, for example 31GiB: what needs more is refused before anything is allocated.
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
     /// Check recipe, models and rows, print what would run, and stop.
     #[arg(long)]
     dry_run: bool,
@@ -44,7 +48,8 @@ pub fn run_sft(args: Args) -> Result<()> {
     run::<SftRecipe>(args, Training::sft)
 }
 
-fn run<R: Recipe>(args: Args, open: impl Fn(R, Device, &Places) -> Result<Training>) -> Result<()> {
+fn run<R: Recipe>(args: Args, open: impl Fn(R, Means) -> Result<Training>) -> Result<()> {
+    let memory = args.memory.as_deref().map(bytes_of).transpose().context_with(|| "--memory")?;
     let device = Device::parse(&args.device)?;
     let recipe: R = config::load(args.recipe.as_deref(), &args.sets)?;
     tracing::info!("device {}", device.describe());
@@ -53,7 +58,7 @@ fn run<R: Recipe>(args: Args, open: impl Fn(R, Device, &Places) -> Result<Traini
     } else {
         twnm::files::check_output_folder(&args.out).context_with(|| "--out")?;
     }
-    let training = open(recipe, device, &Places::of_process())?;
+    let training = open(recipe, Means { device, places: &Places::of_process(), memory })?;
     if args.dry_run {
         training.describe().iter().for_each(|(name, value)| tell(format_args!("{name}: {value}")));
         return Ok(());

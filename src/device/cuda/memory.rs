@@ -5,6 +5,7 @@ use super::free_list::{Piece, occupied};
 use super::gpu::Gpu;
 use super::graph::GraphMemory;
 use super::owned::Stream;
+use crate::device::tally::CUDA;
 use crate::error::{Error, Result};
 use cudarc::driver::sys::CUresult;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub(super) struct Region {
     gpu: &'static Gpu,
     piece: Piece,
     home: Home,
+    /// What was asked for, as it was counted.
+    asked: u64,
 }
 
 /// Where memory goes when nobody holds it.
@@ -46,10 +49,11 @@ pub enum Fill {
 }
 
 impl Block {
-    /// A block of `bytes` bytes in a piece that is at least as long.
+    /// A block of `bytes` bytes, which are counted, in a piece that is at least as long.
     pub(super) fn new(gpu: &'static Gpu, piece: Piece, bytes: usize, home: Home) -> Block {
         debug_assert!(bytes <= piece.bytes, "a block lies in its piece");
-        Block { region: Arc::new(Region { gpu, piece, home }), bytes }
+        CUDA.count(bytes as u64);
+        Block { region: Arc::new(Region { gpu, piece, home, asked: bytes as u64 }), bytes }
     }
 
     /// The address on the device, for kernels.
@@ -95,6 +99,7 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
+        CUDA.give(self.asked);
         go_home(self.gpu, self.piece, &self.home);
     }
 }
@@ -194,8 +199,10 @@ impl Gpu {
     /// Memory for `bytes` bytes of uninitialised data, in the order of the compute stream.
     ///
     /// # Errors
-    /// [`Kind::Other`](crate::error::Kind::Other), saying what was wanted and what is free when memory is short.
+    /// [`Kind::Other`](crate::error::Kind::Other), saying what was wanted and what is free when memory is short, or that it is
+    /// over the budget.
     pub fn alloc(&'static self, bytes: usize) -> Result<Block> {
+        CUDA.check(bytes as u64)?;
         if let Some(capture) = self.capture().as_mut() {
             return capture.alloc(self, bytes);
         }

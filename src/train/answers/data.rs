@@ -2,10 +2,10 @@
 
 use super::clips::Clips;
 use super::recipe::Data;
-use crate::audio::read_foa;
+use crate::audio::{SAMPLE_RATE, Stretch, read_foa, read_foa_stretch};
 use crate::error::{Context as _, Error, Result};
-use crate::family::Family;
 use crate::family::prompt::Document;
+use crate::family::{Family, Words};
 use crate::language::example::{Example, example};
 use crate::language::rows::{Row, Rows};
 use crate::projector::{Ablation, Batch, Clip};
@@ -29,6 +29,17 @@ pub struct Supply {
     stored: Option<Arc<Clips>>,
 }
 
+/// How long a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    /// Tokens of its text.
+    pub text: usize,
+    /// Tokens from the first that is to be predicted to the last.
+    pub answer: usize,
+    /// Samples at 16 kHz of its recording.
+    pub samples: Option<usize>,
+}
+
 /// A row as tokens.
 struct Asked {
     example: Example,
@@ -48,13 +59,13 @@ impl Supply {
     ///
     /// # Errors
     /// `Missing` or `Data` naming file, line and field.
-    pub fn open(family: &Family, data: &Data, files: &[String], stored: Option<Arc<Clips>>) -> Result<Supply> {
+    pub fn open(words: &Words, data: &Data, files: &[String]) -> Result<Supply> {
         let mut supply = Supply {
             examples: Vec::new(),
             skipped: 0,
             fingerprint: String::new(),
             cache: Mutex::new(Cache { clips: BTreeMap::new(), bytes_left: data.cache_mib << 20 }),
-            stored,
+            stored: None,
         };
         let mut hasher = blake3::Hasher::new();
         for file in files {
@@ -64,7 +75,7 @@ impl Supply {
             let beside = path.parent().unwrap_or(Path::new("")).to_path_buf();
             let folder = if data.audio.is_empty() { beside } else { PathBuf::from(&data.audio) };
             for row in Rows::open(&path, data.form()?)? {
-                supply.add(family, data, &row?, &folder)?;
+                supply.add(words, data, &row?, &folder)?;
             }
         }
         supply.fingerprint = hasher.finalize().to_hex()[..16].to_string();
@@ -78,8 +89,8 @@ impl Supply {
         Ok(supply)
     }
 
-    fn add(&mut self, family: &Family, data: &Data, row: &Row, folder: &Path) -> Result<()> {
-        let made = example(&family.tokenizer, &family.template, row, data.mask(), usize::MAX)?;
+    fn add(&mut self, words: &Words, data: &Data, row: &Row, folder: &Path) -> Result<()> {
+        let made = example(&words.tokenizer, &words.template, row, data.mask(), usize::MAX)?;
         if !made.is_target.contains(&true) {
             return Err(Error::data(format!("{}: nothing to learn: the row has no answer", row.place))
                 .hint("rows of twnm benchmark --kind align or sft have one"));
@@ -117,6 +128,11 @@ impl Supply {
         Ok(())
     }
 
+    /// Keeps what is heard in a folder, and takes from it what was heard before.
+    pub fn keep_in(&mut self, clips: Arc<Clips>) {
+        self.stored = Some(clips);
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.examples.len()
@@ -145,6 +161,30 @@ impl Supply {
             order[(position % n) as usize]
         };
         (first..first + count as u64).map(row).collect()
+    }
+
+    /// How long every row is; of its recording no more is read than that takes.
+    ///
+    /// # Errors
+    /// Those of reading a recording, naming the row.
+    pub fn lengths(&self) -> Result<Vec<Length>> {
+        let mut known: BTreeMap<&Path, usize> = BTreeMap::new();
+        let mut lengths = Vec::with_capacity(self.examples.len());
+        for Asked { example, audio, place } in &self.examples {
+            let samples = match audio.as_deref() {
+                None => None,
+                Some(path) => Some(match known.get(path) {
+                    Some(&samples) => samples,
+                    None => *known.entry(path).or_insert(samples_of(path).context_with(|| place)?),
+                }),
+            };
+            let Example { ids, is_target, anchor } = example;
+            let first = is_target.iter().skip(1).position(|&asked| asked).map_or(ids.len(), |at| at + 1);
+            // The audio's rows stand in the place of its anchor.
+            let text = ids.len() - usize::from(anchor.is_some());
+            lengths.push(Length { text, answer: ids.len() - first, samples });
+        }
+        Ok(lengths)
     }
 
     /// How many tokens of a row are to be predicted.
@@ -211,5 +251,14 @@ impl Supply {
             documents.push(document);
         }
         Ok((documents, batch))
+    }
+}
+
+/// Samples at 16 kHz of a recording, of which a millisecond is read where its file says how long it is.
+fn samples_of(path: &Path) -> Result<usize> {
+    let begin = read_foa_stretch(path, None, Stretch { start_s: 0.0, seconds: 1e-3 })?;
+    match begin.recording_s {
+        Some(seconds) => Ok((seconds * f64::from(SAMPLE_RATE)).ceil() as usize),
+        None => Ok(read_foa(path, None)?.frames()),
     }
 }

@@ -6,10 +6,12 @@
 
 pub mod clips;
 pub mod data;
+pub mod memory;
 pub mod recipe;
 
 use self::clips::Clips;
 use self::data::Supply;
+use self::memory::Stage as Memory;
 use self::recipe::{AlignRecipe, Data, Models, SftRecipe, Train};
 use super::encoder::recipe::OptimizerSettings;
 use super::run::{Card, Pace, Parts as Saved, Resume, Stage, Table, drive};
@@ -17,9 +19,10 @@ use super::updates::{Counts, Updates};
 use crate::checkpoint::Checkpoint;
 use crate::device::Device;
 use crate::device::product::Threads;
+use crate::device::tally::Held;
 use crate::error::{Context as _, Error, Result};
 use crate::family::prompt::Document;
-use crate::family::{AdapterChoice, Choice, Family, PARTS_FILE, PROJECTOR_PREFIX, Parts, ProjectorChoice};
+use crate::family::{AdapterChoice, Choice, Family, PARTS_FILE, PROJECTOR_PREFIX, Parts, ProjectorChoice, Words};
 use crate::language::decoder::Kept;
 use crate::language::loss::{Targets, loss};
 use crate::language::store;
@@ -45,6 +48,17 @@ struct Settings {
     train: Train,
     /// The resolved recipe.
     text: String,
+}
+
+/// Where a run is computed, and with how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Means<'a> {
+    /// The device.
+    pub device: Device,
+    /// Where models are looked for.
+    pub places: &'a Places,
+    /// Bytes of the device's memory that the run is held to.
+    pub memory: Option<u64>,
 }
 
 /// What a checkpoint says of a run besides parameters and moments.
@@ -73,21 +87,24 @@ pub struct Training {
     rows: Supply,
     dev: Option<Supply>,
     window: Window,
+    /// The budget of memory, to the end of the run.
+    _budget: Option<Held>,
 }
 
 impl Training {
     /// Stage 2.
     ///
     /// # Errors
-    /// `Usage` naming the setting; what opening models and rows says.
-    pub fn align(recipe: AlignRecipe, device: Device, places: &Places) -> Result<Training> {
-        let text = crate::config::to_toml(&recipe);
+    /// `Usage` naming the setting, or with the plan of a step that needs more than [`Means::memory`]; what opening models and
+    /// rows says.
+    pub fn align(recipe: AlignRecipe, means: Means) -> Result<Training> {
+        let (text, stage) = (crate::config::to_toml(&recipe), Memory::from(recipe.clone()));
         let AlignRecipe { model, projector, data, optimizer, train } = recipe;
         let projector = projector.config();
         Training::new(
             Settings { title: "Alignment", models: model, projector, lora: None, data, optimizer, train, text },
-            device,
-            places,
+            &stage,
+            means,
         )
     }
 
@@ -95,24 +112,28 @@ impl Training {
     ///
     /// # Errors
     /// As [`Training::align`].
-    pub fn sft(recipe: SftRecipe, device: Device, places: &Places) -> Result<Training> {
-        let text = crate::config::to_toml(&recipe);
+    pub fn sft(recipe: SftRecipe, means: Means) -> Result<Training> {
+        let (text, stage) = (crate::config::to_toml(&recipe), Memory::from(recipe.clone()));
         let SftRecipe { model, projector, lora, data, optimizer, train } = recipe;
         let (projector, lora) = (projector.config(), Some(lora.config()));
         Training::new(
             Settings { title: "Fine-tuning", models: model, projector, lora, data, optimizer, train, text },
-            device,
-            places,
+            &stage,
+            means,
         )
     }
 
-    fn new(settings: Settings, device: Device, places: &Places) -> Result<Training> {
+    fn new(settings: Settings, stage: &Memory, means: Means) -> Result<Training> {
+        let Means { device, places, memory } = means;
         let precision = if settings.train.precision == "bf16" { DType::Bf16 } else { DType::F32 };
         if precision == DType::Bf16 && device == Device::Host {
             return Err(Error::usage("train.precision = \"bf16\": the host computes in f32")
                 .hint("train with --device cuda, or --set train.precision=f32"));
         }
         let parts = parts(&settings.models, places)?;
+        let words = Words::open(&parts.decoder)?;
+        let (mut rows, mut dev) = supplies(&words, &settings.data)?;
+        let budget = memory.map(|memory| stage.hold(&rows, means, memory)).transpose()?;
         let is_fresh = parts.projector.is_none();
         let projector =
             if is_fresh { ProjectorChoice::Fresh(settings.projector.clone()) } else { ProjectorChoice::Stored };
@@ -122,17 +143,12 @@ impl Training {
             (Some(_), folder) => vec![AdapterChoice::Stored { folder: PathBuf::from(folder), is_frozen: false }],
         };
         let choice = Choice { projector, trains_projector: true, adapters, seed: settings.train.seed };
-        let mut family = Family::open(&parts, &choice, device)?;
-        let kept = match settings.train.recompute.as_str() {
-            "units" => Kept::Attention,
-            "layers" => Kept::Input,
-            _ => Kept::Products,
-        };
+        let mut family = Family::open_with(&parts, &choice, device, words)?;
         family.decoder.precision = precision;
         if precision == DType::Bf16 {
             family.params.keep_narrow();
         }
-        family.decoder.kept = vec![kept; family.decoder.config.layers];
+        family.decoder.kept = vec![kept(&settings.train); family.decoder.config.layers];
         let most = family.decoder.config.positions;
         if settings.data.tokens_max > most {
             tracing::warn!(
@@ -140,22 +156,17 @@ impl Training {
                 settings.data.tokens_max
             );
         }
-        let clips = match settings.data.cache.as_str() {
-            "" => None,
-            folder => Some(Arc::new(Clips::open(Path::new(folder), &family).context_with(|| "data.cache")?)),
-        };
-        let open = |files: &[String]| Supply::open(&family, &settings.data, files, clips.clone());
-        let rows = open(&settings.data.train).context_with(|| "data.train")?;
-        let dev = match settings.data.dev.as_slice() {
-            [] => None,
-            files => Some(open(files).context_with(|| "data.dev")?),
-        };
+        if !settings.data.cache.is_empty() {
+            let clips = Clips::open(Path::new(&settings.data.cache), &family).context_with(|| "data.cache")?;
+            let clips = Arc::new(clips);
+            std::iter::once(&mut rows).chain(&mut dev).for_each(|supply| supply.keep_in(clips.clone()));
+        }
         let o = &settings.optimizer;
         let adamw = AdamW { beta1: o.beta1 as f32, beta2: o.beta2 as f32, eps: o.eps as f32 };
         let optimizer = Optimizer::new(&family.params, adamw, o.weight_decay, o.clip_norm);
         let schedule = Cosine { peak: o.learning_rate, warmup_ratio: o.warmup_ratio, total: settings.train.steps };
         let updates = Updates::new(optimizer, schedule);
-        Ok(Training { settings, family, updates, rows, dev, window: Window::default() })
+        Ok(Training { settings, family, updates, rows, dev, window: Window::default(), _budget: budget })
     }
 
     /// One line per fact about what will run.
@@ -268,25 +279,52 @@ impl Training {
     }
 }
 
+/// The rows that are trained on, and those that are scored.
+fn supplies(words: &Words, data: &Data) -> Result<(Supply, Option<Supply>)> {
+    let rows = Supply::open(words, data, &data.train).context_with(|| "data.train")?;
+    let dev = match data.dev.as_slice() {
+        [] => None,
+        files => Some(Supply::open(words, data, files).context_with(|| "data.dev")?),
+    };
+    Ok((rows, dev))
+}
+
+/// What of the decoder is kept for the backward pass.
+fn kept(train: &Train) -> Kept {
+    match train.recompute.as_str() {
+        "units" => Kept::Attention,
+        "layers" => Kept::Input,
+        _ => Kept::Products,
+    }
+}
+
 /// The parts that a recipe names, those that it does not from its family.
 fn parts(models: &Models, places: &Places) -> Result<Parts> {
+    let parts = named_parts(models, places)?;
+    for (name, part) in [("encoder", &parts.encoder), ("semantic", &parts.semantic), ("decoder", &parts.decoder)] {
+        if part.as_os_str().is_empty() {
+            return Err(Error::usage(format!("model.{name} is not set, and there is no model.family"))
+                .hint(format!("--set model.{name}=DIR")));
+        }
+    }
+    Ok(parts)
+}
+
+/// The same, where some may be named by nobody.
+fn named_parts(models: &Models, places: &Places) -> Result<Parts> {
     let mut parts = match models.family.as_str() {
         "" => Parts::default(),
         folder => Parts::find(Some(Path::new(folder)), places).context_with(|| "model.family")?,
     };
     // An adapter of an earlier stage is not part of what this stage trains.
     parts.adapters.clear();
-    for (name, setting, part) in [
-        ("encoder", &models.encoder, &mut parts.encoder),
-        ("semantic", &models.semantic, &mut parts.semantic),
-        ("decoder", &models.decoder, &mut parts.decoder),
+    for (setting, part) in [
+        (&models.encoder, &mut parts.encoder),
+        (&models.semantic, &mut parts.semantic),
+        (&models.decoder, &mut parts.decoder),
     ] {
         if !setting.is_empty() {
             *part = PathBuf::from(setting);
-        }
-        if part.as_os_str().is_empty() {
-            return Err(Error::usage(format!("model.{name} is not set, and there is no model.family"))
-                .hint(format!("--set model.{name}=DIR")));
         }
     }
     match models.projector.as_str() {

@@ -1,6 +1,12 @@
 //! The plan of memory against what is there: a training step's tensors, and a folder of seven billion weights that opens and
 //! is planned without being read.
 
+mod budget;
+#[path = "../common/family.rs"]
+mod family;
+mod hearing;
+mod projector;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use twnm::device::{DType, Device, machine, product::Threads};
@@ -12,11 +18,11 @@ use twnm::language::store::{self, PEFT_PREFIX};
 use twnm::nn::{Builder, Forward, Home};
 use twnm::ops::adamw::AdamW;
 use twnm::optim::Optimizer;
-use twnm::plan::{Documents, Frozen, PlanInput};
+use twnm::plan::{Documents, Frozen, Heard, PlanInput};
 use twnm::tape::Tape;
 use twnm::tensor::Tensor;
 
-/// Both tests look at this process's memory.
+/// All tests look at this process's memory.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// The most bytes of tensors of a training step at pocket size.
@@ -37,7 +43,7 @@ fn measured(input: &PlanInput) -> u64 {
         params.set_frozen(id, if is_narrow { tensor.to_bf16(Device::Host) } else { tensor });
     }
     let mut optimizer = Optimizer::new(&params, AdamW::default(), 0.01, 1.0);
-    let Documents { batch, tokens, answer } = input.documents;
+    let Documents { batch, tokens, answer, .. } = input.documents;
     let ids: Vec<u32> = (0..batch * tokens).map(|i| (i * 31 % input.decoder.vocabulary) as u32).collect();
     let asked: Vec<bool> = (0..tokens).map(|at| at + answer >= tokens).collect();
     let rows: Vec<(&[u32], &[bool])> = ids.chunks(tokens).map(|ids| (ids, asked.as_slice())).collect();
@@ -48,12 +54,12 @@ fn measured(input: &PlanInput) -> u64 {
     let documents = twnm::language::decoder::Documents::new(&lengths, &input.decoder, Device::Host);
     let documents = documents.asking(targets.tails());
     machine::watch_tensors();
+    let mut gradient = Tensor::zeros(&[params.flat_len()]);
     let mut c = Forward::new(Tape::new().with_products(Threads::All), &params);
     let x = decoder.embed(&mut c, &whole);
     let hidden = decoder.hidden(&mut c, &x, &documents, usize::MAX);
     let loss = loss(&mut c, &decoder, &hidden, &documents, &targets);
     drop((x, hidden));
-    let mut gradient = Tensor::zeros(&[params.flat_len()]);
     c.gradients(&loss, &mut gradient).unwrap();
     assert!(optimizer.step(&mut params, &gradient, 1e-4).is_finite());
     machine::tensor_bytes()[1] - before
@@ -75,13 +81,17 @@ fn the_plan_is_never_below_a_real_step_and_at_most_three_percent_above() {
                 let input = PlanInput {
                     decoder: DecoderConfig::preset("pocket").unwrap(),
                     lora: Some(loras[lora].clone()),
+                    projector: None,
                     frozen,
                     activations: DType::F32,
-                    documents: Documents { batch, tokens, answer },
+                    documents: Documents { batch, tokens, answer, heard: Heard::default() },
                     kept,
                     device: Device::Host,
                     threads: rayon::current_num_threads(),
-                    beside: 0,
+                    beside: Vec::new(),
+                    mapped: 0,
+                    hearing: 0,
+                    on_host: Vec::new(),
                 };
                 let (planned, found) = (input.plan().total, measured(&input));
                 let share = planned as f64 / found as f64 - 1.0;

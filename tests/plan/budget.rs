@@ -1,0 +1,117 @@
+//! Stages 2 and 3 held to their plan: a run that has exactly what was planned for it comes to its end, one that has less is refused
+//! before it begins, and one that asks for more on the way ends with the plan and keeps its checkpoint.
+
+use crate::projector::make;
+use crate::{ALONE, family};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::PoisonError;
+use twnm::device::{Device, machine, tally::hold};
+use twnm::error::{Error, Kind, Result};
+use twnm::family::Words;
+use twnm::models::Places;
+use twnm::plan::Plan;
+use twnm::train::answers::data::Supply;
+use twnm::train::answers::memory::Stage;
+use twnm::train::answers::{Means, Training};
+use twnm::train::run::Resume;
+
+/// Settings of a stage whose micro-batch has every row.
+fn sets(folder: &Path, stage: &str) -> Vec<String> {
+    let at = |name: &str| folder.join(name).display().to_string();
+    let mut sets: Vec<String> = family::MODELS[3..].iter().map(|set| set.to_string()).collect();
+    sets.extend(["encoder=enc", "semantic=sem", "decoder=wide"].map(|part| {
+        let (name, folder) = part.split_once('=').unwrap();
+        format!("model.{name}={}", at(folder))
+    }));
+    sets.push(format!("data.train=[\"{}\"]", at(&format!("{stage}.jsonl"))));
+    sets.extend(["train.batch=6", "train.steps=3", "train.save_every=1"].map(String::from));
+    sets
+}
+
+fn planned(stage: &str, sets: &[String]) -> Plan {
+    let stage: Stage = match stage {
+        "align" => twnm::config::load::<twnm::train::answers::recipe::AlignRecipe>(None, sets).unwrap().into(),
+        _ => twnm::config::load::<twnm::train::answers::recipe::SftRecipe>(None, sets).unwrap().into(),
+    };
+    let opened = stage.open(&Places::default()).unwrap();
+    let words = Words::open(Path::new(&stage.models.decoder)).unwrap();
+    let rows = Supply::open(&words, &stage.data, &stage.data.train).unwrap();
+    stage.plan(&opened, &rows.lengths().unwrap(), Device::Host).1
+}
+
+fn train(stage: &str, sets: &[String], out: &Path, memory: Option<u64>) -> Result<()> {
+    let places = Places::default();
+    let means = Means { device: Device::Host, places: &places, memory };
+    let training = match stage {
+        "align" => Training::align(twnm::config::load(None, sets)?, means)?,
+        _ => Training::sft(twnm::config::load(None, sets)?, means)?,
+    };
+    training.run(out, Resume::Auto).map(|_| ())
+}
+
+#[test]
+fn what_was_planned_is_enough_and_less_is_refused() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path());
+    for stage in ["align", "sft"] {
+        let sets = sets(folder.path(), stage);
+        let plan = planned(stage, &sets);
+        let out = folder.path().join(stage);
+        let refused = train(stage, &sets, &out, Some(plan.total - 1)).expect_err("a byte less than planned");
+        assert_eq!(refused.kind(), Kind::Usage);
+        for part in ["frozen weights of the decoder", "together, at the highest point", "train.recompute=units"] {
+            assert!(refused.to_string().contains(part), "{part}: {refused}");
+        }
+        let before = machine::tensor_bytes()[0];
+        machine::watch_tensors();
+        // What other parts of this process hold is no part of the plan.
+        train(stage, &sets, &out, Some(plan.total + before)).unwrap();
+        let found = machine::tensor_bytes()[1] - before;
+        let share = plan.tensors as f64 / found as f64 - 1.0;
+        eprintln!("{stage}: {} planned, {found} found: {share:+.4}", plan.tensors);
+        assert!((0.0..=0.03).contains(&share), "{stage}: {} planned, {found} found: {share:+.4}", plan.tensors);
+    }
+}
+
+#[test]
+fn going_over_ends_the_run_with_the_plan_and_keeps_the_checkpoint() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path());
+    let mut sets = sets(folder.path(), "align");
+    sets.push(format!("model.decoder={}", folder.path().join("dec").display()));
+    let out = folder.path().join("run");
+    train("align", &sets, &out, None).unwrap();
+    // As if the process had died after its second step.
+    std::fs::remove_dir_all(out.join("checkpoints/step-3")).unwrap();
+    let room = machine::tensor_bytes()[0] + (100 << 10);
+    let over = {
+        let _held = hold(Device::Host, room, "the plan's table".into());
+        let ended = catch_unwind(AssertUnwindSafe(|| train("align", &sets, &out, None)));
+        ended.expect_err("it unwinds").downcast::<Error>().expect("with the error itself")
+    };
+    assert_eq!(over.kind(), Kind::Other);
+    let text = over.to_string();
+    assert!(text.contains("over the memory budget") && text.contains("the plan's table"), "{text}");
+    assert!(out.join("checkpoints/step-2").is_dir() && !out.join("checkpoints/step-3").exists());
+    train("align", &sets, &out, None).unwrap();
+    assert!(out.join("checkpoints/step-3").is_dir());
+}
+
+#[test]
+fn other_devices_are_counted_for_themselves() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let here = twnm::tensor::Tensor::zeros(&[1024]);
+    let before = machine::tensor_bytes_on(Device::Emu)[0];
+    let there = here.to(Device::Emu);
+    assert_eq!(machine::tensor_bytes_on(Device::Emu)[0] - before, 4096);
+    let refused = {
+        let _held = hold(Device::Emu, before + 4096 + 100, "its plan".into());
+        catch_unwind(AssertUnwindSafe(|| here.to(Device::Emu))).expect_err("there is no room for it")
+    };
+    assert!(refused.downcast::<Error>().unwrap().to_string().contains("4096 bytes wanted beside 4096 bytes"));
+    drop(there);
+    assert_eq!(machine::tensor_bytes_on(Device::Emu)[0], before);
+}
