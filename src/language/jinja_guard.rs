@@ -2,9 +2,11 @@
 //!
 //! Fuel pays for steps, texts and items, but `list + list` is only paid for once it was computed, and lists that double
 //! 33 times do not fit into memory. So the left side of every `+` goes through a filter that refuses long lists; a list
-//! may still grow item by item, which fuel does pay for. And a long row of operators is a deep tree, which is walked by
+//! may still grow item by item, which fuel does pay for. What a template writes as a list, a map or a tuple, and what it puts
+//! into a namespace, goes through a filter that measures it (`jinja_values`). And a long row of operators is a deep tree, which is walked by
 //! recursion: the code of one tag is limited, and [`with_stack`] has room for what that allows.
 
+use super::jinja_values::BOUNDED;
 use minijinja::{Error, ErrorKind, Value};
 
 /// The name of the filter.
@@ -38,7 +40,7 @@ pub fn with_stack<T: Send>(work: impl FnOnce() -> T + Send) -> std::io::Result<T
     })
 }
 
-/// The template with the filter on the left side of every `+`. `Err` says what is too large.
+/// The template with the filters. `Err` says what is too large.
 pub fn guarded(source: &str) -> Result<String, String> {
     let (mut out, mut rest) = (String::with_capacity(source.len() + 64), source);
     while let Some(at) = rest.find("{").filter(|at| rest.len() - at > 1) {
@@ -97,9 +99,21 @@ fn code_end(code: &str, close: &str) -> usize {
     code.len()
 }
 
+/// A bracket that is open.
+struct Open {
+    at: usize,
+    /// Whether it begins a list or a map, or, with a comma in it, a tuple.
+    is_literal: bool,
+    has_comma: bool,
+}
+
+/// Appends a tag to `out`, its marks included, with the filters.
 fn guard_code(code: &str, out: &mut String) -> Result<(), String> {
     let bytes = code.as_bytes();
-    let (mut at, mut copied, mut length) = (0, 0, 0);
+    let (mut at, mut length, mut open) = (2, 2, Vec::<Open>::new());
+    // What is put in where; of two at one place the first found comes first.
+    let mut added: Vec<(usize, String)> = Vec::new();
+    let around = |from: usize, to: usize| [(from, "(".to_string()), (to, format!(" | {BOUNDED})"))];
     while at < bytes.len() {
         if let Some(length) = quoted(&bytes[at..]) {
             at += length;
@@ -109,22 +123,51 @@ fn guard_code(code: &str, out: &mut String) -> Result<(), String> {
         if length > CODE_BYTES_MAX {
             return Err(format!("more than {CODE_BYTES_MAX} bytes of code in one tag"));
         }
-        let is_plus = bytes[at] == b'+' && !["%}", "}}"].iter().any(|end| code[at + 1..].starts_with(end));
-        let before = if is_plus { code[..at].trim_end() } else { "" };
-        if ends_value(before) {
-            *out += &code[copied..before.len()];
-            *out += " | ";
-            *out += FILTER;
-            copied = before.len();
+        match bytes[at] {
+            b'[' | b'{' => open.push(Open { at, is_literal: !ends_value(&code[2..at]), has_comma: true }),
+            b'(' => open.push(Open { at, is_literal: !ends_value(&code[2..at]), has_comma: false }),
+            b',' => open.iter_mut().next_back().into_iter().for_each(|open| open.has_comma = true),
+            b']' | b'}' | b')' => {
+                let closed = open.pop().filter(|open| open.is_literal && open.has_comma);
+                added.extend(closed.into_iter().flat_map(|open| around(open.at, at + 1)));
+            }
+            b'+' if !["%}", "}}"].iter().any(|end| code[at + 1..].starts_with(end)) => {
+                let before = code[..at].trim_end();
+                if ends_value(&before[2.min(before.len())..]) {
+                    added.push((before.len(), format!(" | {FILTER}")));
+                }
+            }
+            _ => {}
         }
         at += 1;
+    }
+    added.extend(stored(code).into_iter().flat_map(|(from, to)| around(from, to)));
+    added.sort_by_key(|(at, _)| *at);
+    let mut copied = 0;
+    for (at, text) in added {
+        *out += &code[copied..at];
+        *out += &text;
+        copied = at;
     }
     *out += &code[copied..];
     Ok(())
 }
 
+/// Where the value of `{% set namespace.name = value %}` begins and ends.
+fn stored(code: &str) -> Option<(usize, usize)> {
+    let inner = code.strip_prefix("{%")?.strip_suffix("%}")?;
+    let inner = inner.strip_suffix(['-', '+']).unwrap_or(inner);
+    let target = inner.trim_start_matches(['-', '+']).trim_start().strip_prefix("set")?;
+    let equals = target.find('=')?;
+    let is_attribute = target.starts_with(char::is_whitespace) && target[..equals].contains('.');
+    let end = 2 + inner.trim_end().len();
+    let start = 2 + (inner.len() - target.len()) + equals + 1;
+    (is_attribute && start < end).then_some((start, end))
+}
+
 /// Whether code ends with something that can stand on the left of a `+`.
 fn ends_value(code: &str) -> bool {
+    let code = code.trim_end();
     let word: String = code.chars().rev().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     let word: String = word.chars().rev().collect();
     match word.as_str() {
@@ -139,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_sums_are_touched() {
+    fn only_sums_and_what_is_written_are_touched() {
         let same = [
             "",
             "{",
@@ -150,6 +193,8 @@ mod tests {
             "{% raw %}{{ a + b }}{% endraw %}",
             "{{ x",
             "{% if +1 is odd %}",
+            "{% for (a, b) in x %}{% set (a, b) = x %}{% macro f(a, b) %}{% call(a, b) g() %}",
+            "{{ x[::-1] }}{{ (a)[0] }}{% set n = x.y == z %}",
             "é{",
         ];
         for source in same {
@@ -157,8 +202,14 @@ mod tests {
         }
         let changed = [
             ("{{ a + b }}", "{{ a | summand + b }}"),
-            ("{{ 'a'+x[0]\n + {'b': {}} + (c) }}", "{{ 'a' | summand+x[0] | summand\n + {'b': {}} | summand + (c) }}"),
-            ("+{%- set ns.x = ns.x + '}}' -%}+", "+{%- set ns.x = ns.x | summand + '}}' -%}+"),
+            (
+                "{{ 'a'+x[0]\n + {'b': {}} + (c) }}",
+                "{{ 'a' | summand+x[0] | summand\n + ({'b': ({} | bounded)} | bounded) | summand + (c) }}",
+            ),
+            ("+{%- set ns.x = ns.x + '}}' -%}+", "+{%- set ns.x =( ns.x | summand + '}}' | bounded) -%}+"),
+            ("{% for x in [1, f(2, 3)][0] %}", "{% for x in ([1, f(2, 3)] | bounded)[0] %}"),
+            ("{{ f((a, b), (c), k=[]) }}", "{{ f(((a, b) | bounded), (c), k=([] | bounded)) }}"),
+            ("{% set x = {'a': y[1:]} %}", "{% set x = ({'a': y[1:]} | bounded) %}"),
         ];
         for (source, expected) in changed {
             assert_eq!(guarded(source).unwrap(), expected);

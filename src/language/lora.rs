@@ -218,10 +218,7 @@ impl LoraConfig {
             layers: layers(map)?,
             ranks: by_pattern(map, "rank_pattern", whole)?,
             alphas: by_pattern(map, "alpha_pattern", number)?,
-            start: match map.get("init_lora_weights") {
-                Some(Value::String(text)) if text == "gaussian" => Start::Gaussian,
-                _ => Start::Uniform,
-            },
+            start: start(map)?,
         })
     }
 
@@ -296,10 +293,25 @@ fn targets(map: &Map<String, Value>) -> Result<Targets> {
     }
 }
 
+/// How A started. Starts that also change the base weights when PEFT loads the adapter make another model of the base.
+fn start(map: &Map<String, Value>) -> Result<Start> {
+    match map.get("init_lora_weights") {
+        None | Some(Value::Null | Value::Bool(_)) => Ok(Start::Uniform),
+        Some(Value::String(text)) if text == "gaussian" => Ok(Start::Gaussian),
+        Some(Value::String(text)) if text == "orthogonal" || text == "eva" => Ok(Start::Uniform),
+        Some(other) => Err(Error::data(format!(
+            "init_lora_weights is {other}: PEFT changes the base's weights for it, or does not know it"
+        ))
+        .hint("in PEFT, save the adapter as plain LoRA (path_initial_model_for_weight_conversion), or merge it there")),
+    }
+}
+
 fn layers(map: &Map<String, Value>) -> Result<Option<Vec<usize>>> {
     let whole = |v: &Value| v.as_u64().filter(|&n| n < 1 << 16).map(|n| n as usize);
     match map.get("layers_to_transform") {
         None | Some(Value::Null) => Ok(None),
+        // For PEFT no number is no choice.
+        Some(Value::Array(list)) if list.is_empty() => Ok(None),
         Some(one @ Value::Number(_)) if whole(one).is_some() => Ok(whole(one).map(|n| vec![n])),
         Some(Value::Array(list)) if list.iter().all(|v| whole(v).is_some()) => {
             let mut layers: Vec<usize> = list.iter().filter_map(whole).collect();

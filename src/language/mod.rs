@@ -12,6 +12,7 @@ pub mod decoder;
 pub mod example;
 pub mod generate;
 mod jinja_guard;
+mod jinja_values;
 pub mod lora;
 pub mod loss;
 pub mod merge;

@@ -111,9 +111,19 @@ impl Pattern {
 
 /// Refuses what Oniguruma, which the authors of the files use, reads otherwise than this engine.
 fn check_meaning(pattern: &str) -> Result<(), String> {
-    let possessive = ["++", "*+", "?+", "}+"].into_iter().find(|p| pattern.contains(p));
-    if let Some(found) = possessive {
+    let is_property = |end: usize| {
+        let open = pattern[..end].rfind('{').unwrap_or(0);
+        pattern[..open].ends_with(r"\p") || pattern[..open].ends_with(r"\P")
+    };
+    let repeats = |mark: &&&str| pattern.match_indices(**mark).any(|(at, _)| **mark != "}+" || !is_property(at));
+    if let Some(found) = ["++", "*+", "?+", "}+"].iter().find(repeats) {
         return Err(format!("possessive repetition {found:?} is not supported"));
+    }
+    // Which characters these mean, or where a dot ends, differs between the engines.
+    if let Some(found) =
+        [r"\w", r"\W", r"\b", r"\B", "[:", "(?m", "(?s", "(?x"].into_iter().find(|p| pattern.contains(p))
+    {
+        return Err(format!("{found:?} means something else to the engine that the file was made with"));
     }
     if ["(?=", "(?!", "(?<=", "(?<!", "(?>"].iter().any(|p| pattern.trim_end_matches(TAIL).contains(p)) {
         return Err(format!("looking around is supported only as {TAIL:?} at the end"));
@@ -133,6 +143,16 @@ fn check_meaning(pattern: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_engines_read_otherwise_is_refused_and_classes_may_repeat() {
+        for bad in [r"\w+|\s", r"\bx", r"[[:alpha:]]+", r"(?m)x", r"\p{L}{2}+x", "a++"] {
+            assert!(Pattern::new(bad).is_err(), "{bad}");
+        }
+        for good in [r"\p{L}+|[^\p{L}]", r"\P{N}+|\p{N}", r"\p{N}{1,3}|\P{N}"] {
+            assert!(Pattern::new(good).is_ok(), "{good}");
+        }
+    }
 
     fn parts(pattern: &str, text: &str) -> Vec<String> {
         let mut found = Vec::new();

@@ -2,14 +2,15 @@
 //!
 //! A folder's template is a program by somebody else. It runs in Minijinja without access to files (no loader; `include`,
 //! `import` and `extends` do not exist), with fuel, a recursion limit and a limit on its output, so that it ends within a
-//! tenth of a second. Where it puts each content is found by rendering twice, once with markers instead of the contents;
+//! tenth of a second, and at worst in a few. Where it puts each content is found by rendering twice, once with markers instead of the contents;
 //! a template that changes contents, other than trimming them, is refused: nothing could be said about trust then.
 
-use super::jinja_guard;
 use super::tokenizer::Marks;
+use super::{jinja_guard, jinja_values};
 use crate::error::{Error, Result};
 use crate::files::read_text;
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -193,7 +194,14 @@ impl Template {
 
     /// Runs the template once.
     fn run(&self, messages: Value, generation: bool) -> Result<String> {
-        let given = [("messages", messages), ("add_generation_prompt", generation.into())];
+        // Transformers gives templates no tools and no documents by these names.
+        let none = || Value::from(());
+        let given = [
+            ("messages", messages),
+            ("add_generation_prompt", generation.into()),
+            ("tools", none()),
+            ("documents", none()),
+        ];
         let tokens = self.tokens.iter().map(|(name, token)| (name.as_str(), Value::from(token.as_str())));
         let context = Value::from_pairs(given.into_iter().chain(tokens));
         let mut out = Limited(Vec::new());
@@ -208,8 +216,8 @@ impl Template {
         environment: &Environment,
         work: impl FnOnce(&minijinja::Template) -> Result<(), minijinja::Error>,
     ) -> Result<()> {
-        let guarded =
-            jinja_guard::guarded(&self.source).map_err(|why| Error::data(format!("{}: {why}", self.place)))?;
+        let guarded = jinja_guard::guarded(&self.source.replace("\r\n", "\n").replace('\r', "\n"))
+            .map_err(|why| Error::data(format!("{}: {why}", self.place)))?;
         let template = environment.template_from_str(&guarded).map_err(|e| self.failure(&e))?;
         work(&template).map_err(|e| self.failure(&e))
     }
@@ -299,9 +307,17 @@ fn environment() -> Environment<'static> {
     environment.set_syntax(syntax);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_formatter(|out, state, value| match value.kind() {
+        // As Python prints them.
+        ValueKind::None => out.write_str("None").map_err(minijinja::Error::from),
+        ValueKind::Bool => {
+            out.write_str(if value.is_true() { "True" } else { "False" }).map_err(minijinja::Error::from)
+        }
+        _ => minijinja::escape_formatter(out, state, value),
+    });
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(RECURSION_MAX);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    jinja_values::restrict(&mut environment);
     environment.add_filter(jinja_guard::FILTER, jinja_guard::summand);
     let fail = |message: String| minijinja::Error::new(ErrorKind::InvalidOperation, message);
     environment.add_function("raise_exception", move |message: String| -> Result<String, minijinja::Error> {

@@ -105,12 +105,15 @@ fn templates_that_change_contents_are_refused() {
 fn methods_of_python_and_what_transformers_sets_up() {
     let source = "{%- set x = 'a,b'.split(',') -%}\n{{ ' y '.strip() }}{{ x[1] }}{% for k, v in {'p': 1}.items() %}{{ k }}{{ v }}{% endfor %}\n\
                   {% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}{{ bos_token }}{{ m.content }}{% endfor %}\
-                  {{ {'a': 'é'} | tojson }}{% macro f(t) %}({{ t }}){% endmacro %}{{ f('z') }}{{ tools }}";
+                  {{ {'a': 'é'} | tojson }}{% macro f(t) %}({{ t }}){% endmacro %}{{ f('z') }}\
+                  {{ tools is none }}{{ documents }}{{ nothing }}{{ {'a': \"<'&>\", 'n': [1, 2.5, true, none, []]} | tojson }}\r\n\
+                  {{ [1, {'a': {}}] | tojson(indent=1, ensure_ascii=False) }}{{ dict(a=1, b=2)['b'] }}{{ '{}-{:>3}'.format(1, 'x') }}";
     let mut template = template(source);
     template.tokens.insert("bos_token".into(), "<s>".into());
     let rendered = template.render(&conversation(None, &["hi"]), None, true).unwrap();
-    // From Jinja with trim_blocks and lstrip_blocks; JSON as Python writes it for templates.
-    assert_eq!(rendered.text, "ybp1<s>hi{\"a\": \"é\"}(z)");
+    // From Jinja with trim_blocks and lstrip_blocks, in which \\r\\n ends a line; JSON as Python's json.dumps writes it.
+    let json = "{\"a\": \"<'&>\", \"n\": [1, 2.5, true, null, []]}\n[\n 1,\n {\n  \"a\": {}\n }\n]";
+    assert_eq!(rendered.text, format!("ybp1<s>hi{{\"a\": \"é\"}}(z)TrueNone{json}2{}", "1-  x"));
 }
 
 #[test]
@@ -125,6 +128,22 @@ fn templates_that_misbehave_end_with_an_error() {
         "{% set ns = namespace(s=[1]) %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}",
         "{% set ns = namespace(s=[1]) %}{% for i in range(3000) %}{% set ns.s = [1, 2, 3] + ns.s %}{% endfor %}{{ ns.s | length }}",
         "{% for a in [[1]+[1]] %}{% for b in [a+a] %}{% for c in [b*1000*1000*1000] %}{{ c + c }}{% endfor %}{% endfor %}{% endfor %}",
+        "{% set ns = namespace(s=1) %}{% for i in range(40) %}{% set ns.s = [ns.s, ns.s] %}{% endfor %}{{ ns.s == ns.s }}",
+        "{% set ns = namespace(s=1) %}{% for i in range(40) %}{% set ns.s = (ns.s, ns.s) %}{% endfor %}{{ ns.s }}",
+        "{% set ns = namespace(s=1) %}{% for i in range(40) %}{% set ns.s = {'a': ns.s, 'b': ns.s} %}{% endfor %}{{ ns.s | tojson }}",
+        "{% set ns = namespace(s=1) %}{% for i in range(40) %}{% set ns.s = dict(a=ns.s, b=ns.s) %}{% endfor %}{{ ns.s | string }}",
+        "{% set ns = namespace(s=1) %}{% for i in range(40) %}{% set ns.s = namespace(a=ns.s, b=ns.s) %}{% endfor %}{{ ns.s }}",
+        "{% macro f(x, n) %}{{ f([x, x], n - 1) if n > 0 else x }}{% endmacro %}{{ f(1, 40) }}",
+        "{% set ns = namespace(s=1) %}{% set ns.s = ns %}{{ ns }}",
+        "{% set ns = namespace(s=[1]) %}{% for i in range(40) %}{% set ns.s = ns.s | chain(ns.s) %}{% endfor %}{{ ns.s | length }}",
+        "{% set ns = namespace(s=[1]) %}{% for i in range(40) %}{% set ns.s = ns.s | zip(ns.s) | list %}{% endfor %}{{ ns.s }}",
+        "{% set ns = namespace(s=[[1]]) %}{% for i in range(40) %}{% set ns.s = [ns.s, ns.s] | sum(start=[]) %}{% endfor %}x",
+        "{{ '{:4000000000}'.format(1) }}",
+        "{{ '{:.4000000000f}'.format(1.5) }}",
+        "{{ '{:18446744073709551615}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 4000000000) }}",
+        "{{ '%4000000000d' | format(1) }}",
+        "{{ [1] | tojson(indent=5000000000) }}",
         "{% include '/etc/passwd' %}",
         "{% import '/etc/passwd' as x %}",
         "{% extends 'x' %}",

@@ -5,6 +5,7 @@
 
 use super::byte_level::char_of;
 use super::merges::MergeTable;
+use super::normalize::Normalized;
 use super::split::{GPT2, Pattern};
 use crate::error::{Error, Result};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -251,14 +252,15 @@ pub fn parse(bytes: &[u8]) -> Result<Content> {
     let vocabulary = model.vocab.0;
     let byte_ids = byte_ids(&vocabulary)?;
     let merges = resolve(&model.merges.0, &vocabulary)?;
-    check_added(&file.added_tokens.0, &vocabulary, &byte_ids, &merges)?;
+    let is_nfc = is_nfc(file.normalizer.as_ref())?;
+    check_added(&file.added_tokens.0, &vocabulary, &byte_ids, &merges, is_nfc)?;
     let table = MergeTable::new(&merges)
         .map_err(|rank| Error::data(format!("model.merges: merge {} stands twice", rank + 1)))?;
     Ok(Content {
         merges: table,
         byte_ids,
         added: file.added_tokens.0,
-        is_nfc: is_nfc(file.normalizer.as_ref())?,
+        is_nfc,
         patterns: patterns(file.pre_tokenizer.as_ref())?,
         ignores_merges: model.ignore_merges,
         vocabulary,
@@ -362,7 +364,11 @@ fn check_added(
     vocabulary: &BTreeMap<String, u32>,
     byte_ids: &[u32; 256],
     merges: &[(u32, u32, u32)],
+    is_nfc: bool,
 ) -> Result<()> {
+    // Hugging Face's tokenizers number by the order of the list what the vocabulary does not know, whatever `id` says.
+    let (size, mut highest) = (vocabulary.len() as u32, None::<u32>);
+    let mut misplaced = None;
     let names: BTreeMap<u32, &str> = vocabulary.iter().map(|(token, id)| (*id, token.as_str())).collect();
     let (mut by_id, mut by_text) = (BTreeMap::new(), BTreeMap::new());
     for token in added {
@@ -383,10 +389,18 @@ fn check_added(
             return bad("stands twice".into());
         } else if byte_ids.contains(&token.id) {
             return bad("is a single byte, so that plain text would become it".into());
+        } else if is_nfc && token.normalized && Normalized::nfc(&token.content).text != token.content {
+            return bad("normalized is true, and the content is not in NFC".into());
         }
+        let expected = known.unwrap_or(highest.map_or(size, |id| (id + 1).max(size)));
+        if token.id != expected && misplaced.is_none() {
+            misplaced =
+                Some(bad(format!("by its place in the list Hugging Face's tokenizers give it the id {expected}")));
+        }
+        highest = highest.max(Some(token.id));
     }
     match merges.iter().position(|merge| by_id.contains_key(&merge.2)) {
-        None => Ok(()),
+        None => misplaced.unwrap_or(Ok(())),
         Some(rank) => Err(Error::data(format!(
             "model.merges: merge {} gives id {}, which is an added token: plain text would become it",
             rank + 1,

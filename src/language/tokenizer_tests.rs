@@ -163,6 +163,7 @@ fn files_that_would_be_read_otherwise_are_refused() {
     refused("/model/merges/3", "\"er\"", "space");
     refused("/model/merges/3", "[\"e\", \"r\"]", "twice");
     refused("/added_tokens/1/id", "335", "stands twice");
+    refused("/added_tokens/1/id", "400", "by its place in the list");
     refused("/added_tokens/1/id", "12", "gives this id to");
     refused("/added_tokens/1/id", "4294967295", "below 1048576");
     refused("/added_tokens/1/content", "\"\"", "1 to 1024 bytes");

@@ -2,12 +2,12 @@
 
 use super::shared::{say, say_text, tell};
 use clap::Args as ClapArgs;
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::PathBuf;
 use twnm::audio::foa::Convention;
 use twnm::audio::read_foa;
 use twnm::device::Device;
-use twnm::error::{Context, Error, Result};
+use twnm::error::{Context, Error, Kind, Result};
 use twnm::family::answer::{Answer, Answering, Asking};
 use twnm::family::{Choice, Family, Parts};
 use twnm::language::example::answer_of;
@@ -94,6 +94,9 @@ pub fn run(args: Args) -> Result<()> {
     if args.options.len() == 1 || args.options.len() > 4 {
         return Err(Error::usage(format!("--option: {} given, two to four make a choice", args.options.len())));
     }
+    if let Some(bad) = args.options.iter().find(|option| option.trim().is_empty() || option.contains(['\n', '\r'])) {
+        return Err(Error::usage(format!("--option {bad:?}: a text on one line is needed")));
+    }
     let answering = args.words.answering(Ablation::None)?;
     let device = Device::parse(&args.device)?;
     let parts = Parts::find(args.checkpoint.as_deref(), &Places::of_process())?;
@@ -105,14 +108,42 @@ pub fn run(args: Args) -> Result<()> {
         return ask(question);
     }
     tell("questions, one per line; an empty line or the end of the input ends");
-    for line in std::io::stdin().lock().lines() {
-        let line = line.map_err(|e| Error::io("read", std::path::Path::new("standard input"), &e))?;
-        if line.trim().is_empty() {
-            break;
+    // What is wrong with one question is said, and the next one is read.
+    let (mut input, mut asked, mut failed) = (std::io::stdin().lock(), 0, 0);
+    while let Some(line) = question_of(&mut input)? {
+        let answered = match line {
+            Ok(line) if line.trim().is_empty() => break,
+            Ok(line) => ask(line.trim()),
+            Err(error) => Err(error),
+        };
+        asked += 1;
+        match answered {
+            Err(error) if matches!(error.kind(), Kind::Usage | Kind::Data) => {
+                failed += 1;
+                tell(&format!("error: {error}"));
+            }
+            other => other?,
         }
-        ask(line.trim())?;
     }
-    Ok(())
+    match failed {
+        0 => Ok(()),
+        _ => Err(Error::data(format!("{failed} of {asked} questions were not answered"))),
+    }
+}
+
+/// The next line, or what is wrong with it; `None` at the end.
+fn question_of(input: &mut impl BufRead) -> Result<Option<Result<String>>> {
+    const BYTES_MAX: u64 = 1 << 20;
+    let failed = |e: std::io::Error| Error::io("read", std::path::Path::new("standard input"), &e);
+    let mut line = Vec::new();
+    if input.by_ref().take(BYTES_MAX).read_until(b'\n', &mut line).map_err(failed)? == 0 {
+        return Ok(None);
+    }
+    if line.len() as u64 == BYTES_MAX && !line.ends_with(b"\n") {
+        input.skip_until(b'\n').map_err(failed)?;
+        return Ok(Some(Err(Error::data(format!("a question of more than {BYTES_MAX} bytes")))));
+    }
+    Ok(Some(String::from_utf8(line).map_err(|_| Error::data("a question that is no UTF-8"))))
 }
 
 fn ask(args: &Args, family: &Family, heard: &Clip, question: &str, answering: &Answering) -> Result<()> {

@@ -360,6 +360,13 @@ impl Recipe for SftRecipe {
         if self.lora.targets.is_empty() {
             errors.push("lora.targets: at least one layer is needed".into());
         }
+        let is_layer = |target: &&String| {
+            LINEARS.iter().any(|name| target.as_str() == *name || target.ends_with(&format!(".{name}")))
+        };
+        for target in self.lora.targets.iter().filter(|target| !is_layer(target)) {
+            errors
+                .push(format!("lora.targets: no linear layer is called {target:?}; there are {}", LINEARS.join(", ")));
+        }
     }
 }
 
