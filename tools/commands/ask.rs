@@ -120,7 +120,7 @@ pub fn run(args: Args) -> Result<()> {
         match answered {
             Err(error) if matches!(error.kind(), Kind::Usage | Kind::Data) => {
                 failed += 1;
-                tell(&format!("error: {error}"));
+                tell(format!("error: {error}"));
             }
             other => other?,
         }
