@@ -61,7 +61,7 @@ fn what_the_encoders_heard_is_kept_on_disk_and_changes_nothing() {
     command.arg("align").args(["--device", "host", "--out", "no"]).args(sets).current_dir(here);
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).to_string();
-    let refused = output.status.code() == Some(65) && said.contains("heard") && said.contains("remove the file");
+    let refused = output.status.code() == Some(78) && said.contains("heard") && said.contains("remove the file");
     assert!(refused, "a damaged file is named: {said}");
 }
 
