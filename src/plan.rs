@@ -18,6 +18,8 @@ use crate::language::decoder::Kept;
 use crate::language::lora::LoraConfig;
 use crate::nn::Builder;
 use crate::ops::kv_cache::CacheShape;
+use crate::ops::packed::Packing;
+use crate::ops::quantize;
 use crate::projector::{Projector, ProjectorConfig};
 pub use hearing::hearing_bytes;
 use joining::{Joining, Rows};
@@ -42,9 +44,9 @@ pub enum Frozen {
     F32,
     /// Two bytes each.
     Bf16,
-    /// Linear layers in a byte each and a scale per row; tables in bf16.
+    /// Linear layers in a byte each and a scale per row; tables at most in bf16.
     Int8,
-    /// Linear layers in half a byte each with scales that are quantized themselves; tables in bf16.
+    /// Linear layers in half a byte each with scales that are quantized themselves; tables at most in bf16.
     Nf4,
 }
 
@@ -96,6 +98,8 @@ pub struct PlanInput {
     pub projector: Option<ProjectorConfig>,
     /// How its weights are stored.
     pub frozen: Frozen,
+    /// Their bytes: [`Frozen::bytes`], or what the files hold.
+    pub frozen_bytes: u64,
     /// How activations are stored.
     pub activations: DType,
     /// What a step sees.
@@ -168,23 +172,51 @@ impl Frozen {
         4 * (config.layers * (biases + 2 * config.hidden) + config.hidden) as u64
     }
 
-    /// Bytes of the decoder's weights: vectors are f32, tables at most bf16.
-    pub fn bytes(self, config: &DecoderConfig) -> u64 {
-        let table = if self == Frozen::F32 { 4 } else { 2 };
-        let tables = if config.tied { 1 } else { 2 } * (config.vocabulary * config.hidden) as u64 * table;
-        let linear = |&(_, m, k, has_bias): &(&str, usize, usize, bool)| {
-            let (rows, numbers) = (m as u64, (m * k) as u64);
-            let matrix = match self {
-                Frozen::F32 => 4 * numbers,
-                Frozen::Bf16 => 2 * numbers,
-                Frozen::Int8 => numbers + 4 * rows,
-                // Blocks of 64 with a byte each, 256 blocks with a scale.
-                Frozen::Nf4 => numbers.div_ceil(2) + numbers.div_ceil(64) + 4 * numbers.div_ceil(64 * 256),
-            };
-            matrix + if has_bias { 4 * rows } else { 0 }
+    /// Bytes of the matrices of linear layers.
+    pub fn linears(self, config: &DecoderConfig) -> u64 {
+        let matrix = |&(_, m, k, _): &(&str, usize, usize, bool)| match self {
+            Frozen::F32 => 4 * m * k,
+            Frozen::Bf16 => 2 * m * k,
+            Frozen::Int8 => quantize::bytes([m, k], Packing::Int8),
+            Frozen::Nf4 => quantize::bytes([m, k], Packing::Nf4),
         };
-        let layer = config.linears().iter().map(linear).sum::<u64>() + 8 * config.hidden as u64;
-        config.layers as u64 * layer + tables + 4 * config.hidden as u64
+        (config.layers * config.linears().iter().map(matrix).sum::<usize>()) as u64
+    }
+
+    /// Bytes of the tables of tokens: f32 or bf16.
+    pub fn tables(self, config: &DecoderConfig) -> u64 {
+        let tables = if config.tied { 1 } else { 2 } * (config.vocabulary * config.hidden) as u64;
+        tables * if self == Frozen::F32 { 4 } else { 2 }
+    }
+
+    /// Bytes of the decoder's weights: vectors are f32.
+    pub fn bytes(self, config: &DecoderConfig) -> u64 {
+        self.linears(config) + self.tables(config) + Frozen::vectors(config)
+    }
+
+    /// Those of them that the host reads where they lie, of a model whose files are plain: what is packed is made.
+    pub fn mapped(self, config: &DecoderConfig) -> u64 {
+        let is_plain = self.packing().is_none();
+        self.tables(config) + if is_plain { self.linears(config) } else { 0 }
+    }
+
+    /// How linear layers are packed.
+    pub fn packing(self) -> Option<Packing> {
+        match self {
+            Frozen::F32 | Frozen::Bf16 => None,
+            Frozen::Int8 => Some(Packing::Int8),
+            Frozen::Nf4 => Some(Packing::Nf4),
+        }
+    }
+
+    /// Linear layers packed as they say, or in f32 or bf16.
+    pub fn of(packing: Option<Packing>, is_narrow: bool) -> Frozen {
+        match (packing, is_narrow) {
+            (Some(Packing::Int8), _) => Frozen::Int8,
+            (Some(Packing::Nf4), _) => Frozen::Nf4,
+            (None, true) => Frozen::Bf16,
+            (None, false) => Frozen::F32,
+        }
     }
 }
 
@@ -253,8 +285,7 @@ impl PlanInput {
         let config = &self.decoder;
         let joining = self.joining(documents);
         let inputs = 4 * (2 * tokens + sum(&|_| 1) + 4 * rows + longest * config.width as u64);
-        let mut components =
-            vec![Component { name: "frozen weights of the decoder", bytes: self.frozen.bytes(config) }];
+        let mut components = vec![Component { name: "frozen weights of the decoder", bytes: self.frozen_bytes }];
         components.extend(&self.beside);
         components.push(Component { name: "trained parameters", bytes: 4 * flat });
         if is_device && self.activations == DType::Bf16 {
@@ -328,7 +359,8 @@ impl PlanInput {
         });
         let has_tail = n + 1 == config.layers;
         let (is_device, activation) = (self.device != Device::Host, self.activations.bytes() as u64);
-        let differs = is_device && (self.frozen == Frozen::F32) != (self.activations == DType::F32);
+        let is_packed = self.frozen.packing().is_some();
+        let differs = is_packed || is_device && (self.frozen == Frozen::F32) != (self.activations == DType::F32);
         // q, the output and its gradient of a group of heads; keys and values of one.
         let group = config.heads / config.heads_kv;
         let part = |d: &Documents| (3 * group + 2) * config.width * d.tokens;

@@ -41,12 +41,12 @@ const ORDER: &[&str] = &[
     "verify",
 ];
 
-/// Ops that are made of other ops' kernels, or refuse devices.
-const OPS_WITHOUT_KERNEL: &[&str] = &["dora_linear", "lora_linear"];
+/// Ops that are made of other ops' kernels, or refuse devices; weights are packed on the host.
+const OPS_WITHOUT_KERNEL: &[&str] = &["dora_linear", "lora_linear", "packed", "quantize"];
 
 /// Ops that are no differentiable function of tensors, with their own tests in place of cases.
 const OPS_WITHOUT_CASES: &[&str] =
-    &["adamw", "convolve", "dequantize", "dora_linear", "image_source", "kv_cache", "sample"];
+    &["adamw", "convolve", "dequantize", "dora_linear", "image_source", "kv_cache", "packed", "quantize", "sample"];
 
 /// The crates this project is asked to stand on, and where each does its job. `cublas-sys` links at build time and
 /// knows neither cublasLt nor bf16: cudarc's bindings stand in for it.

@@ -160,6 +160,78 @@ pub fn multiply(threads: Threads, extent: Extent, a: Matrix, b: Stored, c: &mut 
     split(threads, extent, a, b, c, start);
 }
 
+/// Whether a product x W^T of so many rows reads W row by row, so that rows may be made when it asks for them
+/// ([`multiply_rows`]).
+pub fn reads_rows(threads: Threads, rows: usize) -> bool {
+    rows <= FEW || threads == Threads::Apart
+}
+
+/// Bytes of rows that a thread has made at a time, at least four rows: what the first-level cache holds.
+const MADE: usize = 32 << 10;
+
+/// C [M,N] = A W^T + what `start` says, for few rows M ([`reads_rows`]) and a W [N,K] that is not there: `make` writes rows of it
+/// from the given one on. The numbers are those of [`multiply`] with the same W. Panics when an operand is too short.
+#[track_caller]
+pub fn multiply_rows(
+    threads: Threads,
+    extent: Extent,
+    a: Matrix,
+    make: &(impl Fn(usize, &mut [f32]) + Sync),
+    c: &mut [f32],
+    start: Start,
+) {
+    let Extent { m, n, k } = extent;
+    assert!(reads_rows(threads, m) && k > 0, "product of {m} rows with made ones");
+    assert!(c.len() >= m * n, "product: C is too short");
+    assert!(m == 0 || a.data.len() > (m - 1) * a.row + (k - 1) * a.column, "product: A is too short");
+    if let Some(Products { count, multiplications }) = COUNTED.get() {
+        COUNTED.set(Some(Products { count: count + 1, multiplications: multiplications + (m * n * k) as u64 }));
+    }
+    if let Start::Bias(bias) = start {
+        assert!(bias.len() >= n, "product: the bias is too short");
+    }
+    let (target, isa) = (Target { at: c.as_mut_ptr(), row: n }, Isa::current());
+    // A multiple of the four columns that are computed together.
+    let at_once = (MADE / (4 * k) / 4 * 4).max(4);
+    let run = |first: usize, end: usize| {
+        let mut made = super::host::Buffer::uninit(at_once.min(end - first) * k);
+        for from in (first..end).step_by(at_once) {
+            let count = at_once.min(end - from);
+            let rows = &mut made.as_mut_slice()[..count * k];
+            make(from, rows);
+            let start = match start {
+                Start::Bias(bias) => Start::Bias(&bias[from..]),
+                other => other,
+            };
+            let c = target.after(from);
+            let part = Part { rows: [0, m], columns: [0, count] };
+            let extent = Extent { n: count, ..extent };
+            isa.run(Work { extent, part, a, b: (&*rows, 1, k), c, start, is_apart: true });
+        }
+    };
+    let pieces = pieces(threads, extent);
+    let units = n.div_ceil(at_once);
+    if pieces == 1 || m == 0 || n == 0 {
+        return if m > 0 && n > 0 {
+            run(0, n)
+        };
+    }
+    (0..pieces).into_par_iter().for_each(|piece| {
+        let [first, end] = [piece, piece + 1].map(|p| (p * units / pieces * at_once).min(n));
+        if first < end {
+            run(first, end);
+        }
+    });
+}
+
+/// How many threads share a product.
+fn pieces(threads: Threads, Extent { m, n, k }: Extent) -> usize {
+    match threads {
+        Threads::One => 1,
+        Threads::All | Threads::Apart => rayon::current_num_threads().min((m * n * k / WORTH_A_THREAD).max(1)),
+    }
+}
+
 impl Numbers<'_> {
     fn len(&self) -> usize {
         match self {
@@ -184,17 +256,21 @@ struct Target {
     row: usize,
 }
 
-// SAFETY: the parts that `split` makes do not overlap, and each is written by one thread.
+impl Target {
+    /// The same without the columns before this one.
+    fn after(self, column: usize) -> Target {
+        Target { at: self.at.wrapping_add(column), row: self.row }
+    }
+}
+
+// SAFETY: the parts that `split` and `multiply_rows` make do not overlap, and each is written by one thread.
 unsafe impl Send for Target {}
 unsafe impl Sync for Target {}
 
 fn split(threads: Threads, extent: Extent, a: Matrix, b: Stored, c: &mut [f32], start: Start) {
-    let Extent { m, n, k } = extent;
+    let Extent { m, n, .. } = extent;
     let target = Target { at: c.as_mut_ptr(), row: n };
-    let pieces = match threads {
-        Threads::One => 1,
-        Threads::All | Threads::Apart => rayon::current_num_threads().min((m * n * k / WORTH_A_THREAD).max(1)),
-    };
+    let pieces = pieces(threads, extent);
     let (isa, is_apart) = (Isa::current(), threads == Threads::Apart);
     let run = |part: Part| match b.data {
         Numbers::F32(data) => isa.run(Work { extent, part, a, b: (data, b.row, b.column), c: target, start, is_apart }),

@@ -159,7 +159,7 @@ fn fill(
     files: &DecoderFiles,
     (adapters, sources): (&[Adapter], &[Option<Tensors>]),
 ) -> Result<()> {
-    store::load_base(params, files.prefix, &files.weights, files.prefix)?;
+    store::load_base(params, files.prefix, &files.weights, files.prefix, parts.weights)?;
     if let ProjectorChoice::Stored = choice.projector {
         let source = open_projector(parts)?;
         load_projector(params, projector, &source).context_with(|| source.path().display())?;

@@ -4,6 +4,7 @@ use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::models::{FAMILY_FILE, Places};
+use crate::ops::packed::Packing;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 
@@ -21,6 +22,9 @@ pub struct Parts {
     pub semantic: PathBuf,
     /// The decoder: Qwen2 or Audio Flamingo 3, with its tokenizer.
     pub decoder: PathBuf,
+    /// How the weights of the decoder's linear layers are packed when they are read; absent: as they are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Packing>,
     /// The projector; absent where training begins with a fresh one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projector: Option<PathBuf>,
@@ -91,6 +95,7 @@ impl Parts {
             encoder: absolute(&self.encoder)?,
             semantic: absolute(&self.semantic)?,
             decoder: absolute(&self.decoder)?,
+            weights: self.weights,
             projector: self.projector.as_ref().map(absolute).transpose()?,
             adapters: self.adapters.iter().map(absolute).collect::<Result<_>>()?,
         })

@@ -245,9 +245,11 @@ fn refuse_what_differs(fields: &Value) -> Result<()> {
     }
     for name in ["rope_scaling", "rope_parameters"] {
         let Some(rope) = fields.get(name).filter(|v| !v.is_null()) else { continue };
-        let kind = rope.get("rope_type").or_else(|| rope.get("type")).and_then(Value::as_str);
-        if !matches!(kind, Some("default")) {
-            return refuse(format!("{name} of type {}", kind.unwrap_or("unknown")));
+        // Transformers takes `rope_parameters` without a type for the default.
+        let kind = rope.get("rope_type").or_else(|| rope.get("type"));
+        let is_default = kind.map_or(name == "rope_parameters", |kind| kind.as_str() == Some("default"));
+        if !is_default {
+            return refuse(format!("{name} of type {}", kind.map_or("unknown".into(), Value::to_string)));
         }
     }
     let slides = |v: &Value| v.as_array().is_some_and(|l| l.iter().any(|kind| kind != "full_attention"));
@@ -256,8 +258,11 @@ fn refuse_what_differs(fields: &Value) -> Result<()> {
         return refuse("attention in a sliding window".into());
     }
     if let Some(how) = fields.get("quantization_config").filter(|v| !v.is_null()) {
-        let method = how.get("quant_method").and_then(Value::as_str).unwrap_or("unknown");
-        return refuse(format!("weights quantized by {method}"));
+        // How weights are packed is seen on their tensors, one by one.
+        match how.get("quant_method").and_then(Value::as_str) {
+            Some("bitsandbytes") => {}
+            method => return refuse(format!("weights quantized by {}", method.unwrap_or("unknown"))),
+        }
     }
     Ok(())
 }

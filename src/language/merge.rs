@@ -88,6 +88,10 @@ pub fn merge(base: &Path, adapter: &Path, out: &Path, stored: Stored, shard_byte
             .hint(format!("give that one: --base {}", own.display())));
     }
     let files = store::open_decoder(base)?;
+    if files.held(None)?.packing.is_some() {
+        return Err(Error::usage(format!("{}: its weights are packed in eight or four bits", base.display()))
+            .hint("merge into the model that they were packed from: the sum would be rounded to few bits again"));
+    }
     let (lora, source) = store::open_adapter(adapter)?;
     let adapted = adapted(&lora, &source, &files.config, files.prefix)?;
     store::warn_of_nothing(&source)?;

@@ -28,7 +28,7 @@ fn logits(base: &Path, adapter: Option<&Path>) -> Vec<f64> {
     let build = Build { prefix: files.prefix, is_frozen: true, adapters: &adapters };
     let decoder = Decoder::new(&mut builder, &files.config, &build);
     let mut params = builder.finish(0);
-    store::load_base(&mut params, files.prefix, &files.weights, files.prefix).unwrap();
+    store::load_base(&mut params, files.prefix, &files.weights, files.prefix, None).unwrap();
     if let Some((_, source)) = &opened {
         store::load_adapter(&mut params, &adapters[0], source).unwrap();
     }

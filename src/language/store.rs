@@ -2,9 +2,10 @@
 //!
 //! A base model is read strictly: every tensor must be there, in the right shape, and nothing may be left over but what old
 //! exports carry along (rotary frequencies, a copy of a tied embedding). Its matrices stay where they lie, mapped, in their
-//! own type; vectors become f32.
+//! own type; vectors become f32. The weights of linear layers may be packed, in the file ([`packed`]) or when they are read.
 
 pub(super) mod names;
+mod packed;
 
 use super::config::DecoderConfig;
 use super::decoder::{Adapter, Decoder};
@@ -12,12 +13,15 @@ use super::lora::LoraConfig;
 use crate::device::product::Threads;
 use crate::error::{Context as _, Error, Result};
 use crate::files::read_text;
-use crate::nn::{ParamId, Params};
+use crate::nn::{Home, ParamId, Params};
 use crate::ops::dora_linear::row_lengths;
 use crate::ops::lora_linear::Rank;
+use crate::ops::packed::{Packed, Packing};
+use crate::ops::quantize;
 use crate::tape::Var;
 use crate::weights::{Entry, Tensors, to_bytes};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// File with the sizes of a model.
@@ -113,11 +117,18 @@ pub fn open_adapter(folder: &Path) -> Result<(LoraConfig, Tensors)> {
 }
 
 /// Gives the base parameters of a decoder, whose names begin with `prefix`, the tensors of `source` of the same names
-/// without it, or with `stored` in its place.
+/// without it, or with `stored` in its place. Weights of linear layers that are plain there are packed as `packing` says.
 ///
 /// # Errors
-/// `Data` naming tensors that are missing, left over, of another shape or not finite.
-pub fn load_base(params: &mut Params, prefix: &str, source: &Tensors, stored: &str) -> Result<()> {
+/// `Data` naming tensors that are missing, left over, of another shape or not finite; `Usage` for weights that are packed in
+/// another way than `packing` says.
+pub fn load_base(
+    params: &mut Params,
+    prefix: &str,
+    source: &Tensors,
+    stored: &str,
+    packing: Option<Packing>,
+) -> Result<()> {
     let is_base =
         |name: &str| name.strip_prefix(prefix).is_some_and(|n| n.starts_with("model.") || n.starts_with("lm_head."));
     let places: Vec<(ParamId, String)> = params
@@ -126,8 +137,11 @@ pub fn load_base(params: &mut Params, prefix: &str, source: &Tensors, stored: &s
         .filter(|(_, info)| is_base(&info.name))
         .map(|(id, info)| (id, format!("{stored}{}", &info.name[prefix.len()..])))
         .collect();
-    let wanted: std::collections::BTreeSet<&str> = places.iter().map(|(_, name)| name.as_str()).collect();
-    let left: Vec<&str> = source.names().filter(|name| name.starts_with(stored) && !wanted.contains(name)).collect();
+    let wanted: BTreeSet<&str> = places.iter().map(|(_, name)| name.as_str()).collect();
+    let parts: BTreeSet<String> =
+        wanted.iter().filter(|name| names::is_linear(name)).flat_map(|name| packed::parts(source, name)).collect();
+    let is_left = |name: &&str| name.starts_with(stored) && !wanted.contains(name) && !parts.contains(*name);
+    let left: Vec<&str> = source.names().filter(is_left).collect();
     let mut unknown = Vec::new();
     for name in left {
         if !is_carried_along(source, name, stored)? {
@@ -138,9 +152,84 @@ pub fn load_base(params: &mut Params, prefix: &str, source: &Tensors, stored: &s
     let missing: Vec<&str> = wanted.iter().copied().filter(|name| !source.contains(name)).collect();
     names::refuse(source, "tensors are missing", &missing)?;
     for (id, name) in places {
-        params.load_one(id, source, &name)?;
+        match linear_weight(params, id, source, &name, packing)? {
+            Some(packed) => params.set_packed(id, packed.to(params.device())),
+            None => params.load_one(id, source, &name)?,
+        }
     }
     Ok(())
+}
+
+/// The weight of a linear layer that is packed, or shall be; `None` for every other parameter.
+fn linear_weight(
+    params: &Params,
+    id: ParamId,
+    source: &Tensors,
+    name: &str,
+    packing: Option<Packing>,
+) -> Result<Option<Packed>> {
+    let shape = params.info(id).shape;
+    let &[rows, columns] = shape.as_slice() else { return Ok(None) };
+    if !names::is_linear(name) || matches!(params.info(id).home, Home::Trained { .. }) {
+        return Ok(None);
+    }
+    if let Some(found) = packed::read(source, name, [rows, columns])? {
+        if let Some(wanted) = packing.filter(|&wanted| wanted != found.packing()) {
+            return Err(Error::usage(format!(
+                "{}: {name} is packed as {:?}, {wanted:?} is wanted",
+                source.path().display(),
+                found.packing()
+            ))
+            .hint("take the weights as they are stored (model.weights), or the model that they were packed from"));
+        }
+        return Ok(Some(found));
+    }
+    let Some(packing) = packing else { return Ok(None) };
+    let plain = source.tensor(name, shape.as_slice())?;
+    let made = quantize::packed(&plain, packing);
+    source.release(name);
+    Ok(Some(made))
+}
+
+/// What the weights of a decoder's folder take, once they are read.
+pub struct Held {
+    /// All bytes.
+    pub bytes: u64,
+    /// Those of them that the host reads where they lie in their files.
+    pub mapped: u64,
+    /// How linear layers are packed; the first that is.
+    pub packing: Option<Packing>,
+    /// Whether all plain matrices are bf16.
+    pub is_narrow: bool,
+}
+
+impl DecoderFiles {
+    /// What the weights take, once they are read and, where they are plain, packed as `packing` says.
+    ///
+    /// # Errors
+    /// `Data` when a tensor is missing.
+    pub fn held(&self, packing: Option<Packing>) -> Result<Held> {
+        let mut held = Held { bytes: 0, mapped: 0, packing, is_narrow: true };
+        for (name, shape) in self.config.tensors() {
+            let (name, count) = (format!("{}{name}", self.prefix), shape.iter().product::<usize>());
+            let stored = if names::is_linear(&name) { packed::packing(&self.weights, &name) } else { None };
+            if let Some(stored) = stored {
+                held.packing = held.packing.or(Some(stored));
+                held.bytes += packed::bytes(&self.weights, &name)?;
+                held.mapped += packed::mapped(&self.weights, &name)?;
+            } else if let (true, Some(packing)) = (names::is_linear(&name), packing) {
+                held.bytes += quantize::bytes([shape[0], shape[1]], packing) as u64;
+            } else if shape.len() < 2 {
+                held.bytes += 4 * count as u64;
+            } else {
+                let is_narrow = self.weights.dtype(&name)? == crate::weights::Dtype::BF16;
+                held.is_narrow &= is_narrow;
+                held.bytes += count as u64 * if is_narrow { 2 } else { 4 };
+                held.mapped += self.weights.mapped_bytes(&name)?.unwrap_or(0);
+            }
+        }
+        Ok(held)
+    }
 }
 
 /// Old exports hold the frequencies of the rotary embedding, which are computed, and the output layer beside a tied embedding.
@@ -212,7 +301,7 @@ pub fn reset_magnitudes(params: &mut Params, decoder: &Decoder) {
             let Some(magnitude) = adapted.magnitude else { continue };
             let [a, b] = [adapted.a, adapted.b].map(|id| Var::constant(params.tensor(id)));
             let rank = Rank { a, b, scale: adapted.scale };
-            let lengths = row_lengths(&params.tensor(linear.weight), &rank, Threads::All);
+            let lengths = row_lengths(&params.weight(linear.weight), &rank, Threads::All);
             drop(rank);
             params.set_one(magnitude, &lengths);
         }

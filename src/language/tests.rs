@@ -326,3 +326,6 @@ fn a_gradient_flows_to_what_is_spliced_in() {
     let grads = c.tape.backward(&loss, Tensor::scalar(1.0)).unwrap();
     assert!(grads.get(&inserted).unwrap().data().iter().any(|&g| g != 0.0));
 }
+
+#[path = "packed_tests.rs"]
+mod packed;

@@ -3,8 +3,10 @@
 use super::params::{Home, ParamId, ParamInfo, Params};
 use crate::error::Result;
 use crate::ops::elementwise;
+use crate::ops::packed::{Packed, Weight};
 use crate::tape::{Grads, Tape, Var};
 use crate::tensor::Tensor;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A tape with parameters bound to it: trained ones as leaves, frozen ones as constants, to which no gradient flows.
@@ -12,8 +14,9 @@ pub struct Forward {
     /// The tape.
     pub tape: Tape,
     pub(super) infos: Arc<[ParamInfo]>,
-    /// By [`ParamId`]; `None` where a part of a computation does not use the parameter.
+    /// By [`ParamId`]; `None` where the parameter is packed, and where a part of a computation does not use it.
     pub(super) vars: Vec<Option<Var>>,
+    pub(super) packed: Arc<BTreeMap<ParamId, Arc<Packed>>>,
 }
 
 impl Forward {
@@ -22,7 +25,12 @@ impl Forward {
     pub fn new(mut tape: Tape, params: &Params) -> Forward {
         let infos = params.infos().clone();
         let mut vars = Vec::with_capacity(infos.len());
+        let packed = params.packed().clone();
         for (id, info) in params.ids().zip(infos.iter()) {
+            if packed.contains_key(&id) {
+                vars.push(None);
+                continue;
+            }
             let tensor = params.tensor(id);
             vars.push(Some(match info.home {
                 Home::Trained { .. } => match params.narrow(id) {
@@ -32,13 +40,21 @@ impl Forward {
                 Home::Frozen { .. } => Var::constant(tensor),
             }));
         }
-        Forward { tape, infos, vars }
+        Forward { tape, infos, vars, packed }
     }
     /// A parameter's value. Panics, naming it, when it is not bound here.
     #[track_caller]
     pub fn param(&self, id: ParamId) -> Var {
         let name = || &self.infos[id.0].name;
         self.vars[id.0].clone().unwrap_or_else(|| panic!("parameter {} is not bound in this part", name()))
+    }
+    /// The weight of a linear layer, plain or packed. Panics, naming it, when it is not bound here.
+    #[track_caller]
+    pub fn weight(&self, id: ParamId) -> Weight {
+        match self.packed.get(&id) {
+            Some(packed) => Weight::Packed(packed.clone()),
+            None => Weight::Plain(self.param(id)),
+        }
     }
     /// Checks that every tracked parameter bound here received a gradient.
     ///

@@ -2,14 +2,17 @@
 //!
 //! Everything that belongs to training (optimizer, gradients, checkpoints, the check for lost gradients) sees the trained
 //! ones only. A frozen parameter keeps its own type and may lie in a mapped file, read where it lies: it costs what its
-//! file costs, no moments and no gradient.
+//! file costs, no moments and no gradient. The weight of a linear layer may be packed in eight or four bits.
 
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::ops::matmul;
+use crate::ops::packed::{Packed, Weight};
 use crate::rng::Rng;
+use crate::tape::Var;
 use crate::tensor::{Shape, Tensor};
 use crate::weights::{Entry, Tensors};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Which parameter of a [`Params`].
@@ -134,7 +137,13 @@ impl Builder {
                 Init::Constant(value) => values.fill(value),
             }
         }
-        Params { infos: self.infos.into(), trained, narrow: None, frozen: vec![None; self.frozen_count] }
+        Params {
+            infos: self.infos.into(),
+            trained,
+            narrow: None,
+            frozen: vec![None; self.frozen_count],
+            packed: Arc::default(),
+        }
     }
 }
 
@@ -145,8 +154,9 @@ pub struct Params {
     trained: Tensor,
     /// The flat buffer rounded to bf16, on devices whose products take it so ([`Params::keep_narrow`]).
     narrow: Option<Tensor>,
-    /// `None` until loaded or set.
+    /// `None` until loaded or set, and where the parameter is packed.
     frozen: Vec<Option<Tensor>>,
+    packed: Arc<BTreeMap<ParamId, Arc<Packed>>>,
 }
 
 impl Params {
@@ -179,7 +189,19 @@ impl Params {
     pub fn info(&self, id: ParamId) -> &ParamInfo {
         &self.infos[id.0]
     }
-    /// A view of one parameter. Panics for a frozen one that nobody loaded or set.
+    /// Frozen parameters that are packed.
+    pub(super) fn packed(&self) -> &Arc<BTreeMap<ParamId, Arc<Packed>>> {
+        &self.packed
+    }
+    /// The weight of a linear layer, plain or packed. Panics for a frozen one that nobody loaded or set.
+    #[track_caller]
+    pub fn weight(&self, id: ParamId) -> Weight {
+        match self.packed.get(&id) {
+            Some(packed) => Weight::Packed(packed.clone()),
+            None => Weight::Plain(Var::constant(self.tensor(id))),
+        }
+    }
+    /// A view of one parameter. Panics for a frozen one that is packed, or that nobody loaded or set.
     #[track_caller]
     pub fn tensor(&self, id: ParamId) -> Tensor {
         let info = &self.infos[id.0];
@@ -187,6 +209,7 @@ impl Params {
             Home::Trained { offset } => self.trained.part(offset, info.shape),
             Home::Frozen { index } => match &self.frozen[index] {
                 Some(tensor) => tensor.clone(),
+                None if self.packed.contains_key(&id) => panic!("parameter {} is packed", info.name),
                 None => panic!("frozen parameter {} was never loaded", info.name),
             },
         }
@@ -198,7 +221,9 @@ impl Params {
     /// The same parameters on another device, frozen ones in their own types.
     pub fn to(&self, device: Device) -> Params {
         let frozen = self.frozen.iter().map(|t| t.as_ref().map(|t| t.to(device))).collect();
-        Params { infos: self.infos.clone(), trained: self.trained.to(device), narrow: None, frozen }
+        let packed = self.packed.iter().map(|(id, packed)| (*id, Arc::new(packed.to(device)))).collect();
+        let (infos, trained) = (self.infos.clone(), self.trained.to(device));
+        Params { infos, trained, narrow: None, frozen, packed: Arc::new(packed) }
     }
     /// Keeps a copy of the trained parameters rounded to bf16 on their device, which the optimizer renews with every
     /// update: products next to bf16 activations need not round a weight each time they read it.
@@ -267,6 +292,17 @@ impl Params {
         tensor.expect_shape(&info.name, info.shape.as_slice());
         assert_eq!(tensor.device(), self.trained.device(), "parameter {}: the device of the others", info.name);
         self.frozen[index] = Some(tensor);
+    }
+    /// Gives a frozen matrix its numbers in eight or four bits: products unpack it for themselves ([`Params::weight`]). Panics
+    /// for a trained one and when the shape or the device differs.
+    #[track_caller]
+    pub fn set_packed(&mut self, id: ParamId, packed: Packed) {
+        let info = &self.infos[id.0];
+        let Home::Frozen { index } = info.home else { panic!("parameter {} is trained", info.name) };
+        assert_eq!(packed.shape(), info.shape.as_slice(), "{}: wrong shape", info.name);
+        assert_eq!(packed.device(), self.trained.device(), "parameter {}: the device of the others", info.name);
+        self.frozen[index] = None;
+        Arc::make_mut(&mut self.packed).insert(id, Arc::new(packed));
     }
     /// Gives one trained host parameter its numbers. Panics for a frozen one and when the count differs.
     #[track_caller]

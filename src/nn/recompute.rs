@@ -7,8 +7,10 @@
 use super::{Forward, ParamId, ParamInfo};
 use crate::device::product::Threads;
 use crate::error::Result;
+use crate::ops::packed::Packed;
 use crate::tape::{Kept, Tape, Var, VarId};
 use crate::tensor::Tensor;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What the parts of a computation keep for the backward pass.
@@ -57,6 +59,7 @@ pub(super) struct Part {
     ids: Vec<ParamId>,
     /// Values of the parameters, with their identities outside.
     pub(super) params: Vec<Var>,
+    packed: Arc<BTreeMap<ParamId, Arc<Packed>>>,
     infos: Arc<[ParamInfo]>,
     /// Whether what ops ask to keep is kept.
     keeps: bool,
@@ -80,11 +83,14 @@ pub(super) struct Recorded {
 impl Part {
     #[track_caller]
     pub(super) fn new(c: &Forward, memory: Memory, ids: &[ParamId], f: Function) -> Part {
+        // Packed parameters are bound as they are: nothing flows to them.
+        let ids: Vec<ParamId> = ids.iter().copied().filter(|id| !c.packed.contains_key(id)).collect();
         let params = ids.iter().map(|&id| c.param(id)).collect();
         Part {
             f,
-            ids: ids.to_vec(),
+            ids,
             params,
+            packed: c.packed.clone(),
             infos: c.infos.clone(),
             keeps: memory != Memory::Least,
             products: Threads::One,
@@ -108,7 +114,7 @@ impl Part {
                 None => bound,
             });
         }
-        Forward { tape, infos: self.infos.clone(), vars }
+        Forward { tape, infos: self.infos.clone(), vars, packed: self.packed.clone() }
     }
 
     /// The values, and what the ops asked to keep when a backward pass will follow.
@@ -153,7 +159,7 @@ impl Recorded {
     /// `Internal` naming parameters that received no gradient.
     pub(super) fn backward(self, ids: &[ParamId], dy: Tensor) -> Result<Found> {
         let Recorded { c, leaves, y } = self;
-        let Forward { tape, infos, vars } = c;
+        let Forward { tape, infos, vars, .. } = c;
         let mut grads = tape.backward(&y, dy)?;
         Forward::expect_all(&infos, &vars, &grads)?;
         let mut found = |var: &Var| var.id().map(|_| grads.take(var));

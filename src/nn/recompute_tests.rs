@@ -50,7 +50,7 @@ impl Model {
         let mut c = Forward::new(Tape::new(), &self.params);
         let (x, r) = (c.tape.leaf(random(&[5, 3], "x")), c.tape.leaf(random(&[5, 4], "r")));
         let y = recompute(&mut c, memory, &[&x, &r], &self.ids(), self.function());
-        let Forward { tape, infos, vars } = c;
+        let Forward { tape, infos, vars, .. } = c;
         let mut grads = tape.backward(&y, random(&[5, 4], "dy")).unwrap();
         let mut flat = Tensor::zeros(&[self.params.flat_len()]);
         let trained = infos.iter().zip(vars.iter().flatten()).filter(|(_, var)| var.id().is_some());

@@ -8,6 +8,8 @@
 //!
 //! No gradient flows here: such weights are frozen.
 
+mod host;
+
 use crate::device::Device;
 use crate::kernels::{self, Launch};
 use crate::tensor::{DType, Tensor};
@@ -38,22 +40,60 @@ pub const NF4_BLOCK: usize = 64;
 /// Blocks whose absmax, where they are quantised themselves, share a scale.
 pub const SCALE_BLOCK: usize = 256;
 
-/// Rows of int8: values U8 [R,C] that hold signed bytes, absmax f32 [R] -> [R,C] as `dtype`, f32 or bf16.
-#[track_caller]
-pub fn int8_rows(values: &Tensor, absmax: &Tensor, dtype: DType) -> Tensor {
-    let [rows, c] = values.dims("int8 values");
-    absmax.expect_shape("int8 absmax", &[rows]);
-    if values.device() != Device::Host {
-        let mut out = Tensor::uninit_on(values.device(), dtype, &[rows, c]);
-        let launch = Launch::elements(rows * c.div_ceil(4), 256);
-        kernels::dequantize_int8(launch, &mut out, values, absmax, rows, c);
-        return out;
+/// A weight [R,C] in int8, all of it on one device.
+#[derive(Clone, Debug)]
+pub struct Int8 {
+    values: Tensor,
+    absmax: Tensor,
+}
+
+impl Int8 {
+    /// Values U8 [R,C] that hold signed bytes, absmax f32 [R]. Panics when the sizes do not fit.
+    #[track_caller]
+    pub fn new(values: Tensor, absmax: Tensor) -> Int8 {
+        let [rows, _] = values.dims("int8 values");
+        assert_eq!((values.dtype(), absmax.dtype()), (DType::U8, DType::F32), "int8: the types of values and absmax");
+        absmax.expect_shape("int8 absmax", &[rows]);
+        Int8 { values, absmax }
     }
-    // As bitsandbytes does: first times absmax, then times 1 / 127 rounded to f32.
-    const SCALE: f32 = 1.0 / 127.0;
-    let rows_of = values.values::<u8>().chunks_exact(c.max(1)).zip(absmax.data());
-    let numbers = rows_of.flat_map(|(row, &absmax)| row.iter().map(move |&q| f32::from(q as i8) * absmax * SCALE));
-    stored(&[rows, c], numbers, dtype)
+    /// The extents.
+    pub fn shape(&self) -> [usize; 2] {
+        self.values.dims("int8 values")
+    }
+    /// The device that holds the weight.
+    pub fn device(&self) -> Device {
+        self.values.device()
+    }
+    /// Bytes of the values and of what scales them.
+    pub fn bytes(&self) -> usize {
+        self.values.len() + 4 * self.absmax.len()
+    }
+    /// The same weight on another device.
+    #[track_caller]
+    pub fn to(&self, device: Device) -> Int8 {
+        Int8 { values: self.values.to(device), absmax: self.absmax.to(device) }
+    }
+    /// Rows `first..first + count` as `dtype`, f32 or bf16: [count,C].
+    #[track_caller]
+    pub fn rows(&self, first: usize, count: usize, dtype: DType) -> Tensor {
+        let [_, columns] = self.shape();
+        if self.device() == Device::Host {
+            return host::rows([count, columns], dtype, |out| self.write(first, out));
+        }
+        let (values, absmax) = (self.values.rows(first, count), self.absmax.rows(first, count));
+        let mut out = Tensor::uninit_on(self.device(), dtype, &[count, columns]);
+        let launch = Launch::elements(count * columns.div_ceil(4), 256);
+        kernels::dequantize_int8(launch, &mut out, &values, &absmax, count, columns);
+        out
+    }
+    /// Rows from `first` on of a weight on the host, as many as `out` holds.
+    #[track_caller]
+    pub fn write(&self, first: usize, out: &mut [f32]) {
+        let [_, columns] = self.shape();
+        let count = out.len() / columns;
+        let values = &self.values.values::<u8>()[first * columns..][..count * columns];
+        host::int8(bytemuck::cast_slice(values), &self.absmax.data()[first..][..count], out);
+    }
 }
 
 /// The largest magnitude of every block of a weight in NF4.
@@ -115,19 +155,26 @@ impl Nf4 {
         };
         Nf4 { packed: self.packed.to(device), absmax, ..*self }
     }
+    /// The device that holds the weight.
+    pub fn device(&self) -> Device {
+        self.packed.device()
+    }
+    /// Bytes of the values and of what scales them.
+    pub fn bytes(&self) -> usize {
+        let absmax = match &self.absmax {
+            Absmax::Plain(absmax) => 4 * absmax.len(),
+            Absmax::Double { bytes, code, scale, .. } => bytes.len() + 4 * (code.len() + scale.len()),
+        };
+        self.packed.len() + absmax
+    }
     /// Rows `first..first + count` as `dtype`, f32 or bf16: [count,C].
     #[track_caller]
     pub fn rows(&self, first: usize, count: usize, dtype: DType) -> Tensor {
         assert!(first + count <= self.rows, "NF4: rows {first}+{count} of {}", self.rows);
         let (shape, start) = ([count, self.columns], first * self.columns);
         let n = count * self.columns;
-        if self.packed.device() == Device::Host {
-            let bytes = self.packed.values::<u8>();
-            let numbers = (start..start + n).map(|i| {
-                let place = if i % 2 == 0 { bytes[i / 2] >> 4 } else { bytes[i / 2] & 15 };
-                NF4[usize::from(place)] * self.absmax.of(i / NF4_BLOCK)
-            });
-            return stored(&shape, numbers, dtype);
+        if self.device() == Device::Host {
+            return host::rows(shape, dtype, |out| self.write(first, out));
         }
         let mut out = Tensor::uninit_on(self.packed.device(), dtype, &shape);
         let launch = Launch::quads(n);
@@ -139,27 +186,25 @@ impl Nf4 {
         }
         out
     }
-}
-
-impl Absmax {
-    /// That of a block, on the host.
-    fn of(&self, block: usize) -> f32 {
-        match self {
-            Absmax::Plain(absmax) => absmax.data()[block],
+    /// Rows from `first` on of a weight on the host, as many as `out` holds.
+    #[track_caller]
+    pub fn write(&self, first: usize, out: &mut [f32]) {
+        let (packed, start) = (self.packed.values(), first * self.columns);
+        match &self.absmax {
+            Absmax::Plain(absmax) => {
+                let absmax = absmax.data();
+                host::nf4(packed, |block| absmax[block], start, out);
+            }
             Absmax::Double { bytes, code, scale, offset } => {
-                let value = code.data()[usize::from(bytes.values::<u8>()[block])];
-                value * scale.data()[block / SCALE_BLOCK] + offset
+                let (bytes, scale, offset) = (bytes.values::<u8>(), scale.data(), *offset);
+                let code: &[f32; 256] = code.data().try_into().expect("checked when it was made");
+                host::nf4(
+                    packed,
+                    |block| code[usize::from(bytes[block])] * scale[block / SCALE_BLOCK] + offset,
+                    start,
+                    out,
+                );
             }
         }
-    }
-}
-
-/// Numbers as a host tensor.
-#[track_caller]
-fn stored(shape: &[usize], numbers: impl Iterator<Item = f32>, dtype: DType) -> Tensor {
-    match dtype {
-        DType::F32 => Tensor::from_slice(shape, &numbers.collect::<Vec<f32>>()),
-        DType::Bf16 => Tensor::from_slice(shape, &numbers.map(half::bf16::from_f32).collect::<Vec<_>>()),
-        other => panic!("weights are not stored as {other:?}"),
     }
 }

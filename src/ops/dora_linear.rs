@@ -6,6 +6,7 @@
 //! only: there are no kernels for the lengths.
 
 use super::lora_linear::{Rank, lora_linear};
+use super::packed::Weight;
 use crate::device::Device;
 use crate::device::product::Threads;
 use crate::tape::{Tape, Var};
@@ -14,12 +15,12 @@ use rayon::prelude::*;
 
 /// Applies the layer, x [.., K] -> [.., M]. Panics on a device, and when W or the bias is tracked.
 #[track_caller]
-pub fn dora_linear(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>, rank: &Rank, magnitude: &Var) -> Var {
+pub fn dora_linear(tape: &mut Tape, x: &Var, weight: &Weight, bias: Option<&Var>, rank: &Rank, magnitude: &Var) -> Var {
     assert!(x.tensor().device() == Device::Host, "dora_linear is computed on the host only");
-    let [m, _] = weight.tensor().dims("dora_linear weight");
+    let [m, _] = weight.dims();
     magnitude.tensor().expect_shape("dora_linear magnitude", &[m]);
     let u = lora_linear(tape, x, weight, None, std::slice::from_ref(rank));
-    let lengths = row_lengths(weight.tensor(), rank, tape.products());
+    let lengths = row_lengths(weight, rank, tape.products());
     let gains: Vec<f32> = magnitude.data().iter().zip(&lengths).map(|(m, length)| m / length).collect();
     let none = vec![0.0; m];
     let bias = bias.map_or(&none[..], Var::data);
@@ -48,8 +49,10 @@ pub fn dora_linear(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>, r
 }
 
 /// The lengths of the rows of W + s B A, [M]: what the magnitudes of a fresh adapter are, and what they are divided by.
-pub fn row_lengths(weight: &Tensor, rank: &Rank, threads: Threads) -> Vec<f32> {
-    let [m, k] = weight.dims("dora_linear weight");
+pub fn row_lengths(weight: &Weight, rank: &Rank, threads: Threads) -> Vec<f32> {
+    let [m, k] = weight.dims();
+    let whole = weight.whole(DType::F32, threads);
+    let weight = whole.tensor();
     let r = rank.a.shape()[0];
     let (a, b) = (rank.a.data(), rank.b.data());
     let length = |i: usize| {
@@ -150,7 +153,7 @@ mod tests {
         let name = format!("rows {rows}, {k} -> {m}, rank {r}");
         Case::new("dora_linear", name, Plain { rows, m, k, r, scale }, inputs, move |tape, v| {
             let rank = Rank { a: v[3].clone(), b: v[4].clone(), scale: scale as f32 };
-            dora_linear(tape, &v[0], &v[1], Some(&v[2]), &rank, &v[5])
+            dora_linear(tape, &v[0], &(&v[1]).into(), Some(&v[2]), &rank, &v[5])
         })
     }
 

@@ -5,10 +5,11 @@
 //! again, [`Var::saved`]) and t are kept.
 //!
 //! The products that are R wide read their long operand along its rows: with R <= 8 they pass over it once, at the speed of
-//! memory.
+//! memory. W may be packed in eight or four bits ([`super::packed`]); it is unpacked for the product of either pass.
 
 use super::elementwise;
 use super::matmul::{Epilogue, Factor, product_on_device};
+use super::packed::Weight;
 use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
 use crate::device::product::{Matrix, Numbers, Stored, Threads, multiply};
@@ -27,40 +28,33 @@ pub struct Rank {
     pub scale: f32,
 }
 
-/// Applies the layer with its adapters, x [.., K] -> [.., M]. Panics when W or the bias is tracked: their gradients are not
-/// computed.
+/// Applies the layer with its adapters, of which there may be none, x [.., K] -> [.., M]. Panics when W or the bias is
+/// tracked: their gradients are not computed.
 #[track_caller]
-pub fn lora_linear(tape: &mut Tape, x: &Var, weight: &Var, bias: Option<&Var>, ranks: &[Rank]) -> Var {
-    assert!(weight.id().is_none() && bias.is_none_or(|b| b.id().is_none()), "lora_linear beside a trained weight");
-    let [m, k] = weight.tensor().dims("lora_linear weight");
+pub fn lora_linear(tape: &mut Tape, x: &Var, weight: &Weight, bias: Option<&Var>, ranks: &[Rank]) -> Var {
+    assert!(!weight.is_tracked() && bias.is_none_or(|b| b.id().is_none()), "lora_linear beside a trained weight");
+    let [m, k] = weight.dims();
     for rank in ranks {
         let [r, _] = rank.a.tensor().dims("lora_linear A");
         rank.a.tensor().expect_shape("lora_linear A", &[r, k]);
         rank.b.tensor().expect_shape("lora_linear B", &[m, r]);
     }
-    // The base layer is linear's own; tracked through x on the tape of this op, not on one of its own.
-    let base = super::linear::linear(
-        &mut Tape::without_gradients().with_products(tape.products()),
-        &Var::constant(x.tensor().clone()),
-        weight,
-        bias,
-    );
     let sizes = Sizes { rows: super::row_count(x.shape()), m, k, threads: tape.products() };
-    let mut y = base.tensor().clone();
-    drop(base);
+    // Tracked through x on the tape of this op, not on one of its own.
+    let mut y = weight.times(tape.products(), x.tensor(), bias);
     let mut lows = Vec::with_capacity(ranks.len());
     for rank in ranks {
         let low = sizes.low(x.tensor(), rank.a.tensor());
         y = sizes.plus_outer(y, &low, rank.b.tensor(), rank.scale, Side::Output);
         lows.push(low);
     }
-    let inputs: Vec<&Var> = [x, weight].into_iter().chain(ranks.iter().flat_map(|r| [&r.a, &r.b])).collect();
+    let inputs: Vec<&Var> = std::iter::once(x).chain(ranks.iter().flat_map(|r| [&r.a, &r.b])).collect();
     let needs_x = ranks.iter().any(|r| r.a.id().is_some());
     let saved = needs_x.then(|| x.saved());
-    let (xid, shape, wv, ranks) = (x.id(), x.shape().to_vec(), weight.clone(), ranks.to_vec());
+    let (xid, shape, weight, ranks) = (x.id(), x.shape().to_vec(), weight.clone(), ranks.to_vec());
     tape.record("lora_linear", &inputs, y, move |dy, grads| {
         let x = saved.map(|saved| saved.tensor());
-        let mut dx = xid.map(|_| sizes.base_backward(&shape, &wv, dy));
+        let mut dx = xid.map(|_| weight.input_gradient(sizes.threads, &shape, dy));
         for (rank, low) in ranks.iter().zip(lows) {
             let up = sizes.up(dy, rank.b.tensor());
             if let Some(d) = dx.take() {
@@ -159,11 +153,6 @@ impl Sizes {
         to
     }
 
-    /// dy W.
-    fn base_backward(self, shape: &[usize], w: &Var, dy: &Tensor) -> Tensor {
-        super::linear::input_gradient(self.threads, shape, w, dy)
-    }
-
     /// dB [M, R] = (s t^T dy)^T.
     fn slope_b(self, low: &Tensor, dy: &Tensor, r: usize, scale: f32) -> Tensor {
         let (rows, m) = (self.rows, self.m);
@@ -260,7 +249,7 @@ pub fn cases() -> Vec<Case> {
         ];
         let run = move |tape: &mut Tape, v: &[Var]| {
             let rank = Rank { a: v[3].clone(), b: v[4].clone(), scale: scale as f32 };
-            lora_linear(tape, &v[0], &v[1], Some(&v[2]), &[rank])
+            lora_linear(tape, &v[0], &(&v[1]).into(), Some(&v[2]), &[rank])
         };
         let name = format!("rows {rows}, {k} -> {m}, rank {r}");
         Case::new("lora_linear", name, Plain { rows, m, k, r, scale }, inputs, run).with_bf16()

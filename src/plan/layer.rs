@@ -75,6 +75,8 @@ impl Layer {
         l.take(self.low(which, rows));
         l.pass(self.low(which, rows));
         if self.is_dora(which) {
+            // The lengths of the rows are those of the weight in f32.
+            l.pass(self.linears[which].outputs * self.linears[which].inputs * self.widened);
             l.take(self.out(which, rows));
         }
         if !records {

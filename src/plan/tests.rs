@@ -8,6 +8,7 @@ fn input(size: &str, tokens: usize, kept: Kept) -> PlanInput {
         decoder: DecoderConfig::preset(size).unwrap(),
         lora: Some(LoraConfig::new(8, 32.0, &crate::language::lora::LINEARS)),
         frozen: Frozen::Bf16,
+        frozen_bytes: 0,
         activations: DType::Bf16,
         documents: Documents { batch: 1, tokens, answer: 256, heard: Heard::default() },
         projector: None,

@@ -27,7 +27,7 @@ pub(super) fn run(dir: &Path, check: &mut Checker) -> Result<()> {
     let mut builder = Builder::new();
     let decoder = Decoder::new(&mut builder, &config, &Build { prefix: "", is_frozen: true, adapters: &[] });
     let mut params = builder.finish(0);
-    store::load_base(&mut params, "", &weights, "")?;
+    store::load_base(&mut params, "", &weights, "", None)?;
     let batch = Batch::read(check, config.vocabulary)?;
     let mut c = Forward::new(Tape::without_gradients().with_products(Threads::All), &params);
     values(&mut c, &decoder, &batch, check)?;
@@ -48,7 +48,7 @@ pub(super) fn run_adapter(dir: &Path, base: Option<&Path>, check: &mut Checker) 
     let build = Build { prefix: "", is_frozen: true, adapters: std::slice::from_ref(&adapter) };
     let decoder = Decoder::new(&mut builder, &config, &build);
     let mut params = builder.finish(0);
-    store::load_base(&mut params, "", &weights, "")?;
+    store::load_base(&mut params, "", &weights, "", None)?;
     store::load_adapter(&mut params, &adapter, &adapted)?;
     let batch = Batch::read(check, config.vocabulary)?;
     let mut c = Forward::new(Tape::new().with_products(Threads::All), &params);
@@ -74,7 +74,7 @@ pub(super) fn run_audio_flamingo(dir: &Path, audio: &Tensor, check: &mut Checker
     let build = Build { prefix: parts.prefix, is_frozen: true, adapters: &[] };
     let decoder = Decoder::new(&mut builder, &parts.config, &build);
     let mut params = builder.finish(0);
-    store::load_base(&mut params, parts.prefix, &parts.weights, parts.prefix)?;
+    store::load_base(&mut params, parts.prefix, &parts.weights, parts.prefix, None)?;
     let batch = Batch::read(check, parts.config.vocabulary)?;
     let ids: Vec<i32> = batch.documents.iter().flatten().map(|&id| id as i32).collect();
     let is_audio = |&at: &i32| parts.audio_token == Some(ids[at as usize] as u32);

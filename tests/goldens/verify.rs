@@ -82,7 +82,7 @@ fn the_ops_of_the_decoder_match_numpy() {
 
 #[test]
 fn the_decoder_matches_transformers() {
-    for name in ["qwen2-tiny", "qwen2-tied-bf16-sharded", "qwen2-f16", "qwen2-mha"] {
+    for name in ["qwen2-tiny", "qwen2-tied-bf16-sharded", "qwen2-f16", "qwen2-mha", "qwen2-nf4", "qwen2-int8"] {
         let report = check(&golden(name));
         assert!(report.is_ok(), "{name}: {:?}", report.outcome());
         assert!(report.tensors.iter().any(|t| t.name == "greedy_tokens" && t.error == 0.0), "{name}");
@@ -91,7 +91,7 @@ fn the_decoder_matches_transformers() {
 
 #[test]
 fn adapters_match_peft_in_values_gradients_and_five_updates() {
-    for name in ["qwen2-tiny-lora", "qwen2-f16-lora", "qwen2-mha-lora"] {
+    for name in ["qwen2-tiny-lora", "qwen2-f16-lora", "qwen2-mha-lora", "qwen2-nf4-lora"] {
         let report = check(&golden(name));
         assert!(report.is_ok(), "{name}: {:?}", report.outcome());
         let count = |prefix: &str| report.tensors.iter().filter(|t| t.name.starts_with(prefix)).count();

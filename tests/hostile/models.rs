@@ -203,6 +203,73 @@ fn damaged_encoders_and_projectors_are_named() {
 }
 
 #[test]
+fn packed_weights_that_lie_are_refused_with_their_tensors() {
+    let q = "model.layers.0.self_attn.q_proj.weight";
+    let of = |part: &str| format!("{q}.{part}");
+    let state = of("quant_state.bitsandbytes__nf4");
+    let says = |s: &mut Stored, from: &str, to: &str| {
+        let (_, shape, bytes) = s.get_mut(&state).unwrap();
+        *bytes = String::from_utf8_lossy(bytes).replace(from, to).into_bytes();
+        *shape = vec![bytes.len()];
+    };
+    let huge = |s: &mut Stored| {
+        let bytes = vec![b' '; 80 << 10];
+        s.insert(state.clone(), (Dtype::U8, vec![bytes.len()], bytes));
+    };
+    let cut = |s: &mut Stored, name: &str| {
+        let (_, shape, bytes) = s.get_mut(name).unwrap();
+        bytes.pop();
+        *shape = vec![bytes.len()];
+    };
+    let rename = |s: &mut Stored, from: &str, to: &str| {
+        let found = s.remove(from).unwrap();
+        s.insert(to.into(), found);
+    };
+    let fp4 = of("quant_state.bitsandbytes__fp4");
+    each_is_named(
+        "qwen2-nf4",
+        "model.safetensors",
+        None,
+        &[
+            (&|s| drop(s.remove(&of("absmax"))), &of("absmax")),
+            (&|s| drop(s.remove(&of("nested_absmax"))), &of("nested_absmax")),
+            (&|s| drop(s.remove(&of("quant_map"))), &of("quant_map")),
+            (&|s| drop(s.remove(&state)), &state),
+            (&|s| says(s, "\"nf4\"", "\"af4\""), "af4"),
+            (&|s| says(s, "\"blocksize\": 64", "\"blocksize\": 128"), "blocks of 128"),
+            (&|s| says(s, "40, 40", "80, 20"), "[80, 20]"),
+            (&|s| says(s, "40, 40", "4611686018427387904, 40"), "4611686018427387904"),
+            (&|s| says(s, "nested_offset", "offset"), q),
+            (&|s| says(s, "{", "["), &state),
+            (&huge, "81920 bytes"),
+            (&|s| cut(s, q), "799 bytes"),
+            (&|s| cut(s, &of("absmax")), &of("absmax")),
+            (&|s| put(s, &of("nested_absmax"), 0, f32::NAN), &of("nested_absmax")),
+            (&|s| put(s, &of("quant_map"), 3, 0.5), "quant_map"),
+            (&|s| rename(s, &state, &fp4), "FP4"),
+            (&|s| drop(s.insert(of("more"), (Dtype::U8, vec![1], vec![0]))), &of("more")),
+        ],
+    );
+    let (weight, scales) = ("model.layers.1.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.SCB");
+    let format = "model.layers.1.mlp.up_proj.weight_format";
+    each_is_named(
+        "qwen2-int8",
+        "model.safetensors",
+        None,
+        &[
+            (&|s| drop(s.remove(scales)), scales),
+            (&|s| put(s, scales, 2, f32::INFINITY), scales),
+            (&|s| turn(s, weight), "transposed"),
+            (&|s| s.get_mut(format).unwrap().2[0] = 2, format),
+            (&|s| drop(s.insert("model.embed_tokens.SCB".into(), s[scales].clone())), "embed_tokens.SCB"),
+        ],
+    );
+    let folder = copy("qwen2-nf4");
+    edit(&folder.path().join("config.json"), &[("quantization_config.quant_method", serde_json::json!("awq"))]);
+    expect(&verify(folder.path(), None), 65, &["config.json", "awq"]);
+}
+
+#[test]
 fn adapters_that_do_not_fit_are_refused_with_their_tensors() {
     let a = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
     let b = "base_model.model.model.layers.1.mlp.up_proj.lora_B.weight";

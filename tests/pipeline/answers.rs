@@ -129,6 +129,31 @@ fn the_emulator_takes_the_steps_of_the_host_and_says_the_same() {
     assert_eq!(ask("host"), ask("emu"));
 }
 
+#[test]
+fn a_decoder_is_packed_as_it_is_read_and_answers_as_it_was_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    make(here);
+    let losses =
+        |out: &str, more: &[&str]| train(here, "align", out, &[&["train.steps=3", "train.batch=1"], more].concat());
+    let plain = losses("al-plain", &[]);
+    for packing in ["int8", "nf4"] {
+        let out = format!("al-{packing}");
+        let packed = losses(&out, &[&format!("model.weights={packing}")]);
+        let differs = plain.iter().zip(&packed).any(|(a, b)| a != b);
+        let is_near = plain.iter().zip(&packed).all(|(a, b)| (a - b).abs() < 0.2 * a);
+        assert!(differs && is_near, "{packing}: {plain:?} {packed:?}");
+        // Stage 3 takes the family as it is, and its checkpoint remembers.
+        let more = ["train.steps=2", "train.batch=1", &format!("model.family={out}"), "model.decoder=", "lora.rank=2"];
+        train(here, "sft", &format!("sf-{packing}"), &more);
+        let checkpoint = here.join(format!("sf-{packing}/checkpoints/step-2/parts.json"));
+        let parts: serde_json::Value = serde_json::from_slice(&std::fs::read(checkpoint).unwrap()).unwrap();
+        assert_eq!(parts["weights"], packing);
+        let args = ["ask", "audio/1.wav", "Where is it?", "--checkpoint", &format!("sf-{packing}"), "--max-new", "5"];
+        run(env!("CARGO_BIN_EXE_twnm"), here, &args);
+    }
+}
+
 /// A family whose adapter and projector are fresh, so that everything it hears changes what it says.
 fn family(here: &Path) -> Family {
     make(here);

@@ -17,6 +17,7 @@ use twnm::language::loss::{Targets, loss};
 use twnm::language::store::{self, PEFT_PREFIX};
 use twnm::nn::{Builder, Forward, Home};
 use twnm::ops::adamw::AdamW;
+use twnm::ops::quantize;
 use twnm::optim::Optimizer;
 use twnm::plan::{Documents, Frozen, Heard, PlanInput};
 use twnm::tape::Tape;
@@ -39,7 +40,11 @@ fn measured(input: &PlanInput) -> u64 {
     for (id, info) in params.ids().zip(infos.iter()).filter(|(_, info)| matches!(info.home, Home::Frozen { .. })) {
         let numbers = vec![0.01; info.shape.len()];
         let tensor = Tensor::from_slice(info.shape.as_slice(), &numbers);
-        let is_narrow = input.frozen == Frozen::Bf16 && info.shape.as_slice().len() > 1;
+        let is_narrow = input.frozen != Frozen::F32 && info.shape.as_slice().len() > 1;
+        if let (Some(packing), true) = (input.frozen.packing(), info.name.ends_with("_proj.weight")) {
+            params.set_packed(id, quantize::packed(&tensor, packing));
+            continue;
+        }
         params.set_frozen(id, if is_narrow { tensor.to_bf16(Device::Host) } else { tensor });
     }
     let mut optimizer = Optimizer::new(&params, AdamW::default(), 0.01, 1.0);
@@ -74,15 +79,18 @@ fn the_plan_is_never_below_a_real_step_and_at_most_three_percent_above() {
     let mut wrong = Vec::new();
     for (i, (batch, tokens, answer)) in shapes.into_iter().enumerate() {
         for kept in [Kept::Products, Kept::Attention, Kept::Input] {
-            for (lora, frozen) in [(0, Frozen::F32), (1, Frozen::F32), (0, Frozen::Bf16)] {
-                if frozen == Frozen::Bf16 && i != 1 {
+            let packed = [(0, Frozen::Int8), (1, Frozen::Nf4), (0, Frozen::Nf4)];
+            for (lora, frozen) in [(0, Frozen::F32), (1, Frozen::F32), (0, Frozen::Bf16)].into_iter().chain(packed) {
+                if (frozen == Frozen::Bf16 || frozen == Frozen::Int8) && i != 1 {
                     continue;
                 }
+                let config = DecoderConfig::preset("pocket").unwrap();
                 let input = PlanInput {
-                    decoder: DecoderConfig::preset("pocket").unwrap(),
+                    decoder: config.clone(),
                     lora: Some(loras[lora].clone()),
                     projector: None,
                     frozen,
+                    frozen_bytes: frozen.bytes(&config),
                     activations: DType::F32,
                     documents: Documents { batch, tokens, answer, heard: Heard::default() },
                     kept,

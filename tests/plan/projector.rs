@@ -144,6 +144,7 @@ fn planned(family: &Family, case: &Case) -> u64 {
         lora: case.lora.clone(),
         projector: Some(family.projector.config.clone()),
         frozen: Frozen::F32,
+        frozen_bytes: Frozen::F32.bytes(&family.decoder.config),
         activations: DType::F32,
         documents: case.documents,
         kept: case.kept,

@@ -13,8 +13,11 @@ use twnm::language::loss::{Targets, loss};
 use twnm::language::store::PEFT_PREFIX;
 use twnm::nn::{Builder, Forward, Home, ParamInfo, Params};
 use twnm::ops::adamw::AdamW;
+use twnm::ops::packed::Packing;
+use twnm::ops::quantize;
 use twnm::ops::sample::{Choice, Sampling};
 use twnm::optim::Optimizer;
+use twnm::plan::Frozen;
 use twnm::rng::Rng;
 use twnm::tape::Tape;
 use twnm::tensor::{DType, Tensor};
@@ -37,6 +40,9 @@ struct Common {
     /// Store the frozen weights as bf16, and on a device activations too
     #[arg(long)]
     bf16: bool,
+    /// Pack the frozen weights of linear layers: int8 or nf4
+    #[arg(long, value_parser = ["int8", "nf4"])]
+    weights: Option<String>,
     /// host, cuda[:N] or emu
     #[arg(long, default_value = "host")]
     device: String,
@@ -112,6 +118,7 @@ impl Common {
         }
         let mut report = serde_json::json!({
             "mode": mode, "size": self.size, "batch": self.batch, "tokens": self.tokens, "bf16": self.bf16,
+            "weights": self.weights,
             "device": device.describe(), "instruction_set": machine::instruction_set(), "step_s": step_s,
             "tokens_per_s": tokens_per_s, "peak_gib": peak_gib, "steps_s": times,
         });
@@ -120,6 +127,10 @@ impl Common {
             fields.insert(name.clone(), value.clone());
         });
         say(report)
+    }
+
+    fn packing(&self) -> Option<Packing> {
+        self.weights.as_deref().and_then(Packing::named)
     }
 
     fn ids(&self, vocabulary: usize) -> Vec<u32> {
@@ -133,7 +144,8 @@ impl Common {
 }
 
 /// A decoder with frozen weights like those of a fresh model.
-fn model(config: &DecoderConfig, adapters: &[Adapter], is_narrow: bool, device: Device) -> (Decoder, Params) {
+fn model(config: &DecoderConfig, adapters: &[Adapter], common: &Common, device: Device) -> (Decoder, Params) {
+    let (is_narrow, packing) = (common.bf16, common.packing());
     let mut builder = Builder::new();
     let mut decoder = Decoder::new(&mut builder, config, &Build { prefix: "", is_frozen: true, adapters });
     let mut params = builder.finish(0);
@@ -142,7 +154,8 @@ fn model(config: &DecoderConfig, adapters: &[Adapter], is_narrow: bool, device: 
     let infos = params.infos().clone();
     let frozen = || params.ids().zip(infos.iter()).filter(|(_, info)| matches!(info.home, Home::Frozen { .. }));
     // One block for all matrices, as a mapped file is.
-    let lies_in_block = |info: &ParamInfo| info.shape.as_slice().len() > 1;
+    let is_packed = |info: &ParamInfo| packing.is_some() && info.name.ends_with("_proj.weight");
+    let lies_in_block = |info: &ParamInfo| info.shape.as_slice().len() > 1 && !is_packed(info);
     let total = frozen().filter(|(_, info)| lies_in_block(info)).map(|(_, info)| info.shape.len()).sum();
     let mut block = Tensor::uninit_on(Device::Host, if is_narrow { DType::Bf16 } else { DType::F32 }, &[total]);
     if is_narrow {
@@ -153,7 +166,7 @@ fn model(config: &DecoderConfig, adapters: &[Adapter], is_narrow: bool, device: 
     }
     let mut at = 0;
     let mut tensors = Vec::new();
-    for (id, info) in frozen() {
+    for (id, info) in frozen().filter(|(_, info)| !is_packed(info)) {
         let tensor = if lies_in_block(info) {
             at += info.shape.len();
             block.part(at - info.shape.len(), info.shape)
@@ -164,6 +177,11 @@ fn model(config: &DecoderConfig, adapters: &[Adapter], is_narrow: bool, device: 
         tensors.push((id, tensor));
     }
     tensors.into_iter().for_each(|(id, tensor)| params.set_frozen(id, tensor));
+    for (id, info) in params.ids().zip(infos.iter()).filter(|(_, info)| is_packed(info)) {
+        let numbers: Vec<f32> = drawn.iter().copied().cycle().take(info.shape.len()).collect();
+        let plain = Tensor::from_slice(info.shape.as_slice(), &numbers);
+        params.set_packed(id, quantize::packed(&plain, packing.expect("some are packed")));
+    }
     let mut params = params.to(device);
     if is_narrow && device != Device::Host {
         decoder.precision = DType::Bf16;
@@ -191,7 +209,7 @@ pub fn run_step(args: StepArgs) -> Result<()> {
 fn steps(args: &StepArgs, config: &DecoderConfig, device: Device) -> Result<Vec<f64>> {
     let lora = LoraConfig::new(args.rank, 4.0 * args.rank as f64, &LINEARS);
     let adapter = Adapter { prefix: PEFT_PREFIX.into(), config: lora, is_frozen: false };
-    let (mut decoder, mut params) = model(config, std::slice::from_ref(&adapter), args.common.bf16, device);
+    let (mut decoder, mut params) = model(config, std::slice::from_ref(&adapter), &args.common, device);
     let kept = |n: usize| match args.recompute.as_str() {
         "half" if n.is_multiple_of(2) => Kept::Attention,
         "units" => Kept::Attention,
@@ -238,9 +256,8 @@ pub fn run_generate(args: GenerateArgs) -> Result<()> {
     }
     let (times, step_s) = pool.install(|| generate(&args, &config, device))?;
     let copied = (device == Device::Host).then(|| pool.install(copy_gb_per_s));
-    let linears: usize = config.linears().iter().map(|&(_, m, k, _)| m * k).sum();
-    let read = config.layers * linears + config.vocabulary * config.hidden;
-    let bytes = read as f64 * if args.common.bf16 { 2.0 } else { 4.0 };
+    let table = config.vocabulary * config.hidden * if args.common.bf16 { 2 } else { 4 };
+    let bytes = Frozen::of(args.common.packing(), args.common.bf16).linears(&config) as f64 + table as f64;
     let more = serde_json::json!({
         "new": args.new, "group": args.group, "decode_step_s": step_s, "weights_gb_per_s": bytes / step_s / 1e9,
         "copy_gb_per_s": copied,
@@ -266,8 +283,8 @@ fn copy_gb_per_s() -> f64 {
 
 /// Seconds of every generation, the first included, and of a decoding step in the last.
 fn generate(args: &GenerateArgs, config: &DecoderConfig, device: Device) -> Result<(Vec<f64>, f64)> {
-    let Common { batch, tokens, bf16, .. } = args.common;
-    let (decoder, params) = model(config, &[], bf16, device);
+    let Common { batch, tokens, .. } = args.common;
+    let (decoder, params) = model(config, &[], &args.common, device);
     let prompts = batch / args.group;
     let ids: Vec<i32> = args.common.ids(config.vocabulary)[..prompts * tokens].iter().map(|&id| id as i32).collect();
     let ids = Tensor::from_slice(&[1, ids.len()], &ids).to(device);

@@ -9,6 +9,7 @@ use twnm::language::config::DecoderConfig;
 use twnm::language::lora::{LINEARS, LoraConfig};
 use twnm::language::store;
 use twnm::models::Places;
+use twnm::ops::packed::Packing;
 use twnm::plan::{Component, Documents, Frozen, Heard, PlanInput, bytes_of};
 use twnm::train::answers::memory::{Asked, CLIP_S, Stage, override_models};
 use twnm::train::answers::recipe::{AlignRecipe, SftRecipe};
@@ -62,6 +63,9 @@ pub struct Args {
     /// Frozen weights in bf16, and on a GPU the activations too
     #[arg(long)]
     bf16: bool,
+    /// Pack the frozen weights of linear layers: int8 or nf4
+    #[arg(long, value_parser = ["int8", "nf4"])]
+    weights: Option<String>,
     /// host or cuda [default: cuda where --gpu-memory is given or the recipe computes in bf16]
     #[arg(long)]
     device: Option<String>,
@@ -111,6 +115,9 @@ fn of_recipe(args: &Args, path: &Path, has_budget: bool) -> Result<(PlanInput, V
         None => config::has_table(path, "lora")?,
     };
     let mut stage = if is_sft { read::<SftRecipe>(args, path)? } else { read::<AlignRecipe>(args, path)? };
+    if let Some(weights) = &args.weights {
+        stage.models.weights.clone_from(weights);
+    }
     override_models(&mut stage.models, [&args.decoder, &args.encoder, &args.semantic]);
     if let Some(batch) = args.batch {
         expect("--batch", batch, 1..=65_536)?;
@@ -154,9 +161,10 @@ fn expect(flag: &str, value: usize, range: std::ops::RangeInclusive<usize>) -> R
 fn of_flags(args: &Args, has_budget: bool) -> Result<PlanInput> {
     let named = args.decoder.as_deref().expect("required without a recipe");
     let folder = Path::new(named);
-    let decoder = match folder.is_dir() {
-        true => store::open_decoder(folder)?.config,
-        false => DecoderConfig::preset(named)
+    let files = if folder.is_dir() { Some(store::open_decoder(folder)?) } else { None };
+    let decoder = match &files {
+        Some(files) => files.config.clone(),
+        None => DecoderConfig::preset(named)
             .map_err(|e| e.context("--decoder").hint("give the folder of a model, or one of these sizes"))?,
     };
     let device = device(args, has_budget)?;
@@ -170,14 +178,24 @@ fn of_flags(args: &Args, has_budget: bool) -> Result<PlanInput> {
     }
     let targets = targets(args.lora_targets.as_deref().unwrap_or("all"))?;
     let is_narrow = args.bf16 && device != Device::Host;
-    let frozen = if args.bf16 { Frozen::Bf16 } else { Frozen::F32 };
-    let mapped = frozen.bytes(&decoder) - Frozen::vectors(&decoder);
+    let packing = packing(args);
+    let (frozen, frozen_bytes, mapped) = match files {
+        Some(files) if !args.bf16 => {
+            let held = files.held(packing)?;
+            (Frozen::of(held.packing, held.is_narrow), held.bytes, held.mapped)
+        }
+        _ => {
+            let frozen = Frozen::of(packing, args.bf16);
+            (frozen, frozen.bytes(&decoder), frozen.mapped(&decoder))
+        }
+    };
     let kept = args.kept.as_deref().unwrap_or("products");
     Ok(PlanInput {
         decoder,
         lora: Some(LoraConfig::new(rank, 1.0, &targets)),
         projector: None,
         frozen,
+        frozen_bytes,
         activations: if is_narrow { DType::Bf16 } else { DType::F32 },
         documents: Documents { batch, tokens, answer, heard: Heard::default() },
         kept: KEPT.iter().find(|(name, _)| *name == kept).expect("one of the accepted values").1,
@@ -188,6 +206,10 @@ fn of_flags(args: &Args, has_budget: bool) -> Result<PlanInput> {
         hearing: 0,
         on_host: Vec::new(),
     })
+}
+
+fn packing(args: &Args) -> Option<Packing> {
+    args.weights.as_deref().and_then(Packing::named)
 }
 
 fn targets(text: &str) -> Result<Vec<&'static str>> {

@@ -39,12 +39,19 @@ impl Answer {
 }
 
 fn fitting(input: &PlanInput, budget: u64) -> Fitting {
-    let now = if input.frozen == Frozen::F32 { ("f32", Frozen::F32) } else { ("bf16", Frozen::Bf16) };
-    let of = |(name, frozen)| {
-        let most = KEPT.map(|(_, kept)| PlanInput { frozen, kept, ..input.clone() }.tokens_within(budget));
-        (name, most)
+    // As it is, and packed: the tables stay.
+    let beside = input.frozen_bytes.saturating_sub(input.frozen.linears(&input.decoder));
+    let of = |(name, frozen): (&'static str, Frozen)| {
+        let frozen_bytes = beside + frozen.linears(&input.decoder);
+        let of = |kept| PlanInput { frozen, frozen_bytes, kept, ..input.clone() }.tokens_within(budget);
+        (name, KEPT.map(|(_, kept)| of(kept)))
     };
-    [now, ("int8", Frozen::Int8), ("nf4", Frozen::Nf4)].map(of).to_vec()
+    let now = match input.frozen {
+        Frozen::F32 => Some(("f32", Frozen::F32)),
+        Frozen::Bf16 => Some(("bf16", Frozen::Bf16)),
+        Frozen::Int8 | Frozen::Nf4 => None,
+    };
+    now.into_iter().chain([("int8", Frozen::Int8), ("nf4", Frozen::Nf4)]).map(of).collect()
 }
 
 /// Prints it as tables or as one JSON object.

@@ -84,8 +84,9 @@ def adapter(name, model, config, rows, seed, **lora):
     about(folder, f"PEFT adapter {lora} on the folder without -lora; grad.* at the saved adapter; then five AdamW steps, lr 1e-2, weight decay 0.1, clip 0.5")
 
 
-small = dict(vocab_size=97, hidden_size=40, intermediate_size=56, num_hidden_layers=3, max_position_embeddings=64)
-model, config = base("qwen2-f16", torch.float16, [11, 3, 17], 1, num_attention_heads=5, num_key_value_heads=1, tie_word_embeddings=False, **small)
-adapter("qwen2-f16-lora", model, config, [9, 14], 2, r=3, lora_alpha=5, use_dora=True, target_modules=["q_proj", "o_proj", "down_proj"])
-model, config = base("qwen2-mha", torch.bfloat16, [8, 21], 3, num_attention_heads=5, num_key_value_heads=5, tie_word_embeddings=True, theta=1e4, **small)
-adapter("qwen2-mha-lora", model, config, [9, 2, 14], 4, r=4, lora_alpha=16, use_rslora=True, target_modules=r".*layers\.[12]\.(self_attn\.(q|v)_proj|mlp\.up_proj)", rank_pattern={"layers.2.self_attn.v_proj": 2}, alpha_pattern={"up_proj": 7}, init_lora_weights="gaussian")
+if __name__ == "__main__":
+    small = dict(vocab_size=97, hidden_size=40, intermediate_size=56, num_hidden_layers=3, max_position_embeddings=64)
+    model, config = base("qwen2-f16", torch.float16, [11, 3, 17], 1, num_attention_heads=5, num_key_value_heads=1, tie_word_embeddings=False, **small)
+    adapter("qwen2-f16-lora", model, config, [9, 14], 2, r=3, lora_alpha=5, use_dora=True, target_modules=["q_proj", "o_proj", "down_proj"])
+    model, config = base("qwen2-mha", torch.bfloat16, [8, 21], 3, num_attention_heads=5, num_key_value_heads=5, tie_word_embeddings=True, theta=1e4, **small)
+    adapter("qwen2-mha-lora", model, config, [9, 2, 14], 4, r=4, lora_alpha=16, use_rslora=True, target_modules=r".*layers\.[12]\.(self_attn\.(q|v)_proj|mlp\.up_proj)", rank_pattern={"layers.2.self_attn.v_proj": 2}, alpha_pattern={"up_proj": 7}, init_lora_weights="gaussian")

@@ -71,6 +71,22 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn load_i8(self, at: *const i8) -> __m256 {
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn look_up(self, table: &[f32; 16], at: *const u8) -> __m256 {
+        unsafe {
+            let bytes = _mm_cvtsi32_si128(at.cast::<i32>().read_unaligned());
+            let halves = _mm_unpacklo_epi8(_mm_srli_epi16::<4>(bytes), bytes);
+            let places = _mm256_cvtepu8_epi32(_mm_and_si128(halves, _mm_set1_epi8(15)));
+            // A permutation looks at three bits of a place; the fourth chooses between the halves of the table.
+            let low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr()), places);
+            let high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.as_ptr().add(8)), places);
+            _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32::<28>(places)))
+        }
+    }
+    #[inline(always)]
     fn prefetch<T>(self, at: *const T) {
         // SAFETY: a prefetch never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }

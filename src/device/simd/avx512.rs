@@ -74,6 +74,19 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn load_i8(self, at: *const i8) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn look_up(self, table: &[f32; 16], at: *const u8) -> __m512 {
+        unsafe {
+            let bytes = _mm_loadl_epi64(at.cast());
+            let halves = _mm_unpacklo_epi8(_mm_srli_epi16::<4>(bytes), bytes);
+            let places = _mm512_cvtepu8_epi32(_mm_and_si128(halves, _mm_set1_epi8(15)));
+            _mm512_permutexvar_ps(places, _mm512_loadu_ps(table.as_ptr()))
+        }
+    }
+    #[inline(always)]
     fn prefetch<T>(self, at: *const T) {
         // SAFETY: a prefetch never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }

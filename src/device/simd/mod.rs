@@ -70,6 +70,16 @@ pub trait Simd: Copy + 'static {
     /// # Safety
     /// `LANES` numbers are readable at `at`.
     unsafe fn load_bf16(self, at: *const bf16) -> Self::V;
+    /// `LANES` signed bytes as numbers.
+    ///
+    /// # Safety
+    /// `LANES` bytes are readable at `at`.
+    unsafe fn load_i8(self, at: *const i8) -> Self::V;
+    /// Numbers of a table, chosen by `LANES` half bytes, of which a byte holds two, the first in its high half.
+    ///
+    /// # Safety
+    /// `LANES / 2` bytes are readable at `at`.
+    unsafe fn look_up(self, table: &[f32; 16], at: *const u8) -> Self::V;
     /// Asks for the cache line of an address that is read soon. Any address will do: what cannot be read is left alone.
     fn prefetch<T>(self, at: *const T);
     /// Stores all lanes.

@@ -59,6 +59,17 @@ impl Simd for Portable {
         std::array::from_fn(|i| unsafe { at.add(i).read_unaligned() }.to_f32())
     }
     #[inline(always)]
+    unsafe fn load_i8(self, at: *const i8) -> V {
+        std::array::from_fn(|i| f32::from(unsafe { *at.add(i) }))
+    }
+    #[inline(always)]
+    unsafe fn look_up(self, table: &[f32; 16], at: *const u8) -> V {
+        std::array::from_fn(|i| {
+            let byte = unsafe { *at.add(i / 2) };
+            table[usize::from(if i % 2 == 0 { byte >> 4 } else { byte & 15 })]
+        })
+    }
+    #[inline(always)]
     fn prefetch<T>(self, _at: *const T) {}
     #[inline(always)]
     unsafe fn store(self, at: *mut f32, v: V) {

@@ -9,6 +9,7 @@ use crate::ops::elementwise;
 use crate::ops::embedding::take;
 use crate::ops::linear::linear;
 use crate::ops::lora_linear::{Rank, lora_linear};
+use crate::ops::packed::Weight;
 use crate::ops::rms_norm::rms_norm;
 use crate::ops::swiglu::swiglu;
 use crate::tape::{Tape, Var};
@@ -177,7 +178,7 @@ impl Linear {
     fn bound(&self, c: &Forward, active: usize) -> Bound {
         let rank = |a: &Adapted| Rank { a: c.param(a.a), b: c.param(a.b), scale: a.scale };
         Bound {
-            weight: c.param(self.weight),
+            weight: c.weight(self.weight),
             bias: self.bias.map(|id| c.param(id)),
             ranks: self.active(active).map(rank).collect(),
             magnitude: self.active(active).find_map(|a| a.magnitude).map(|id| c.param(id)),
@@ -187,7 +188,7 @@ impl Linear {
 
 /// A linear layer with the values of its parameters.
 struct Bound {
-    weight: Var,
+    weight: Weight,
     bias: Option<Var>,
     ranks: Vec<Rank>,
     magnitude: Option<Var>,
@@ -197,7 +198,10 @@ impl Bound {
     fn forward(&self, tape: &mut Tape, x: &Var) -> Var {
         let Bound { weight, bias, ranks, magnitude } = self;
         match (ranks.as_slice(), magnitude) {
-            ([], _) => linear(tape, x, weight, bias.as_ref()),
+            ([], _) => match weight {
+                Weight::Plain(weight) => linear(tape, x, weight, bias.as_ref()),
+                Weight::Packed(_) => lora_linear(tape, x, weight, bias.as_ref(), &[]),
+            },
             (ranks, None) => lora_linear(tape, x, weight, bias.as_ref(), ranks),
             ([rank], Some(magnitude)) => dora_linear(tape, x, weight, bias.as_ref(), rank, magnitude),
             (ranks, Some(_)) => panic!("{} adapters on a layer with magnitudes, which has one", ranks.len()),
@@ -209,7 +213,7 @@ impl Bound {
         let constant = |x: Var| Var::constant(x.tensor().clone());
         let rank = |r: Rank| Rank { a: constant(r.a), b: constant(r.b), scale: r.scale };
         Bound {
-            weight: constant(self.weight),
+            weight: self.weight.constant(),
             bias: self.bias.map(constant),
             ranks: self.ranks.into_iter().map(rank).collect(),
             magnitude: self.magnitude.map(constant),

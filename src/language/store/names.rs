@@ -19,6 +19,11 @@ pub(super) fn refuse(source: &Tensors, what: &str, names: &[&str]) -> Result<()>
     Err(Error::data(format!("{}: {what}: {shown}{rest}", source.path().display())))
 }
 
+/// Whether a weight is that of a linear layer of a layer, which may be packed.
+pub(super) fn is_linear(name: &str) -> bool {
+    name.ends_with("_proj.weight")
+}
+
 /// Every tensor of a decoder of these sizes, under `prefix`, is there in its shape: a config that claims other sizes than
 /// the files have is found here, before anything is built.
 pub(super) fn expect_base(source: &Tensors, config: &DecoderConfig, prefix: &str) -> Result<()> {
@@ -26,6 +31,9 @@ pub(super) fn expect_base(source: &Tensors, config: &DecoderConfig, prefix: &str
     for (name, shape) in config.tensors() {
         let name = format!("{prefix}{name}");
         match source.contains(&name) {
+            true if is_linear(&name) && super::packed::packing(source, &name).is_some() => {
+                super::packed::expect(source, &name, [shape[0], shape[1]])?;
+            }
             true => expect_shape(source, &name, &shape)?,
             false => missing.push(name),
         }
@@ -33,7 +41,7 @@ pub(super) fn expect_base(source: &Tensors, config: &DecoderConfig, prefix: &str
     refuse(source, "tensors are missing", &missing.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-fn expect_shape(source: &Tensors, name: &str, shape: &[usize]) -> Result<()> {
+pub(super) fn expect_shape(source: &Tensors, name: &str, shape: &[usize]) -> Result<()> {
     let stored = source.shape(name)?;
     if stored == shape {
         return Ok(());

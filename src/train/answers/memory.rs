@@ -10,6 +10,7 @@ use crate::device::tally::{Held, hold};
 use crate::device::{DType, Device, machine};
 use crate::encoder::{EncoderConfig, store as encoder_store};
 use crate::error::{Error, Result};
+use crate::family::Parts;
 use crate::language::config::DecoderConfig;
 use crate::language::decoder::Kept;
 use crate::language::lora::LoraConfig;
@@ -57,6 +58,7 @@ impl From<SftRecipe> for Stage {
 pub struct Opened {
     decoder: DecoderConfig,
     frozen: Frozen,
+    frozen_bytes: u64,
     /// Bytes of the decoder that the host reads where they lie.
     mapped: u64,
     semantic: Sizes,
@@ -89,7 +91,7 @@ impl Stage {
     pub fn open(&self, places: &Places) -> Result<Opened> {
         let parts = named_parts(&self.models, places)?;
         let mut assumed = Vec::new();
-        let (decoder, frozen, mapped) = self.decoder(&parts.decoder, &mut assumed)?;
+        let Weighed { decoder, frozen, bytes, mapped } = self.decoder(&parts, &mut assumed)?;
         let (encoder, classes) = encoder(&parts.encoder, &mut assumed)?;
         let semantic = semantic(&parts.semantic, decoder.hidden, frozen, &mut assumed)?;
         let asked = match &parts.projector {
@@ -112,32 +114,43 @@ impl Stage {
             (Some(_), folder) if !folder.is_empty() => Some(store::open_adapter(Path::new(folder))?.0),
             (lora, _) => lora.clone(),
         };
-        Ok(Opened { decoder, frozen, mapped, semantic, encoder, classes, projector, lora, assumed })
+        Ok(Opened {
+            decoder,
+            frozen,
+            frozen_bytes: bytes,
+            mapped,
+            semantic,
+            encoder,
+            classes,
+            projector,
+            lora,
+            assumed,
+        })
     }
 
-    /// The decoder, how its weights are stored, and how many bytes of it the host reads where they lie.
-    fn decoder(&self, named: &Path, assumed: &mut Vec<String>) -> Result<(DecoderConfig, Frozen, u64)> {
+    /// The decoder and how its weights are held.
+    fn decoder(&self, parts: &Parts, assumed: &mut Vec<String>) -> Result<Weighed> {
+        let (named, packing) = (&parts.decoder, parts.weights);
         if named.is_dir() {
             let files = store::open_decoder(named)?;
-            let (mut mapped, mut is_narrow) = (0, true);
-            let weights = &files.weights;
-            for name in weights.names().filter(|name| name.starts_with(files.prefix)) {
-                if weights.shape(name)?.len() < 2 {
-                    continue;
-                }
-                is_narrow &= weights.dtype(name)? == crate::weights::Dtype::BF16;
-                mapped += weights.mapped_bytes(name)?.unwrap_or(0);
-            }
-            return Ok((files.config, if is_narrow { Frozen::Bf16 } else { Frozen::F32 }, mapped));
+            let held = files.held(packing)?;
+            let frozen = Frozen::of(held.packing, held.is_narrow);
+            return Ok(Weighed { decoder: files.config, frozen, bytes: held.bytes, mapped: held.mapped });
         }
         let name = size_name(named, "decoder", "pocket, 0.5b, 1.5b or 7b")?;
-        let config = DecoderConfig::preset(&name).map_err(|e| e.context(format!("model.decoder = {name:?}")))?;
-        let frozen = if self.train.precision == "bf16" { Frozen::Bf16 } else { Frozen::F32 };
+        let decoder = DecoderConfig::preset(&name).map_err(|e| e.context(format!("model.decoder = {name:?}")))?;
+        let frozen = Frozen::of(packing, self.train.precision == "bf16");
         assumed.push(format!("a decoder of size {name}, its weights in {frozen:?}"));
-        let vectors = Frozen::vectors(&config);
-        let mapped = frozen.bytes(&config) - vectors;
-        Ok((config, frozen, mapped))
+        Ok(Weighed { bytes: frozen.bytes(&decoder), mapped: frozen.mapped(&decoder), frozen, decoder })
     }
+}
+
+/// A decoder by its sizes, and the bytes of its weights.
+struct Weighed {
+    decoder: DecoderConfig,
+    frozen: Frozen,
+    bytes: u64,
+    mapped: u64,
 }
 
 /// A size by its name, where a folder could stand.
@@ -169,7 +182,7 @@ fn semantic(named: &Path, width: usize, frozen: Frozen, assumed: &mut Vec<String
     }
     let name = size_name(named, "semantic", "whisper-tiny to whisper-large-v3 or audio-flamingo-3")?;
     let config = SemanticConfig::published(&name).map_err(|e| e.context("model.semantic"))?;
-    let bytes = if frozen == Frozen::Bf16 { 2 } else { 4 };
+    let bytes = if frozen == Frozen::F32 { 4 } else { 2 };
     assumed.push(format!("a semantic encoder of size {name}, {bytes} bytes per weight"));
     Ok(Sizes::of(config, width, bytes))
 }
@@ -234,6 +247,7 @@ impl Opened {
             lora: self.lora.clone(),
             projector: Some(self.projector.clone()),
             frozen: self.frozen,
+            frozen_bytes: self.frozen_bytes,
             activations: if narrow { DType::Bf16 } else { DType::F32 },
             documents,
             kept: kept(&stage.train),

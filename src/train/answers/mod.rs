@@ -29,6 +29,7 @@ use crate::language::store;
 use crate::models::Places;
 use crate::nn::Forward;
 use crate::ops::adamw::AdamW;
+use crate::ops::packed::Packing;
 use crate::optim::{Cosine, Optimizer};
 use crate::projector::{Ablation, ProjectorConfig};
 use crate::tape::Tape;
@@ -326,6 +327,11 @@ fn named_parts(models: &Models, places: &Places) -> Result<Parts> {
         if !setting.is_empty() {
             *part = PathBuf::from(setting);
         }
+    }
+    match models.weights.as_str() {
+        // The weights of another decoder than the family's are taken as they are stored.
+        "auto" if models.decoder.is_empty() => {}
+        packing => parts.weights = Packing::named(packing),
     }
     match models.projector.as_str() {
         "" => {}

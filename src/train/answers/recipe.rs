@@ -44,7 +44,7 @@ pub struct SftRecipe {
 }
 
 /// Folders of models.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Models {
     /// A family, or a run of an earlier stage, whose parts are taken where none is named below.
@@ -55,6 +55,8 @@ pub struct Models {
     pub semantic: String,
     /// The decoder, with its tokenizer.
     pub decoder: String,
+    /// How the weights of the decoder's linear layers are packed: `stored`, `int8`, `nf4`, or `auto` for what the family says.
+    pub weights: String,
     /// The projector to begin with; `fresh` for a new one.
     pub projector: String,
     /// The adapter to begin with (stage 3), in PEFT's layout; empty for a new one.
@@ -143,6 +145,13 @@ pub struct Train {
     pub score_rows: usize,
     /// Steps between lines of metrics.
     pub log_every: u64,
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        let [family, encoder, semantic, decoder, projector, adapter] = Default::default();
+        Models { family, encoder, semantic, decoder, weights: "auto".into(), projector, adapter }
+    }
 }
 
 impl Default for ProjectorSettings {
@@ -251,6 +260,11 @@ fn model_settings() -> Vec<Setting> {
         Setting::text("encoder", "The spatial encoder: a run of twnm-train encoder or a folder."),
         Setting::text("semantic", "The semantic encoder: a Whisper or Audio Flamingo 3 folder."),
         Setting::text("decoder", "The decoder: a Qwen2 or Audio Flamingo 3 folder with its tokenizer."),
+        Setting::choice(
+            "weights",
+            &["auto", "stored", "int8", "nf4"],
+            "Pack the weights of the decoder's linear layers as they are read; auto: as the family has them.",
+        ),
         Setting::text("projector", "The projector to begin with: a folder, or fresh for a new one."),
         Setting::text("adapter", "The adapter to begin with (stage 3), a PEFT folder; empty: a new one."),
     ]

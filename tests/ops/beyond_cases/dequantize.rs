@@ -5,9 +5,10 @@ use libtest_mimic::Trial;
 use std::path::Path;
 use std::sync::Arc;
 use twnm::check::relative_l2;
+use twnm::device::simd::Isa;
 use twnm::device::{Device, emu};
 use twnm::kernels;
-use twnm::ops::dequantize::{Absmax, NF4, Nf4, int8_rows};
+use twnm::ops::dequantize::{Absmax, Int8, NF4, Nf4};
 use twnm::tensor::{DType, Tensor};
 use twnm::weights::Tensors;
 
@@ -18,7 +19,9 @@ const LIMIT_BF16: f64 = 1.0 / 512.0;
 pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
     vec![
         trial(coverage, "dequantize: the code of nf4 is quantiles of a normal distribution", code),
-        trial(coverage, "dequantize: numpy, host", |_| every_kind(Device::Host)),
+        trial(coverage, "dequantize: numpy, host", |_| {
+            Isa::available().into_iter().for_each(|isa| isa.force(|| every_kind(Device::Host)));
+        }),
         trial(coverage, "dequantize: numpy, emu", |coverage| {
             for schedule in emu::SCHEDULES {
                 let ((), launched) = kernels::watched(|| emu::with_schedule(schedule, || every_kind(Device::Emu)));
@@ -66,8 +69,9 @@ fn every_kind(device: Device) {
     };
     let plain = Absmax::Plain(numbers(&file, "nf4.absmax").to(device));
     for dtype in [DType::F32, DType::Bf16] {
-        let int8 = int8_rows(&bytes(&file, "int8.values").to(device), &numbers(&file, "int8.absmax").to(device), dtype);
-        expect("int8", &int8, &expected[0]);
+        let int8 = Int8::new(bytes(&file, "int8.values"), numbers(&file, "int8.absmax")).to(device);
+        expect("int8", &int8.rows(0, 5, dtype), &expected[0]);
+        expect("int8, some rows", &int8.rows(2, 2, dtype), &expected[0].rows(2, 2));
         for (absmax, expected) in [(&plain, &expected[1]), (&double, &expected[2])] {
             let weight = Nf4::new([rows, columns], packed.clone(), absmax.clone());
             expect("nf4", &weight.rows(0, rows, dtype), expected);
