@@ -51,7 +51,10 @@ pub fn guarded(source: &str) -> Result<String, String> {
             b'%' if is_raw(tag) => tag.find("endraw").unwrap_or(tag.len()),
             b'%' | b'{' => {
                 let end = 2 + code_end(&tag[2..], if tag.starts_with("{%") { "%}" } else { "}}" });
-                guard_code(&tag[..end], &mut out)?;
+                match of_generation(&tag[..end]) {
+                    Some(plain) => out += &plain,
+                    None => guard_code(&tag[..end], &mut out)?,
+                }
                 rest = &tag[end..];
                 continue;
             }
@@ -61,6 +64,22 @@ pub fn guarded(source: &str) -> Result<String, String> {
         rest = &tag[end..];
     }
     Ok(out + rest)
+}
+
+/// Transformers' own tags around what an answer is, `generation` and `endgeneration`, as tags that Minijinja knows and that
+/// leave the text as it is: which tokens are answers is known here without them.
+fn of_generation(tag: &str) -> Option<String> {
+    let name = tag.strip_prefix("{%")?.strip_suffix("%}")?;
+    let plain = match name.trim_matches(|c: char| matches!(c, '-' | '+') || c.is_whitespace()) {
+        "generation" => "if true",
+        "endgeneration" => "endif",
+        _ => return None,
+    };
+    let marks = |end: bool| {
+        let mark = if end { name.chars().last() } else { name.chars().next() };
+        mark.filter(|c| matches!(c, '-' | '+')).map(String::from).unwrap_or_default()
+    };
+    Some(format!("{{%{} {plain} {}%}}", marks(false), marks(true)))
 }
 
 fn is_raw(tag: &str) -> bool {
@@ -210,6 +229,8 @@ mod tests {
             ("{% for x in [1, f(2, 3)][0] %}", "{% for x in ([1, f(2, 3)] | bounded)[0] %}"),
             ("{{ f((a, b), (c), k=[]) }}", "{{ f(((a, b) | bounded), (c), k=([] | bounded)) }}"),
             ("{% set x = {'a': y[1:]} %}", "{% set x = ({'a': y[1:]} | bounded) %}"),
+            ("{%- generation %}x{% endgeneration -%}", "{%- if true %}x{% endif -%}"),
+            ("{% generation -%}{{ generation }}", "{% if true -%}{{ generation }}"),
         ];
         for (source, expected) in changed {
             assert_eq!(guarded(source).unwrap(), expected);

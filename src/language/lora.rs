@@ -396,6 +396,22 @@ mod tests {
     }
 
     #[test]
+    fn starts_that_change_the_base_are_refused() {
+        let start = |value: Value| {
+            let fields = json!({"peft_type": "LORA", "target_modules": ["q_proj"], "init_lora_weights": value});
+            LoraConfig::from_json(&fields)
+        };
+        for fine in [json!(true), json!(false), json!("gaussian"), json!("orthogonal"), json!("eva"), json!(null)] {
+            assert!(start(fine.clone()).is_ok(), "{fine}");
+        }
+        // PEFT takes the adapter's start off the base's weights, or computes them anew.
+        for other in ["pissa", "pissa_niter_16", "olora", "corda", "loftq", "lora_ga", "zeros"] {
+            let error = start(json!(other)).unwrap_err();
+            assert!(error.kind() == crate::error::Kind::Data && error.message().contains(other), "{other}: {error}");
+        }
+    }
+
+    #[test]
     fn scales_and_patterns_are_pefts() {
         let config = LoraConfig::from_json(&json!({"peft_type": "LORA", "r": 16, "lora_alpha": 32, "use_rslora": true,
             "target_modules": ["q_proj", "v_proj"], "rank_pattern": {"layers.3.self_attn.q_proj": 4},

@@ -145,23 +145,44 @@ pub fn content(form: Form, row: &Map<String, Value>) -> Result<Content, String> 
             let answer = text(row, "answer")?;
             Ok(asked(heard(text(row, "file_name")?), text(row, "question")?, Some(answer)))
         }
-        Form::Sft => Ok(asked(heard(text(row, "file_name")?), choice(row)?, Some(text(row, "response")?))),
-        Form::Sapo => Ok(asked(heard(text(row, "file_name")?), choice(row)?, None)),
+        Form::Sft => {
+            let response = text(row, "response")?;
+            agrees(row, &response)?;
+            Ok(asked(heard(text(row, "file_name")?), choice(row)?, Some(response)))
+        }
+        Form::Sapo => {
+            letter(row)?;
+            Ok(asked(heard(text(row, "file_name")?), choice(row)?, None))
+        }
         Form::Text if !row.contains_key("option_a") => {
             let question = format!("{}\n{}", text(row, "description")?, text(row, "question")?);
             Ok(asked(Vec::new(), question, Some(text(row, "answer")?)))
         }
         Form::Text => {
-            let letter = text(row, "answer_letter")?;
-            let letter =
-                Letter::parse(&letter).ok_or_else(|| format!("answer_letter is {letter:?}, A to D is needed"))?;
+            let letter = letter(row)?.ok_or("answer_letter is missing")?;
             let question = format!("{}\n{}", text(row, "description")?, choice(row)?);
             let response = optional(row, "response")?.unwrap_or_else(|| format!("<answer>{letter}</answer>"));
+            agrees(row, &response)?;
             Ok(asked(Vec::new(), question, Some(response)))
         }
         Form::Alpaca => alpaca(row),
         Form::ShareGpt => sharegpt(row),
         Form::Bat => bat(row),
+    }
+}
+
+/// The letter of the right option, where there is one.
+fn letter(row: &Map<String, Value>) -> Result<Option<Letter>, String> {
+    let Some(said) = optional(row, "answer_letter")? else { return Ok(None) };
+    Letter::parse(&said).map(Some).ok_or_else(|| format!("answer_letter is {said:?}, A to D is needed"))
+}
+
+/// A response that ends in a letter between its tags ends in that of the row: nobody is to learn the other.
+fn agrees(row: &Map<String, Value>, response: &str) -> Result<(), String> {
+    let tagged = response.rsplit_once("<answer>").and_then(|(_, rest)| Letter::parse(rest.split("</answer>").next()?));
+    match (letter(row)?, tagged) {
+        (Some(right), Some(said)) if right != said => Err(format!("response answers {said}, answer_letter is {right}")),
+        _ => Ok(()),
     }
 }
 

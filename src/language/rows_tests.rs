@@ -69,6 +69,20 @@ fn our_own_rows() {
 }
 
 #[test]
+fn letters_that_are_none_or_contradict_the_response_are_refused() {
+    let row = |letter: &str, response: &str| {
+        let text = format!(
+            r#"{{"file_name": "a.wav", "question": "Where?", "option_a": "1", "option_b": "2", "option_c": "3", "option_d": "4", "answer_letter": "{letter}", "response": "{response}"}}"#
+        );
+        read(&text, None).1.map(|error| error.message().to_string())
+    };
+    let answer = "<think>A or B?</think><answer>B</answer>";
+    assert_eq!([row("B", answer), row("b", answer), row("B", "It is over there.")], [None, None, None]);
+    assert!(row("Z", answer).unwrap().contains("answer_letter is \"Z\""));
+    assert!(row("C", answer).unwrap().contains("response answers B, answer_letter is C"));
+}
+
+#[test]
 fn rows_of_llama_factory() {
     // As in the README of its data folder.
     let alpaca =

@@ -117,6 +117,14 @@ fn methods_of_python_and_what_transformers_sets_up() {
 }
 
 #[test]
+fn marks_around_answers_leave_the_text_as_it_is() {
+    let source =
+        "{%- for m in messages -%}\n[{%- generation -%} {{ m.content }} {%- endgeneration -%}]\n{%- endfor -%}";
+    let rendered = template(source).render(&conversation(None, &["hi", "ho"]), None, true).unwrap();
+    assert_eq!(rendered.text, "[hi][ho]");
+}
+
+#[test]
 fn templates_that_misbehave_end_with_an_error() {
     let cases = [
         "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}",

@@ -163,9 +163,13 @@ enum Kind {
 }
 
 impl Kind {
-    /// From config.json's `model_type`, else adapter_config.json, else tokenizer.json, else the names of the tensors.
+    /// From what is expected: of a model's folder its tokenizer, where only texts and ids are; else from config.json's `model_type`, else adapter_config.json, else tokenizer.json, else the names of the tensors.
     fn of(dir: &Path) -> Result<Kind> {
         let path = dir.join("config.json");
+        let has = |name: &str| dir.join(name).exists();
+        if has("tokenizer.json") && has("expected.json") && !has("expected.safetensors") {
+            return Ok(Kind::Tokenizer);
+        }
         if path.exists() {
             let bytes = crate::files::read_text(&path, MAX_CONFIG_BYTES)?;
             let config: Value = serde_json::from_slice(&bytes)
@@ -182,10 +186,10 @@ impl Kind {
                 None => Err(Error::data(format!("{}: has no model_type", path.display()))),
             };
         }
-        if dir.join("adapter_config.json").exists() {
+        if has("adapter_config.json") {
             return Ok(Kind::Adapter);
         }
-        if dir.join("tokenizer.json").exists() {
+        if has("tokenizer.json") {
             return Ok(Kind::Tokenizer);
         }
         Ok(Kind::Ops)

@@ -99,6 +99,9 @@ mod tests {
         assert_eq!(failed(r#"[{"text": "era", "ids": [256, 65], "decoded": "era"}]"#), ["0.ids", "0.decoded"]);
         assert_eq!(failed(r#"[{"text": "era", "ids": [256]}, {"text": "a", "idz": [64]}]"#), ["0.ids", "1.idz"]);
         assert_eq!(failed(r#"[{"text": "era", "ids": [256, -1], "decoded": "era"}]"#), ["0.ids", "0.decoded"]);
+        // A decoder's folder whose tokenizer alone is compared.
+        std::fs::write(dir.path().join("config.json"), "{\"model_type\": \"qwen2\"}").unwrap();
+        assert_eq!(crate::verify::verify(dir.path(), &crate::verify::Options::default()).unwrap().kind, "tokenizer");
         for nothing in ["[]", "{}", "[{\"ids\": []}]", "[{\"text\": \"a\"}]", "["] {
             std::fs::write(dir.path().join("expected.json"), nothing).unwrap();
             assert!(run(dir.path()).unwrap_err().message().contains("expected.json"), "{nothing}");

@@ -13,11 +13,12 @@ use twnm::language::loss::{Targets, loss};
 use twnm::language::store::PEFT_PREFIX;
 use twnm::nn::{Builder, Forward, Home, ParamInfo, Params};
 use twnm::ops::adamw::AdamW;
+use twnm::ops::kv_cache::CacheShape;
 use twnm::ops::packed::Packing;
 use twnm::ops::quantize;
 use twnm::ops::sample::{Choice, Sampling};
 use twnm::optim::Optimizer;
-use twnm::plan::Frozen;
+use twnm::plan::{Documents as PlannedDocuments, Frozen, Heard, PlanInput, gib};
 use twnm::rng::Rng;
 use twnm::tape::Tape;
 use twnm::tensor::{DType, Tensor};
@@ -129,6 +130,25 @@ impl Common {
         say(report)
     }
 
+    /// Refuses what the host has no memory for, before the system ends the program for it.
+    fn expect_memory(&self, device: Device, bytes: u64) -> Result<()> {
+        match machine::available_memory_bytes() {
+            Some(available) if device == Device::Host && bytes > available => {
+                let (needed, free) = (gib(bytes), gib(available));
+                Err(Error::unavailable(format!("{needed:.1} GiB are needed, {free:.1} GiB are free"))
+                    .hint("a smaller --size, --batch or --tokens; --bf16, --weights int8 or nf4"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes of the frozen weights.
+    fn frozen_bytes(&self, config: &DecoderConfig) -> u64 {
+        let frozen = Frozen::of(self.packing(), self.bf16);
+        let tables = if self.bf16 { Frozen::Bf16 } else { Frozen::F32 };
+        frozen.linears(config) + tables.tables(config) + Frozen::vectors(config)
+    }
+
     fn packing(&self) -> Option<Packing> {
         self.weights.as_deref().and_then(Packing::named)
     }
@@ -199,15 +219,42 @@ pub fn run_step(args: StepArgs) -> Result<()> {
     if !(1..=1024).contains(&args.rank) {
         return Err(Error::usage("--rank is 1..=1024"));
     }
-    let times = pool.install(|| steps(&args, &config, device))?;
+    let lora = LoraConfig::new(args.rank, 4.0 * args.rank as f64, &LINEARS);
+    args.common.expect_memory(device, planned(&args, &config, &lora))?;
+    let times = pool.install(|| steps(&args, &config, lora, device))?;
     let tokens = args.common.batch * args.common.tokens;
     let more = serde_json::json!({"answer": args.answer, "rank": args.rank, "recompute": args.recompute});
     args.common.report("train", &times[1..], tokens, device, more)
 }
 
+/// Bytes of a step on the host.
+fn planned(args: &StepArgs, config: &DecoderConfig, lora: &LoraConfig) -> u64 {
+    let Common { batch, tokens, bf16, .. } = args.common;
+    let input = PlanInput {
+        decoder: config.clone(),
+        lora: Some(lora.clone()),
+        projector: None,
+        frozen: Frozen::of(args.common.packing(), bf16),
+        frozen_bytes: args.common.frozen_bytes(config),
+        activations: DType::F32,
+        documents: PlannedDocuments { batch, tokens, answer: args.answer, heard: Heard::default() },
+        kept: match args.recompute.as_str() {
+            "layers" => Kept::Input,
+            "units" => Kept::Attention,
+            _ => Kept::Products,
+        },
+        device: Device::Host,
+        threads: machine::threads(),
+        beside: Vec::new(),
+        mapped: 0,
+        on_host: Vec::new(),
+        hearing: 0,
+    };
+    input.plan().total
+}
+
 /// Seconds of every step, the first included.
-fn steps(args: &StepArgs, config: &DecoderConfig, device: Device) -> Result<Vec<f64>> {
-    let lora = LoraConfig::new(args.rank, 4.0 * args.rank as f64, &LINEARS);
+fn steps(args: &StepArgs, config: &DecoderConfig, lora: LoraConfig, device: Device) -> Result<Vec<f64>> {
     let adapter = Adapter { prefix: PEFT_PREFIX.into(), config: lora, is_frozen: false };
     let (mut decoder, mut params) = model(config, std::slice::from_ref(&adapter), &args.common, device);
     let kept = |n: usize| match args.recompute.as_str() {
@@ -254,6 +301,15 @@ pub fn run_generate(args: GenerateArgs) -> Result<()> {
     if args.group == 0 || !args.common.batch.is_multiple_of(args.group) {
         return Err(Error::usage(format!("--group {} does not divide --batch {}", args.group, args.common.batch)));
     }
+    let (sequences, capacity) = (args.common.batch, args.common.tokens + args.new);
+    let cache = CacheShape {
+        layers: config.layers,
+        batch: sequences,
+        capacity,
+        heads_kv: config.heads_kv,
+        width: config.width,
+    };
+    args.common.expect_memory(device, args.common.frozen_bytes(&config) + cache.bytes(DType::F32) as u64)?;
     let (times, step_s) = pool.install(|| generate(&args, &config, device))?;
     let copied = (device == Device::Host).then(|| pool.install(copy_gb_per_s));
     let table = config.vocabulary * config.hidden * if args.common.bf16 { 2 } else { 4 };

@@ -70,22 +70,22 @@ struct Examined {
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
     /// What is taken from what the model hears: none, zero-spatial, shuffle, w-only or no-audio.
-    #[arg(long, value_name = "WHAT", default_value = "none", requires = "checkpoint")]
+    #[arg(long, value_name = "WHAT", default_value = "none", conflicts_with = "answers")]
     ablate: Taken,
     /// Write the model's answers here, in its words.
-    #[arg(long, value_name = "FILE", requires = "checkpoint")]
+    #[arg(long, value_name = "FILE", conflicts_with = "answers")]
     answers_out: Option<PathBuf>,
     /// Questions that are answered together.
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, conflicts_with = "answers")]
     batch: usize,
     /// Tokens of an answer, at most.
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = 256, conflicts_with = "answers")]
     max_new: usize,
     /// Decides whose spatial features each recording gets when they are shuffled.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, conflicts_with = "answers")]
     seed: u64,
     /// host, cuda[:N], emu or auto.
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", conflicts_with = "answers")]
     device: String,
 }
 
