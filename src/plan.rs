@@ -194,10 +194,13 @@ impl Frozen {
         self.linears(config) + self.tables(config) + Frozen::vectors(config)
     }
 
-    /// Those of them that the host reads where they lie, of a model whose files are plain: what is packed is made.
-    pub fn mapped(self, config: &DecoderConfig) -> u64 {
-        let is_plain = self.packing().is_none();
-        self.tables(config) + if is_plain { self.linears(config) } else { 0 }
+    /// How a model with plain files is stored whose linear layers are packed so, and whose matrices are bf16 or f32: and its
+    /// bytes, and those of them that the host reads where they lie. What is packed is made.
+    pub fn of_size(config: &DecoderConfig, packing: Option<Packing>, is_narrow: bool) -> (Frozen, u64, u64) {
+        let (frozen, plain) = (Frozen::of(packing, is_narrow), Frozen::of(None, is_narrow));
+        let tables = plain.tables(config);
+        let mapped = tables + if packing.is_none() { plain.linears(config) } else { 0 };
+        (frozen, frozen.linears(config) + tables + Frozen::vectors(config), mapped)
     }
 
     /// How linear layers are packed.

@@ -19,6 +19,20 @@ fn a_size_is_planned_for_a_card() {
     // 24 layers, rank 8: q 896 -> 896, v 896 -> 128.
     assert_eq!(report["trained_numbers"], 24 * 8 * (896 + 896 + 896 + 128));
     assert!(report.get("tokens_that_fit").is_none(), "without a limit there is nothing to fit");
+    let output = plan(&["--decoder", "0.5b", "--weights", "nf4", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    // Half a byte, a byte per 64, four per 256 of those and a code of 256 numbers per weight; the table and vectors in f32.
+    assert_eq!(report["components"][0]["bytes"], 729588544_u64);
+}
+
+#[test]
+fn what_the_memory_is_too_small_for_is_not_begun() {
+    for bench in ["lm-step", "lm-generate"] {
+        let args = ["bench", bench, "--size", "7b", "--batch", "4096", "--tokens", "30000"];
+        let output = Command::new(env!("CARGO_BIN_EXE_twnm")).args(args).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(69) && text.contains("GiB are needed"), "{bench}: {text}");
+    }
 }
 
 #[test]

@@ -211,6 +211,9 @@ fn what_is_wrong_with_files_and_flags_is_named() {
     expect(&mcq(good, "answers.jsonl", &["--shuffled", "answers.jsonl"]), 2, &["--shuffled-benchmark"]);
     expect(&mcq(good, "answers.jsonl", &["--shuffled-benchmark", good]), 2, &["--shuffled"]);
     expect(&run(home, &["mcq", "--benchmark", good]), 2, &["--answers"]);
+    for more in [["--ablate", "w-only"], ["--max-new", "5"], ["--answers-out", "o"], ["--seed", "1"]] {
+        expect(&mcq(good, "answers.jsonl", &more), 2, &["--answers"]);
+    }
     expect(&run(home, &["report", "--out", "r"]), 2, &["--mcq"]);
     expect(&run(home, &["report", "--out", "r", "--mcq", "answers.jsonl"]), 2, &["NAME=FILE"]);
     expect(&run(home, &["report", "--out", "r", "--mcq", "a=answers.jsonl"]), 65, &["answers.jsonl", "--json"]);

@@ -144,9 +144,7 @@ impl Common {
 
     /// Bytes of the frozen weights.
     fn frozen_bytes(&self, config: &DecoderConfig) -> u64 {
-        let frozen = Frozen::of(self.packing(), self.bf16);
-        let tables = if self.bf16 { Frozen::Bf16 } else { Frozen::F32 };
-        frozen.linears(config) + tables.tables(config) + Frozen::vectors(config)
+        Frozen::of_size(config, self.packing(), self.bf16).1
     }
 
     fn packing(&self) -> Option<Packing> {

@@ -184,10 +184,7 @@ fn of_flags(args: &Args, has_budget: bool) -> Result<PlanInput> {
             let held = files.held(packing)?;
             (Frozen::of(held.packing, held.is_narrow), held.bytes, held.mapped)
         }
-        _ => {
-            let frozen = Frozen::of(packing, args.bf16);
-            (frozen, frozen.bytes(&decoder), frozen.mapped(&decoder))
-        }
+        _ => Frozen::of_size(&decoder, packing, args.bf16),
     };
     let kept = args.kept.as_deref().unwrap_or("products");
     Ok(PlanInput {

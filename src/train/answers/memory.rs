@@ -139,9 +139,9 @@ impl Stage {
         }
         let name = size_name(named, "decoder", "pocket, 0.5b, 1.5b or 7b")?;
         let decoder = DecoderConfig::preset(&name).map_err(|e| e.context(format!("model.decoder = {name:?}")))?;
-        let frozen = Frozen::of(packing, self.train.precision == "bf16");
+        let (frozen, bytes, mapped) = Frozen::of_size(&decoder, packing, self.train.precision == "bf16");
         assumed.push(format!("a decoder of size {name}, its weights in {frozen:?}"));
-        Ok(Weighed { bytes: frozen.bytes(&decoder), mapped: frozen.mapped(&decoder), frozen, decoder })
+        Ok(Weighed { decoder, frozen, bytes, mapped })
     }
 }
 
