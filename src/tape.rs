@@ -7,7 +7,7 @@
 //! A tape can also *keep* the outputs of expensive ops during a first pass and replay them in a second one
 //! ([`Tape::keeping`], [`Tape::replaying`]): that is how activation checkpointing avoids recomputing attention.
 
-use crate::device::{Device, product::Threads, simd::slices};
+use crate::device::{Device, product::Panels, product::Threads, simd::slices};
 use crate::error::{Error, Kind, Result};
 use crate::kernels::{self, Launch};
 use crate::tensor::{DType, Tensor};
@@ -25,6 +25,8 @@ pub struct Var {
     id: Option<VarId>,
     /// The same value rounded to bf16, where somebody keeps it anyway.
     narrow: Option<Tensor>,
+    /// The same value packed for products of the host, where somebody keeps it anyway.
+    panels: Option<Arc<Panels>>,
     /// How to compute the value again, where that is cheaper than keeping it.
     again: Option<Again>,
 }
@@ -56,7 +58,15 @@ impl Saved {
 impl Var {
     /// A value no gradient flows to: input data, labels, masks.
     pub fn constant(tensor: Tensor) -> Var {
-        Var { tensor, id: None, narrow: None, again: None }
+        Var { tensor, id: None, narrow: None, panels: None, again: None }
+    }
+    /// With the same weight packed for products x W^T of many rows on the host, which then need not pack it each time.
+    pub fn with_panels(self, panels: Arc<Panels>) -> Var {
+        Var { panels: Some(panels), ..self }
+    }
+    /// The same weight packed for products of the host.
+    pub(crate) fn panels(&self) -> Option<&Panels> {
+        self.panels.as_deref()
     }
     /// With the same value rounded to bf16, which products next to bf16 activations take instead of rounding it again.
     /// Panics when it is something else.
@@ -188,7 +198,7 @@ impl Tape {
             return Var::constant(tensor);
         }
         let id = self.new_id();
-        Var { tensor, id: Some(id), narrow: None, again: None }
+        Var { tensor, id: Some(id), narrow: None, panels: None, again: None }
     }
     fn new_id(&mut self) -> VarId {
         self.count += 1;
@@ -208,7 +218,7 @@ impl Tape {
         }
         let id = self.new_id();
         self.nodes.push(Node { op, inputs: tracked, output: id, backward: Box::new(backward) });
-        Var { tensor: output, id: Some(id), narrow: None, again: None }
+        Var { tensor: output, id: Some(id), narrow: None, panels: None, again: None }
     }
     /// The output of an op that has no backward. Panics when a gradient would have to flow through it.
     #[track_caller]

@@ -19,6 +19,8 @@ mod panels;
 #[cfg(test)]
 mod tests;
 
+pub use panels::Panels;
+
 use super::simd::{Element, Isa, Kernel, Simd};
 use super::tile::{Extent, Start};
 use half::bf16;
@@ -206,7 +208,7 @@ pub fn multiply_rows(
             let c = target.after(from);
             let part = Part { rows: [0, m], columns: [0, count] };
             let extent = Extent { n: count, ..extent };
-            isa.run(Work { extent, part, a, b: (&*rows, 1, k), c, start, is_apart: true });
+            isa.run(Work { extent, part, a, b: (&*rows, 1, k), panels: None, c, start, is_apart: true });
         }
     };
     let pieces = pieces(threads, extent);
@@ -268,18 +270,47 @@ unsafe impl Send for Target {}
 unsafe impl Sync for Target {}
 
 fn split(threads: Threads, extent: Extent, a: Matrix, b: Stored, c: &mut [f32], start: Start) {
-    let Extent { m, n, .. } = extent;
-    let target = Target { at: c.as_mut_ptr(), row: n };
-    let pieces = pieces(threads, extent);
+    let target = Target { at: c.as_mut_ptr(), row: extent.n };
     let (isa, is_apart) = (Isa::current(), threads == Threads::Apart);
-    let run = |part: Part| match b.data {
-        Numbers::F32(data) => isa.run(Work { extent, part, a, b: (data, b.row, b.column), c: target, start, is_apart }),
-        Numbers::Bf16(data) => {
-            isa.run(Work { extent, part, a, b: (data, b.row, b.column), c: target, start, is_apart })
+    let (row, column) = (b.row, b.column);
+    in_parts(threads, extent, PACKING, |part| match b.data {
+        Numbers::F32(data) => {
+            isa.run(Work { extent, part, a, b: (data, row, column), panels: None, c: target, start, is_apart });
         }
-    };
+        Numbers::Bf16(data) => {
+            isa.run(Work { extent, part, a, b: (data, row, column), panels: None, c: target, start, is_apart });
+        }
+    });
+}
+
+/// C [M,N], row-major without gaps, = A B + what `start` says, for a B that was packed before and more rows than
+/// [`reads_rows`]. The numbers are those of [`multiply`] on the same instruction set. Panics when an operand is too short.
+#[track_caller]
+pub fn multiply_panels(threads: Threads, extent: Extent, a: Matrix, b: &Panels, c: &mut [f32], start: Start) {
+    let Extent { m, n, k } = extent;
+    assert!(!reads_rows(threads, m), "product of {m} rows with panels");
+    assert_eq!(b.extents(), [k, n], "product: the panels are of another factor");
+    assert!(c.len() >= m * n, "product: C is too short");
+    assert!(a.data.len() > (m - 1) * a.row + (k - 1) * a.column, "product: A is too short");
+    if let Some(Products { count, multiplications }) = COUNTED.get() {
+        COUNTED.set(Some(Products { count: count + 1, multiplications: multiplications + (m * n * k) as u64 }));
+    }
+    if let Start::Bias(bias) = start {
+        assert!(bias.len() >= n, "product: the bias is too short");
+    }
+    let (target, none) = (Target { at: c.as_mut_ptr(), row: n }, (&[] as &[f32], 1, k));
+    in_parts(threads, extent, READING, |part| {
+        let panels = Some(b.data());
+        b.isa().run(Work { extent, part, a, b: none, panels, c: target, start, is_apart: false });
+    });
+}
+
+/// Runs the parts of a product on the threads that share it; `fixed` is what a column costs beside its rows, in rows.
+fn in_parts(threads: Threads, extent: Extent, fixed: usize, run: impl Fn(Part) + Sync) {
+    let Extent { m, n, .. } = extent;
+    let pieces = pieces(threads, extent);
     // Whole tiles: rows by eights, columns by the widest panel.
-    let by_rows = goes_by_rows(extent, pieces);
+    let by_rows = goes_by_rows(extent, pieces, fixed);
     let unit = if by_rows { ROW_UNIT } else { COLUMN_UNIT };
     let units = if by_rows { m } else { n }.div_ceil(unit);
     let bounds = |piece: usize, len: usize| [piece, piece + 1].map(|p| (p * units / pieces * unit).min(len));
@@ -296,23 +327,26 @@ fn split(threads: Threads, extent: Extent, a: Matrix, b: Stored, c: &mut [f32], 
     (0..pieces).into_par_iter().for_each(|piece| run(part(piece)));
 }
 
+/// Rows that a thread could pass through a panel in the time that it takes to pack it, and to read a packed one.
+const PACKING: usize = 16;
+const READING: usize = 4;
+
 /// Whether threads share the rows of C, or its columns. By rows each thread packs all of B, by columns only what it needs;
 /// whole tiles divide among the threads more or less evenly.
-fn goes_by_rows(Extent { m, n, .. }: Extent, pieces: usize) -> bool {
-    /// Rows that a thread could pass through a panel in the time that it takes to pack it.
-    const PACKING: usize = 16;
+fn goes_by_rows(Extent { m, n, .. }: Extent, pieces: usize, fixed: usize) -> bool {
     let share = |len: usize, unit: usize| (len.div_ceil(unit).div_ceil(pieces) * unit).min(len);
-    let by_rows = n * (share(m, ROW_UNIT) + PACKING);
-    let by_columns = share(n, COLUMN_UNIT) * (m + PACKING);
+    let by_rows = n * (share(m, ROW_UNIT) + fixed);
+    let by_columns = share(n, COLUMN_UNIT) * (m + fixed);
     m > FEW && by_rows < by_columns
 }
 
-/// One part of a product whose operands were checked against `extent`. B is (numbers, distance of rows, of columns).
+/// One part of a product whose operands were checked against `extent`. B is (numbers, distance of rows, of columns), or packed.
 struct Work<'a, T> {
     extent: Extent,
     part: Part,
     a: Matrix<'a>,
     b: (&'a [T], usize, usize),
+    panels: Option<&'a [f32]>,
     c: Target,
     start: Start<'a>,
     is_apart: bool,
@@ -327,6 +361,9 @@ impl<T: Element> Kernel for Work<'_, T> {
         }
         // SAFETY: `multiply` checked the operands against the extents, and the parts of C are disjoint.
         unsafe {
+            if self.panels.is_some() {
+                return panels::by_panels(simd, &self);
+            }
             let is_few = self.extent.m <= FEW;
             match (is_few, self.b) {
                 (_, (_, 1, _)) if is_few || self.is_apart => few_rows::along_k(simd, &self),

@@ -301,6 +301,12 @@ impl Decoder {
         linear(&mut c.tape, hidden, &head, None)
     }
 
+    /// The weights of linear layers and of the output layer.
+    pub(super) fn matrices(&self) -> Vec<ParamId> {
+        let linears = self.layers.iter().flat_map(|layer| layer.linears.iter().map(|linear| linear.weight));
+        linears.chain([self.head.unwrap_or(self.embedding)]).collect()
+    }
+
     pub(super) fn layers(&self) -> &[Arc<Layer>] {
         &self.layers
     }

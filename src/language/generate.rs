@@ -34,7 +34,12 @@ pub struct Decoding<'a> {
     cache: KvCache,
     table: RopeTable,
     active: usize,
+    /// Whether weights were packed, or are better read as they are.
+    is_packed: bool,
 }
+
+/// Weights of up to so many bytes in f32 are packed for a generation on the host; it takes as much memory again.
+const PACKED_MOST: usize = 256 << 20;
 
 impl<'a> Decoding<'a> {
     /// Computes the prompts, embedded tokens [1,T,C] of `documents`, and leaves room for their continuation. Also returns the logits that follow each prompt, [B,V].
@@ -62,7 +67,7 @@ impl<'a> Decoding<'a> {
         let last = Var::constant(hidden.tensor().reshape(&[batch, config.hidden]));
         let logits = decoder.logits(&mut c, &last);
         let table = RopeTable::new(capacity, config.width, config.rope_theta).to(device);
-        Ok((Decoding { decoder, c, cache, table, active }, logits.tensor().clone()))
+        Ok((Decoding { decoder, c, cache, table, active, is_packed: false }, logits.tensor().clone()))
     }
 
     /// Every sequence `times` times, side by side.
@@ -83,6 +88,10 @@ impl<'a> Decoding<'a> {
     #[track_caller]
     pub fn step(&mut self, tokens: &[u32], goes_on: &[bool]) -> Result<Tensor> {
         let batch = self.cache.shape().batch;
+        if !self.is_packed && !product::reads_rows(self.c.tape.products(), batch) {
+            self.is_packed = true;
+            self.c.pack(&self.decoder.matrices(), PACKED_MOST);
+        }
         assert!(tokens.len() == batch && goes_on.len() == batch, "a token for every sequence");
         let counts: Vec<usize> = goes_on.iter().map(|&on| usize::from(on)).collect();
         self.cache.advance_ragged(1, &counts)?;

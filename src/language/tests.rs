@@ -327,5 +327,28 @@ fn a_gradient_flows_to_what_is_spliced_in() {
     assert!(grads.get(&inserted).unwrap().data().iter().any(|&g| g != 0.0));
 }
 
+/// Weights that are packed for many sequences change nothing: each goes on as it does among few.
+#[test]
+fn many_sequences_go_on_as_few_do() {
+    let (decoder, params) = model(&LINEARS, false);
+    let tokens = |count: usize| {
+        let rows = rows(&vec![(7, 1); 11][..count], 3);
+        let room = Room { capacity: 20, active: usize::MAX, products: Threads::All };
+        let embedded = |c: &mut Forward| decoder.embed(c, &ids_of(&rows));
+        let (mut decoding, mut logits) =
+            Decoding::start(&decoder, &params, embedded, &documents(&rows, Device::Host), room).unwrap();
+        let mut all = vec![Vec::new(); count];
+        for _ in 0..12 {
+            let next = greedy(&logits);
+            all.iter_mut().zip(&next).for_each(|(row, &id)| row.push(id));
+            logits = decoding.step(&next, &vec![true; count]).unwrap();
+        }
+        all
+    };
+    let many = tokens(11);
+    assert_eq!(many[..3], tokens(3));
+    assert!(many.iter().any(|row| *row != many[0]));
+}
+
 #[path = "packed_tests.rs"]
 mod packed;

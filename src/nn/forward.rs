@@ -1,8 +1,10 @@
 //! One computation: a tape with the parameters bound to it.
 
 use super::params::{Home, ParamId, ParamInfo, Params};
+use crate::device::Device;
 use crate::error::Result;
 use crate::ops::elementwise;
+use crate::ops::linear::panels;
 use crate::ops::packed::{Packed, Weight};
 use crate::tape::{Grads, Tape, Var};
 use crate::tensor::Tensor;
@@ -54,6 +56,23 @@ impl Forward {
         match self.packed.get(&id) {
             Some(packed) => Weight::Packed(packed.clone()),
             None => Weight::Plain(self.param(id)),
+        }
+    }
+    /// Packs frozen matrices on the host for products with many rows, as often as they are used afterwards: as much memory
+    /// again, in f32. Does nothing where that is more than `most_bytes`, and for matrices that lie elsewhere.
+    pub fn pack(&mut self, ids: &[ParamId], most_bytes: usize) {
+        let is_meant = |var: &&mut Option<Var>| {
+            var.as_ref()
+                .is_some_and(|v| v.tensor().device() == Device::Host && v.id().is_none() && v.shape().len() == 2)
+        };
+        let bytes: usize = ids.iter().map(|id| 4 * self.infos[id.0].shape.len()).sum();
+        if bytes > most_bytes {
+            return;
+        }
+        for id in ids {
+            if let Some(var) = Some(&mut self.vars[id.0]).filter(is_meant) {
+                *var = var.take().map(|v| v.clone().with_panels(Arc::new(panels(v.tensor()))));
+            }
         }
     }
     /// Checks that every tracked parameter bound here received a gradient.

@@ -9,7 +9,7 @@ use super::elementwise;
 use super::matmul::{self, Epilogue, Factor, product_on_device};
 use crate::check::{Case, Real, Reference, input};
 use crate::device::Device;
-use crate::device::product::{Matrix, Numbers, Stored, Threads, multiply};
+use crate::device::product::{Matrix, Numbers, Panels, Stored, Threads, multiply, multiply_panels, reads_rows};
 use crate::device::simd::slices::{add_to, each_vector, get};
 use crate::device::simd::{Kernel, Simd, dispatch};
 use crate::device::tile::{Extent, Start};
@@ -99,8 +99,11 @@ impl Sizes {
         }
         let (extent, start) =
             (Extent { m: rows, n: m, k }, epilogue.bias.map_or(Start::Zero, |b| Start::Bias(b.data())));
-        let (x, w) = (Matrix { data: x.data(), row: k, column: 1 }, numbers(w.tensor(), 1, k));
-        multiply(threads, extent, x, w, y.data_mut(), start);
+        let x = Matrix { data: x.data(), row: k, column: 1 };
+        match w.panels().filter(|_| !reads_rows(threads, rows)) {
+            Some(panels) => multiply_panels(threads, extent, x, panels, y.data_mut(), start),
+            None => multiply(threads, extent, x, numbers(w.tensor(), 1, k), y.data_mut(), start),
+        }
         y
     }
 
@@ -128,6 +131,13 @@ impl Sizes {
         multiply(threads, Extent { m, n: k, k: rows }, dy, x, dw.data_mut(), Start::Zero);
         dw
     }
+}
+
+/// The weight [M,K] of a linear layer on the host, packed for products with many rows.
+#[track_caller]
+pub fn panels(weight: &Tensor) -> Panels {
+    let extents = weight.dims("linear weight");
+    Panels::new(numbers(weight, 1, extents[1]).data, extents)
 }
 
 /// A host tensor as the second factor of a product, by its distances of rows and columns.

@@ -127,3 +127,42 @@ fn short_operands_are_refused() {
     let b = Stored { data: Numbers::F32(&b), row: 2, column: 1 };
     multiply(Threads::One, Extent { m: 2, n: 2, k: 3 }, a, b, &mut c, Start::Zero);
 }
+
+/// x W^T with W as it lies, packed before, and with rows that are made on the way: the same bytes.
+#[test]
+fn packed_and_made_factors_give_the_bytes_of_plain_ones() {
+    for (m, n, k) in [(1, 9, 33), (8, 50, 16), (9, 2, 40), (9, 48, 31), (64, 145, 1100), (70, 97, 513), (130, 700, 256)]
+    {
+        let (a, bias) = (draw("a", m * k), draw("bias", n));
+        let narrow: Vec<bf16> = draw("w", n * k).into_iter().map(bf16::from_f32).collect();
+        let wide: Vec<f32> = narrow.iter().map(|v| v.to_f32()).collect();
+        let (extent, x) = (Extent { m, n, k }, Matrix { data: &a, row: k, column: 1 });
+        for isa in Isa::available() {
+            isa.force(|| {
+                for start in [Start::Zero, Start::Bias(&bias)] {
+                    let run = |f: &dyn Fn(&mut [f32])| {
+                        let mut c = vec![f32::NAN; m * n];
+                        f(&mut c);
+                        c
+                    };
+                    let stored = Stored { data: Numbers::F32(&wide), row: 1, column: k };
+                    for threads in [Threads::One, Threads::All, Threads::Apart] {
+                        let plain = run(&|c| multiply(threads, extent, x, stored, c, start));
+                        if reads_rows(threads, m) {
+                            let make =
+                                |first: usize, to: &mut [f32]| to.copy_from_slice(&wide[first * k..][..to.len()]);
+                            let made = run(&|c| multiply_rows(threads, extent, x, &make, c, start));
+                            assert_eq!(plain, made, "{isa:?} {m} x {n} x {k} {threads:?}");
+                            continue;
+                        }
+                        for numbers in [Numbers::F32(&wide), Numbers::Bf16(&narrow)] {
+                            let panels = Panels::new(numbers, [n, k]);
+                            let packed = run(&|c| multiply_panels(threads, extent, x, &panels, c, start));
+                            assert_eq!(plain, packed, "{isa:?} {m} x {n} x {k} {threads:?}");
+                        }
+                    }
+                }
+            });
+        }
+    }
+}
