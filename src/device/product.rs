@@ -273,7 +273,7 @@ fn split(threads: Threads, extent: Extent, a: Matrix, b: Stored, c: &mut [f32], 
     let target = Target { at: c.as_mut_ptr(), row: extent.n };
     let (isa, is_apart) = (Isa::current(), threads == Threads::Apart);
     let (row, column) = (b.row, b.column);
-    in_parts(threads, extent, PACKING, |part| match b.data {
+    in_parts(threads, extent, |part| match b.data {
         Numbers::F32(data) => {
             isa.run(Work { extent, part, a, b: (data, row, column), panels: None, c: target, start, is_apart });
         }
@@ -299,18 +299,18 @@ pub fn multiply_panels(threads: Threads, extent: Extent, a: Matrix, b: &Panels, 
         assert!(bias.len() >= n, "product: the bias is too short");
     }
     let (target, none) = (Target { at: c.as_mut_ptr(), row: n }, (&[] as &[f32], 1, k));
-    in_parts(threads, extent, READING, |part| {
+    in_parts(threads, extent, |part| {
         let panels = Some(b.data());
         b.isa().run(Work { extent, part, a, b: none, panels, c: target, start, is_apart: false });
     });
 }
 
-/// Runs the parts of a product on the threads that share it; `fixed` is what a column costs beside its rows, in rows.
-fn in_parts(threads: Threads, extent: Extent, fixed: usize, run: impl Fn(Part) + Sync) {
+/// Runs the parts of a product on the threads that share it.
+fn in_parts(threads: Threads, extent: Extent, run: impl Fn(Part) + Sync) {
     let Extent { m, n, .. } = extent;
     let pieces = pieces(threads, extent);
     // Whole tiles: rows by eights, columns by the widest panel.
-    let by_rows = goes_by_rows(extent, pieces, fixed);
+    let by_rows = goes_by_rows(extent, pieces);
     let unit = if by_rows { ROW_UNIT } else { COLUMN_UNIT };
     let units = if by_rows { m } else { n }.div_ceil(unit);
     let bounds = |piece: usize, len: usize| [piece, piece + 1].map(|p| (p * units / pieces * unit).min(len));
@@ -327,16 +327,15 @@ fn in_parts(threads: Threads, extent: Extent, fixed: usize, run: impl Fn(Part) +
     (0..pieces).into_par_iter().for_each(|piece| run(part(piece)));
 }
 
-/// Rows that a thread could pass through a panel in the time that it takes to pack it, and to read a packed one.
-const PACKING: usize = 16;
-const READING: usize = 4;
-
 /// Whether threads share the rows of C, or its columns. By rows each thread packs all of B, by columns only what it needs;
 /// whole tiles divide among the threads more or less evenly.
-fn goes_by_rows(Extent { m, n, .. }: Extent, pieces: usize, fixed: usize) -> bool {
+fn goes_by_rows(Extent { m, n, .. }: Extent, pieces: usize) -> bool {
+    /// Rows that a thread could pass through a panel in the time that it takes to pack it, or to read a packed one from where
+    /// weights lie.
+    const PACKING: usize = 16;
     let share = |len: usize, unit: usize| (len.div_ceil(unit).div_ceil(pieces) * unit).min(len);
-    let by_rows = n * (share(m, ROW_UNIT) + fixed);
-    let by_columns = share(n, COLUMN_UNIT) * (m + fixed);
+    let by_rows = n * (share(m, ROW_UNIT) + PACKING);
+    let by_columns = share(n, COLUMN_UNIT) * (m + PACKING);
     m > FEW && by_rows < by_columns
 }
 

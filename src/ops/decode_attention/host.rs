@@ -135,10 +135,23 @@ fn scores<S: Simd, const N: usize>(simd: S, (q, d): (&[f32], usize), k: Rows, p:
     N
 }
 
+/// The largest number of a row.
+#[inline(always)]
+fn largest<S: Simd>(simd: S, row: &[f32]) -> f32 {
+    let (vectors, rest) = row.split_at(row.len() - row.len() % S::LANES);
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let mut most = simd.splat(f32::NEG_INFINITY);
+    for vector in vectors.chunks_exact(S::LANES) {
+        most = simd.max(most, get(simd, vector, 0, S::LANES));
+    }
+    put(simd, &mut lanes, 0, S::LANES, most);
+    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
 /// A row of base-2 logits to 2^(logit - top); top and the sum.
 #[inline(always)]
 fn exponentials<S: Simd>(simd: S, row: &mut [f32]) -> (f32, f32) {
-    let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let top = largest(simd, row);
     let most = simd.splat(top);
     each_vector!(S, row.len(), |at, n| {
         let p = simd.exp2(simd.sub(get(simd, row, at, n), most));
