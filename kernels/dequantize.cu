@@ -3,6 +3,7 @@
 //   int8   w[r, c] = q[r, c] absmax[r] / 127              q signed bytes [R, C], absmax [R]
 //   nf4    w[i]    = NF4[q[i]] absmax[i / 64]             q half bytes, the first in the high half, over all of a weight
 //          absmax[b] = code[byte[b]] scale[b / 256] + offset    where they are quantised themselves
+//          rounded to the type that the weight had: `dropped` bits of the f32 go, 0, 13 (f16) or 16 (bf16)
 //
 // 1. A thread takes four neighbours, which are one store. Their bytes are read one by one: neighbours share the sectors, and
 //    the reads are an eighth (nf4) or a quarter (int8) of the stores.
@@ -41,8 +42,16 @@ struct Double {
     }
 };
 
+// v without its last bits, to the nearest; of two the even one. Below 2^-14 an f16 has steps of 2^-24, those of f32 near 1/2.
+static __device__ __forceinline__ float rounded(float v, int dropped) {
+    if (dropped == 0) return v;
+    if (dropped == 13 && fabsf(v) < 6.103515625e-5f) return v < 0.0f ? (v - 0.5f) + 0.5f : (v + 0.5f) - 0.5f;
+    const unsigned bits = __float_as_uint(v), half = (1u << (dropped - 1)) - 1u;
+    return __uint_as_float((bits + half + ((bits >> dropped) & 1u)) & ~((1u << dropped) - 1u));
+}
+
 template <typename T, typename Absmax>
-static __device__ void nf4(T* out, const unsigned char* q, const Absmax& absmax, long long start, long long n) {
+static __device__ void nf4(T* out, const unsigned char* q, const Absmax& absmax, long long start, long long n, int dropped) {
     SHARED(float, code, 16);
     if (threadIdx.x < 16) {
         const float numbers[16] = {-1.0f,
@@ -73,7 +82,7 @@ static __device__ void nf4(T* out, const unsigned char* q, const Absmax& absmax,
         if (i + k >= n) continue;
         const long long at = start + i + k;
         const int byte = q[at / 2], place = at % 2 == 0 ? byte >> 4 : byte & 15;
-        a.v[k] = code[place] * absmax(at / 64);
+        a.v[k] = rounded(code[place] * absmax(at / 64), dropped);
     }
     store_up_to4(out, i, n, a);
 }
@@ -92,28 +101,28 @@ dequantize_int8_bf16(bf16* out, const unsigned char* q, const float* absmax, int
 
 // The numbers start .. start + n of a weight: q half bytes, absmax [blocks] -> out [n]. A thread per four.
 extern "C" __global__ void __launch_bounds__(256)
-dequantize_nf4_f32(float* out, const unsigned char* q, const float* absmax, long long start, long long n) {
-    nf4(out, q, Plain{absmax}, start, n);
+dequantize_nf4_f32(float* out, const unsigned char* q, const float* absmax, long long start, long long n, int dropped) {
+    nf4(out, q, Plain{absmax}, start, n, dropped);
 }
 
 // The numbers start .. start + n of a weight: q half bytes, absmax [blocks] -> out [n]. A thread per four.
 extern "C" __global__ void __launch_bounds__(256)
-dequantize_nf4_bf16(bf16* out, const unsigned char* q, const float* absmax, long long start, long long n) {
-    nf4(out, q, Plain{absmax}, start, n);
+dequantize_nf4_bf16(bf16* out, const unsigned char* q, const float* absmax, long long start, long long n, int dropped) {
+    nf4(out, q, Plain{absmax}, start, n, dropped);
 }
 
 // The numbers start .. start + n of a weight: q half bytes, bytes [blocks], code [256], scale [blocks / 256] -> out [n]. A
 // thread per four.
 extern "C" __global__ void __launch_bounds__(256)
 dequantize_nf4_double_f32(float* out, const unsigned char* q, const unsigned char* bytes, const float* code,
-                          const float* scale, float offset, long long start, long long n) {
-    nf4(out, q, Double{bytes, code, scale, offset}, start, n);
+                          const float* scale, float offset, long long start, long long n, int dropped) {
+    nf4(out, q, Double{bytes, code, scale, offset}, start, n, dropped);
 }
 
 // The numbers start .. start + n of a weight: q half bytes, bytes [blocks], code [256], scale [blocks / 256] -> out [n]. A
 // thread per four.
 extern "C" __global__ void __launch_bounds__(256)
 dequantize_nf4_double_bf16(bf16* out, const unsigned char* q, const unsigned char* bytes, const float* code,
-                           const float* scale, float offset, long long start, long long n) {
-    nf4(out, q, Double{bytes, code, scale, offset}, start, n);
+                           const float* scale, float offset, long long start, long long n, int dropped) {
+    nf4(out, q, Double{bytes, code, scale, offset}, start, n, dropped);
 }

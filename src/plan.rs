@@ -118,6 +118,8 @@ pub struct PlanInput {
     pub on_host: Vec<Component>,
     /// Bytes that the encoders need while they hear a recording, before a step ([`hearing_bytes`]).
     pub hearing: u64,
+    /// The largest documents that are scored between steps, without gradients.
+    pub scored: Vec<Documents>,
 }
 
 /// A part of the memory, in bytes.
@@ -317,11 +319,45 @@ impl PlanInput {
         // Recordings are heard while neither activations nor workspace are there.
         let hearing = (before + gradient + self.hearing).saturating_sub(ledger.most);
         components.push(Component { name: "hearing recordings, beyond a step", bytes: hearing });
-        let total = ledger.most + hearing;
+        let scoring = self.scoring(before).saturating_sub(ledger.most + hearing);
+        components.push(Component { name: "scoring held-out rows, beyond a step", bytes: scoring });
+        let total = ledger.most + hearing + scoring;
         let cache =
             CacheShape { layers: config.layers, batch: 1, capacity: 1, heads_kv: config.heads_kv, width: config.width };
         let cache_per_token = cache.bytes(self.activations) as u64;
         Plan { components, total, tensors: total - apart, cache_per_token, trained }
+    }
+
+    /// The most bytes while held-out rows are scored, beside the `before` that are there anyway: a bound, which counts what a
+    /// step would keep of the projector.
+    fn scoring(&self, before: u64) -> u64 {
+        if self.scored.is_empty() {
+            return 0;
+        }
+        let sum = |of: &dyn Fn(&Documents) -> usize| self.scored.iter().map(|d| d.batch * of(d)).sum::<usize>() as u64;
+        let asked = |d: &Documents| d.answer.min(d.tokens.saturating_sub(1));
+        let (tokens, answers) = (sum(&|d| d.tokens), sum(&asked));
+        let rows = sum(&|d| if asked(d) == 0 { 0 } else { asked(d) + 1 });
+        let longest = self.scored.iter().map(|d| d.tokens).max().unwrap_or(0) as u64;
+        let config = &self.decoder;
+        let hidden = |rows: u64| rows * config.hidden as u64 * self.activations.bytes() as u64;
+        let mut l = Ledger { live: before, most: before };
+        l.take(4 * (2 * tokens + sum(&|_| 1) + 4 * rows + longest * config.width as u64) + hidden(tokens));
+        let joining = self.joining(&self.scored);
+        let given = joining.as_ref().map_or(0, Joining::given);
+        if let Some(joining) = joining {
+            l.take(given);
+            joining.forward(&mut l, hidden(tokens));
+        }
+        for n in 0..config.layers {
+            let layer = self.layer(n, &self.scored, [tokens, rows]);
+            layer.forward(&mut l, false, false);
+            l.give(hidden(layer.tokens));
+        }
+        l.take(hidden(rows) + 4 * rows);
+        self.loss(&mut l, rows, answers);
+        // Heard one by one, while what was heard of the others is there.
+        l.most.max(before + given + self.hearing)
     }
 
     /// Trained numbers, and how many the flat buffer has.

@@ -216,6 +216,15 @@ impl Tensor {
             *self = own;
         }
     }
+    /// The same numbers of a host tensor in a block that holds nothing else: what is kept for long must not keep the rest of a larger result.
+    pub fn compact(self) -> Tensor {
+        if self.offset == 0 && self.buffer.bytes().len() == self.len() * self.dtype.bytes() {
+            return self;
+        }
+        let mut own = self.like(self.shape());
+        own.put(0, &self);
+        own
+    }
     /// The extents.
     pub fn shape(&self) -> &[usize] {
         self.shape.as_slice()

@@ -174,14 +174,7 @@ fn linear_weight(
         return Ok(None);
     }
     if let Some(found) = packed::read(source, name, [rows, columns])? {
-        if let Some(wanted) = packing.filter(|&wanted| wanted != found.packing()) {
-            return Err(Error::usage(format!(
-                "{}: {name} is packed as {:?}, {wanted:?} is wanted",
-                source.path().display(),
-                found.packing()
-            ))
-            .hint("take the weights as they are stored (model.weights), or the model that they were packed from"));
-        }
+        expect_packing(source, name, found.packing(), packing)?;
         return Ok(Some(found));
     }
     let Some(packing) = packing else { return Ok(None) };
@@ -189,6 +182,18 @@ fn linear_weight(
     let made = quantize::packed(&plain, packing);
     source.release(name);
     Ok(Some(made))
+}
+
+/// Refuses a weight that is packed in another way than is wanted.
+fn expect_packing(source: &Tensors, name: &str, stored: Packing, wanted: Option<Packing>) -> Result<()> {
+    match wanted {
+        Some(wanted) if wanted != stored => {
+            let path = source.path().display();
+            Err(Error::usage(format!("{path}: {name} is packed as {stored:?}, {wanted:?} is wanted"))
+                .hint("take the weights as they are stored (model.weights), or the model that they were packed from"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the weights of a decoder's folder take, once they are read.
@@ -207,13 +212,14 @@ impl DecoderFiles {
     /// What the weights take, once they are read and, where they are plain, packed as `packing` says.
     ///
     /// # Errors
-    /// `Data` when a tensor is missing.
+    /// `Data` when a tensor is missing; `Usage` for weights that are packed in another way.
     pub fn held(&self, packing: Option<Packing>) -> Result<Held> {
         let mut held = Held { bytes: 0, mapped: 0, packing, is_narrow: true };
         for (name, shape) in self.config.tensors() {
             let (name, count) = (format!("{}{name}", self.prefix), shape.iter().product::<usize>());
             let stored = if names::is_linear(&name) { packed::packing(&self.weights, &name) } else { None };
             if let Some(stored) = stored {
+                expect_packing(&self.weights, &name, stored, packing)?;
                 held.packing = held.packing.or(Some(stored));
                 held.bytes += packed::bytes(&self.weights, &name)?;
                 held.mapped += packed::mapped(&self.weights, &name)?;

@@ -58,6 +58,11 @@ impl Forward {
             None => Weight::Plain(self.param(id)),
         }
     }
+    /// Takes parameters out that this computation does not use: nobody waits for a gradient of theirs, and whoever asks for one
+    /// panics.
+    pub fn leave_out(&mut self, ids: &[ParamId]) {
+        ids.iter().for_each(|id| self.vars[id.0] = None);
+    }
     /// Packs frozen matrices on the host for products with many rows, as often as they are used afterwards: as much memory
     /// again, in f32. Does nothing where that is more than `most_bytes`, and for matrices that lie elsewhere.
     pub fn pack(&mut self, ids: &[ParamId], most_bytes: usize) {

@@ -3,7 +3,7 @@
 //! **int8** (LLM.int8, by rows): values [R,C], bytes that are signed numbers q, absmax f32 [R] -> w[r,c] = q absmax[r] / 127.
 //!
 //! **NF4** (bitsandbytes): a weight [R,C] is a run of R C numbers in blocks of 64. A byte holds two of them, the first in
-//! its high half; each is a place in [`NF4`], times the block's absmax. Those are f32, or bytes again ("double
+//! its high half; each is a place in [`NF4`], times the block's absmax, rounded to the type that the weight had ([`Rounding`]). Those are f32, or bytes again ("double
 //! quantised"): absmax[block] = code[byte] scale[block / 256] + offset, with a code of 256 numbers.
 //!
 //! No gradient flows here: such weights are frozen.
@@ -114,6 +114,38 @@ pub enum Absmax {
     },
 }
 
+/// The type that a weight had before it was packed, to which bitsandbytes rounds what it unpacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rounding {
+    /// f32: no rounding.
+    #[default]
+    None,
+    /// To 11 bits, as f16.
+    F16,
+    /// To 8 bits, as bf16.
+    Bf16,
+}
+
+impl Rounding {
+    /// The nearest number of the type; of two the even one.
+    pub fn of(self, v: f32) -> f32 {
+        match self {
+            Rounding::None => v,
+            Rounding::F16 => half::f16::from_f32(v).to_f32(),
+            Rounding::Bf16 => half::bf16::from_f32(v).to_f32(),
+        }
+    }
+
+    /// Bits of an f32 that go, as the kernels take it.
+    fn dropped(self) -> usize {
+        match self {
+            Rounding::None => 0,
+            Rounding::F16 => 13,
+            Rounding::Bf16 => 16,
+        }
+    }
+}
+
 /// A weight [R,C] in NF4, all of it on one device.
 #[derive(Clone, Debug)]
 pub struct Nf4 {
@@ -121,12 +153,13 @@ pub struct Nf4 {
     columns: usize,
     packed: Tensor,
     absmax: Absmax,
+    rounding: Rounding,
 }
 
 impl Nf4 {
     /// A weight [rows,columns] from its bytes, U8 of any shape, two numbers each. Panics when the sizes do not fit.
     #[track_caller]
-    pub fn new([rows, columns]: [usize; 2], packed: Tensor, absmax: Absmax) -> Nf4 {
+    pub fn new([rows, columns]: [usize; 2], packed: Tensor, absmax: Absmax, rounding: Rounding) -> Nf4 {
         let (count, blocks) = (rows * columns, (rows * columns).div_ceil(NF4_BLOCK));
         assert_eq!((packed.len(), packed.dtype()), (count.div_ceil(2), DType::U8), "NF4: bytes of {rows} x {columns}");
         match &absmax {
@@ -137,7 +170,7 @@ impl Nf4 {
                 assert_eq!(scale.len(), blocks.div_ceil(SCALE_BLOCK), "NF4: a scale for every {SCALE_BLOCK} absmax");
             }
         }
-        Nf4 { rows, columns, packed, absmax }
+        Nf4 { rows, columns, packed, absmax, rounding }
     }
     /// The extents.
     pub fn shape(&self) -> [usize; 2] {
@@ -177,11 +210,22 @@ impl Nf4 {
             return host::rows(shape, dtype, |out| self.write(first, out));
         }
         let mut out = Tensor::uninit_on(self.packed.device(), dtype, &shape);
-        let launch = Launch::quads(n);
+        let (launch, dropped) = (Launch::quads(n), self.rounding.dropped());
         match &self.absmax {
-            Absmax::Plain(absmax) => kernels::dequantize_nf4(launch, &mut out, &self.packed, absmax, start, n),
+            Absmax::Plain(absmax) => kernels::dequantize_nf4(launch, &mut out, &self.packed, absmax, start, n, dropped),
             Absmax::Double { bytes, code, scale, offset } => {
-                kernels::dequantize_nf4_double(launch, &mut out, &self.packed, bytes, code, scale, *offset, start, n);
+                kernels::dequantize_nf4_double(
+                    launch,
+                    &mut out,
+                    &self.packed,
+                    bytes,
+                    code,
+                    scale,
+                    *offset,
+                    start,
+                    n,
+                    dropped,
+                );
             }
         }
         out
@@ -193,7 +237,7 @@ impl Nf4 {
         match &self.absmax {
             Absmax::Plain(absmax) => {
                 let absmax = absmax.data();
-                host::nf4(packed, |block| absmax[block], start, out);
+                host::nf4(packed, |block| absmax[block], (start, self.rounding), out);
             }
             Absmax::Double { bytes, code, scale, offset } => {
                 let (bytes, scale, offset) = (bytes.values::<u8>(), scale.data(), *offset);
@@ -201,7 +245,7 @@ impl Nf4 {
                 host::nf4(
                     packed,
                     |block| code[usize::from(bytes[block])] * scale[block / SCALE_BLOCK] + offset,
-                    start,
+                    (start, self.rounding),
                     out,
                 );
             }

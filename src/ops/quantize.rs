@@ -6,7 +6,7 @@
 //! themselves: less their mean, blocks of 256 by their largest, each to the nearest of 256 numbers that lie denser towards 0
 //! ([`dynamic_code`]; Dettmers et al., "8-bit Optimizers via Block-wise Quantization", arXiv 2110.02861).
 
-use super::dequantize::{Absmax, Int8, NF4, NF4_BLOCK, Nf4, SCALE_BLOCK};
+use super::dequantize::{Absmax, Int8, NF4, NF4_BLOCK, Nf4, Rounding, SCALE_BLOCK};
 use super::packed::{Packed, Packing};
 use crate::tensor::{DType, Tensor};
 use rayon::prelude::*;
@@ -83,7 +83,8 @@ fn nf4(weight: &Tensor, rows: usize, columns: usize) -> Nf4 {
                 .for_each(|(to, two)| *to = place(two[0]) << 4 | place(two[1]));
         }
     });
-    Nf4::new([rows, columns], values, double(&absmax))
+    let rounding = if weight.dtype() == DType::Bf16 { Rounding::Bf16 } else { Rounding::None };
+    Nf4::new([rows, columns], values, double(&absmax), rounding)
 }
 
 /// Magnitudes of blocks as bytes.

@@ -9,6 +9,7 @@ fn input(size: &str, tokens: usize, kept: Kept) -> PlanInput {
         lora: Some(LoraConfig::new(8, 32.0, &crate::language::lora::LINEARS)),
         frozen: Frozen::Bf16,
         frozen_bytes: 0,
+        scored: Vec::new(),
         activations: DType::Bf16,
         documents: Documents { batch: 1, tokens, answer: 256, heard: Heard::default() },
         projector: None,

@@ -65,6 +65,13 @@ pub struct Clip {
 }
 
 impl Clip {
+    /// The same in blocks that hold nothing else: the encoders give parts of larger results.
+    pub fn compact(self) -> Clip {
+        let Spatial { frames, centres, slots, readouts } = self.spatial;
+        let [frames, slots, readouts] = [frames, slots, readouts].map(Tensor::compact);
+        let spatial = Spatial { frames, centres, slots, readouts };
+        Clip { semantic: self.semantic.compact(), spatial, ..self }
+    }
     /// The shapes against those of the projector.
     fn check(&self, config: &ProjectorConfig) -> Result<()> {
         let Spatial { frames, centres, slots, readouts } = &self.spatial;

@@ -265,16 +265,12 @@ impl Tensors {
         }))
     }
 
-    /// A tensor of bytes, signed or not, as U8 of `shape` where it lies in the mapped file. Panics when the counts differ.
+    /// The bytes of a tensor of any type as U8 of `shape`, where they lie in the mapped file. Panics when the counts differ.
     ///
     /// # Errors
-    /// `Data` when it is missing or of another type.
+    /// `Data` when it is missing.
     #[track_caller]
     pub fn raw(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        let stored = self.dtype(name)?;
-        if !matches!(stored, Dtype::U8 | Dtype::I8) {
-            return Err(self.wrong_dtype(name, stored, "a tensor of bytes (U8 or I8)"));
-        }
         let file = self.file_of(name)?;
         let range = file.range(name);
         assert_eq!(range.len(), shape.iter().product::<usize>(), "the bytes of {name}");

@@ -82,7 +82,9 @@ fn the_ops_of_the_decoder_match_numpy() {
 
 #[test]
 fn the_decoder_matches_transformers() {
-    for name in ["qwen2-tiny", "qwen2-tied-bf16-sharded", "qwen2-f16", "qwen2-mha", "qwen2-nf4", "qwen2-int8"] {
+    for name in
+        ["qwen2-tiny", "qwen2-tied-bf16-sharded", "qwen2-f16", "qwen2-mha", "qwen2-nf4", "qwen2-nf4-bf16", "qwen2-int8"]
+    {
         let report = check(&golden(name));
         assert!(report.is_ok(), "{name}: {:?}", report.outcome());
         assert!(report.tensors.iter().any(|t| t.name == "greedy_tokens" && t.error == 0.0), "{name}");

@@ -240,6 +240,12 @@ fn packed_weights_that_lie_are_refused_with_their_tensors() {
             (&|s| says(s, "40, 40", "80, 20"), "[80, 20]"),
             (&|s| says(s, "40, 40", "4611686018427387904, 40"), "4611686018427387904"),
             (&|s| says(s, "nested_offset", "offset"), q),
+            (&|s| says(s, "\"nested_offset\": ", "\"nested_offset\": 1e300, \"was\": "), "finite offset"),
+            (&|s| says(s, "\"dtype\": \"float32\"", "\"dtype\": \"int32\""), "int32"),
+            (
+                &|s| drop(s.insert("lm_head.weight.quant_state.bitsandbytes__nf4".into(), s[&state].clone())),
+                "lm_head.weight",
+            ),
             (&|s| says(s, "{", "["), &state),
             (&huge, "81920 bytes"),
             (&|s| cut(s, q), "799 bytes"),
@@ -264,6 +270,13 @@ fn packed_weights_that_lie_are_refused_with_their_tensors() {
             (&|s| drop(s.insert("model.embed_tokens.SCB".into(), s[scales].clone())), "embed_tokens.SCB"),
         ],
     );
+    // The same bytes under another type, as programs write them that share models out among cards.
+    let folder = copy("qwen2-nf4");
+    rewrite(&folder.path().join("model.safetensors"), |s| {
+        let (dtype, shape, _) = s.get_mut(q).unwrap();
+        (*dtype, *shape) = (Dtype::BF16, vec![400, 1]);
+    });
+    expect(&verify(folder.path(), None), 0, &[]);
     let folder = copy("qwen2-nf4");
     edit(&folder.path().join("config.json"), &[("quantization_config.quant_method", serde_json::json!("awq"))]);
     expect(&verify(folder.path(), None), 65, &["config.json", "awq"]);

@@ -63,6 +63,12 @@ fn what_the_encoders_heard_is_kept_on_disk_and_changes_nothing() {
     let said = String::from_utf8_lossy(&output.stderr).to_string();
     let refused = output.status.code() == Some(78) && said.contains("heard") && said.contains("remove the file");
     assert!(refused, "a damaged file is named: {said}");
+    // What was made of one recording under the name of another.
+    std::fs::copy(&heard[1], &heard[2]).unwrap();
+    std::fs::remove_file(&heard[0]).unwrap();
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).to_string();
+    assert!(output.status.code() == Some(78) && said.contains("another recording"), "{said}");
 }
 
 /// Trains a stage for some steps; the losses, one per step.
@@ -152,6 +158,32 @@ fn a_decoder_is_packed_as_it_is_read_and_answers_as_it_was_trained() {
         let args = ["ask", "audio/1.wav", "Where is it?", "--checkpoint", &format!("sf-{packing}"), "--max-new", "5"];
         run(env!("CARGO_BIN_EXE_twnm"), here, &args);
     }
+}
+
+#[test]
+fn rows_of_text_teach_the_adapter_and_say_nothing_to_the_projector() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    make(here);
+    let row = |i: usize| {
+        format!(r#"{{"instruction": "How many are {i} and 1?", "input": "", "output": "They are {}."}}"#, i + 1)
+    };
+    std::fs::write(here.join("words.jsonl"), (0..6).map(row).collect::<Vec<_>>().join("\n")).unwrap();
+    // Micro-batches of one row: some have no recording.
+    let more = ["data.train=[\"sft.jsonl\", \"words.jsonl\"]", "train.batch=1", "train.accumulate=1", "train.steps=12"];
+    let losses = train(here, "sft", "mixed", &more);
+    assert!(losses.len() == 12 && losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
+    let words = ["data.train=[\"words.jsonl\"]", "train.steps=2"];
+    assert_eq!(train(here, "sft", "words", &words).len(), 2);
+    let sets = MODELS.iter().chain(&words).flat_map(|&set| ["--set", set]);
+    let output = Command::new(TRAIN)
+        .arg("align")
+        .args(["--device", "host", "--out", "no"])
+        .args(sets)
+        .current_dir(here)
+        .output();
+    let (code, text) = output.map(|o| (o.status.code(), String::from_utf8_lossy(&o.stderr).to_string())).unwrap();
+    assert!(code == Some(65) && text.contains("words.jsonl") && text.contains("no recording"), "{text}");
 }
 
 /// A family whose adapter and projector are fresh, so that everything it hears changes what it says.

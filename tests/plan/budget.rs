@@ -36,8 +36,8 @@ fn planned(stage: &str, sets: &[String]) -> Plan {
     };
     let opened = stage.open(&Places::default()).unwrap();
     let words = Words::open(Path::new(&stage.models.decoder)).unwrap();
-    let rows = Supply::open(&words, &stage.data, &stage.data.train).unwrap();
-    stage.plan(&opened, &rows.lengths().unwrap(), Device::Host).1
+    let lengths = |files: &[String]| Supply::open(&words, &stage.data, files).unwrap().lengths().unwrap();
+    stage.plan(&opened, [&lengths(&stage.data.train), &lengths(&stage.data.dev)], Device::Host).1
 }
 
 fn train(stage: &str, sets: &[String], out: &Path, memory: Option<u64>) -> Result<()> {
@@ -72,6 +72,36 @@ fn what_was_planned_is_enough_and_less_is_refused() {
         let share = plan.tensors as f64 / found as f64 - 1.0;
         eprintln!("{stage}: {} planned, {found} found: {share:+.4}", plan.tensors);
         assert!((0.0..=0.03).contains(&share), "{stage}: {} planned, {found} found: {share:+.4}", plan.tensors);
+    }
+}
+
+#[test]
+fn what_is_heard_and_what_is_scored_is_planned() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path());
+    let all = std::fs::read_to_string(folder.path().join("sft.jsonl")).unwrap();
+    std::fs::write(folder.path().join("one.jsonl"), all.lines().next().unwrap()).unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let one = format!("data.train=[\"{}\"]", at("one.jsonl"));
+    let dev = format!("data.dev=[\"{}\"]", at("sft.jsonl"));
+    let cases: [&[&str]; 4] = [
+        // Nothing that was heard is kept, and hearing is the highest point.
+        &["data.cache_mib=0", "train.recompute=layers", "train.batch=5"],
+        &["data.cache_mib=0", "train.recompute=layers", "train.batch=6", "model.weights=nf4"],
+        // Held-out rows are longer than those that are trained on.
+        &[&one, &dev, "train.batch=1", "train.recompute=layers", "train.score_every=1"],
+        &[&one, &dev, "train.batch=3", "train.recompute=layers", "train.score_every=1", "data.cache_mib=0"],
+    ];
+    for (i, more) in cases.iter().enumerate() {
+        let sets = [sets(folder.path(), "sft"), more.iter().map(|set| set.to_string()).collect()].concat();
+        let plan = planned("sft", &sets);
+        let before = machine::tensor_bytes()[0];
+        machine::watch_tensors();
+        train("sft", &sets, &folder.path().join(format!("run{i}")), Some(plan.total + before)).unwrap();
+        let found = machine::tensor_bytes()[1] - before;
+        eprintln!("{more:?}: {} planned, {found} found", plan.tensors);
+        assert!(found <= plan.tensors, "{more:?}: {} planned, {found} found", plan.tensors);
     }
 }
 

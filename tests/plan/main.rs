@@ -99,6 +99,7 @@ fn the_plan_is_never_below_a_real_step_and_at_most_three_percent_above() {
                     beside: Vec::new(),
                     mapped: 0,
                     hearing: 0,
+                    scored: Vec::new(),
                     on_host: Vec::new(),
                 };
                 let (planned, found) = (input.plan().total, measured(&input));

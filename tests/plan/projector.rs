@@ -139,6 +139,7 @@ fn planned(family: &Family, case: &Case) -> u64 {
     let input = PlanInput {
         mapped: Frozen::F32.bytes(&config),
         hearing: 0,
+        scored: Vec::new(),
         on_host: Vec::new(),
         decoder: config,
         lora: case.lora.clone(),

@@ -247,6 +247,7 @@ fn planned(args: &StepArgs, config: &DecoderConfig, lora: &LoraConfig) -> u64 {
         mapped: 0,
         on_host: Vec::new(),
         hearing: 0,
+        scored: Vec::new(),
     };
     input.plan().total
 }

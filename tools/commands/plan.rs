@@ -201,6 +201,7 @@ fn of_flags(args: &Args, has_budget: bool) -> Result<PlanInput> {
         beside: Vec::new(),
         mapped: if device == Device::Host { mapped } else { 0 },
         hearing: 0,
+        scored: Vec::new(),
         on_host: Vec::new(),
     })
 }

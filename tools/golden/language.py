@@ -42,7 +42,7 @@ def base(name, dtype, rows, seed, **sizes):
     with torch.no_grad():
         out = model(input_ids=ids, attention_mask=mask, labels=labels, output_hidden_states=True)
         prompt = ids[:1, : rows[0]]
-        greedy = model.generate(prompt, max_new_tokens=12, do_sample=False, pad_token_id=0)
+        greedy = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=12, do_sample=False, pad_token_id=0)
     tensors = {"input_ids": ids, "attention_mask": mask, "labels": labels, "logits": out.logits, "loss": out.loss.reshape(1)}
     tensors |= {f"hidden_states.{i}": h for i, h in enumerate(out.hidden_states)}
     tensors |= {"greedy_prompt": prompt, "greedy_tokens": greedy}

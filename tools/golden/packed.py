@@ -1,6 +1,6 @@
 """Qwen2 models whose linear layers bitsandbytes packed, and an adapter on one of them (QLoRA).
 
-  packed.py OUT     writes qwen2-nf4/, qwen2-nf4-lora/, qwen2-nf4-plain/ and qwen2-int8/ below OUT
+  packed.py OUT     writes qwen2-nf4/, qwen2-nf4-lora/, qwen2-nf4-plain/, qwen2-nf4-bf16/ and qwen2-int8/ below OUT
                     (torch, transformers, peft, bitsandbytes, accelerate)
 
 The widths are no multiples of the 64 numbers that share a scale, so blocks go across rows. bitsandbytes packs and unpacks;
@@ -23,7 +23,7 @@ def expected(folder, model, rows, seed, what):
     with torch.no_grad():
         out = model(input_ids=ids, attention_mask=mask, labels=labels, output_hidden_states=True)
         prompt = ids[:1, : rows[0]]
-        greedy = model.generate(prompt, max_new_tokens=12, do_sample=False, pad_token_id=0)
+        greedy = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=12, do_sample=False, pad_token_id=0)
     tensors = {"input_ids": ids, "attention_mask": mask, "labels": labels, "logits": out.logits, "loss": out.loss.reshape(1)}
     tensors |= {f"hidden_states.{i}": h for i, h in enumerate(out.hidden_states)}
     tensors |= {"greedy_prompt": prompt, "greedy_tokens": greedy}
@@ -31,13 +31,17 @@ def expected(folder, model, rows, seed, what):
     about(folder, what)
 
 
-def packed(name, plain, **how):
-    """The folder of `plain` packed, and a plain model with the weights that bitsandbytes unpacks from it."""
+def packed(name, plain, dtype=torch.float32, **how):
+    """The folder of `plain` packed from `dtype`, and a plain model with the weights that bitsandbytes unpacks from it."""
     folder = os.path.join(OUT, name)
     config = BitsAndBytesConfig(bnb_4bit_compute_dtype=torch.float32, **how)
-    read = lambda path, **more: Qwen2ForCausalLM.from_pretrained(path, dtype=torch.float32, **more).eval()
-    read(plain, quantization_config=config, device_map="cpu").save_pretrained(folder)
-    stored, model = read(folder, device_map="cpu"), read(plain)
+    read = lambda path, dtype, **more: Qwen2ForCausalLM.from_pretrained(path, dtype=dtype, **more).eval()
+    read(plain, dtype, quantization_config=config, device_map="cpu").save_pretrained(folder)
+    stored, model = read(folder, dtype, device_map="cpu"), read(plain, torch.float32)
+    others = dict(stored.named_parameters())
+    for at, parameter in model.named_parameters():
+        if "_proj.weight" not in at:
+            parameter.data = others[at].data.float()
     for at, module in model.named_modules():
         if at.endswith("_proj"):
             weight = stored.get_submodule(at).weight
@@ -59,5 +63,7 @@ folder, nf4 = packed("qwen2-nf4", plain, load_in_4bit=True, bnb_4bit_quant_type=
 expected(folder, nf4, [11, 3, 17], 5, what.format("NF4 with packed magnitudes"))
 targets = ["q_proj", "v_proj", "o_proj", "down_proj", "up_proj"]
 adapter("qwen2-nf4-lora", nf4, nf4.config, [9, 14], 6, r=3, lora_alpha=5, target_modules=targets)
+folder, narrow = packed("qwen2-nf4-bf16", plain, torch.bfloat16, load_in_4bit=True, bnb_4bit_quant_type="nf4")
+expected(folder, narrow, [11, 3, 17], 9, what.format("NF4 from bfloat16"))
 folder, int8 = packed("qwen2-int8", plain, load_in_8bit=True)
 expected(folder, int8, [11, 3, 17], 7, what.format("int8"))

@@ -34,7 +34,10 @@ pub(super) fn expect_base(source: &Tensors, config: &DecoderConfig, prefix: &str
             true if is_linear(&name) && super::packed::packing(source, &name).is_some() => {
                 super::packed::expect(source, &name, [shape[0], shape[1]])?;
             }
-            true => expect_shape(source, &name, &shape)?,
+            true => {
+                super::packed::expect_plain(source, &name)?;
+                expect_shape(source, &name, &shape)?;
+            }
             false => missing.push(name),
         }
     }

@@ -7,7 +7,7 @@
 //! `X.weight.quant_state.bitsandbytes__nf4`, JSON as bytes with shape, sizes of blocks and the offset of quantised magnitudes.
 
 use crate::error::{Context as _, Error, Result};
-use crate::ops::dequantize::{Absmax, Int8, NF4, NF4_BLOCK, Nf4, SCALE_BLOCK};
+use crate::ops::dequantize::{Absmax, Int8, NF4, NF4_BLOCK, Nf4, Rounding, SCALE_BLOCK};
 use crate::ops::packed::{Packed, Packing};
 use crate::tensor::Tensor;
 use crate::weights::{Dtype, Tensors};
@@ -25,18 +25,48 @@ const MAX_STATE_BYTES: usize = 64 << 10;
 struct State {
     quant_type: String,
     blocksize: usize,
+    dtype: String,
     shape: Vec<usize>,
     nested_blocksize: Option<usize>,
     nested_offset: Option<f64>,
 }
 
-/// How the weight `name` of a linear layer is packed; `None` where it is plain or missing.
+/// How the weight `name` of a linear layer is packed; `None` where it is plain or missing. Bytes in four bits may be written
+/// as tensors of another type (`bnb_4bit_quant_storage`).
 pub(super) fn packing(source: &Tensors, name: &str) -> Option<Packing> {
     let is = |dtype: Dtype| source.dtype(name).is_ok_and(|stored| stored == dtype);
     if is(Dtype::I8) {
         return Some(Packing::Int8);
     }
-    is(Dtype::U8).then_some(Packing::Nf4)
+    let has_state = [NF4_STATE, FP4_STATE].iter().any(|state| source.contains(&format!("{name}{state}")));
+    (is(Dtype::U8) || has_state).then_some(Packing::Nf4)
+}
+
+/// Refuses a table or a norm that is packed.
+///
+/// # Errors
+/// `Data` naming it.
+pub(super) fn expect_plain(source: &Tensors, name: &str) -> Result<()> {
+    if packing(source, name).is_none() {
+        return Ok(());
+    }
+    let path = source.path().display();
+    Err(Error::data(format!(
+        "{path}: tensor {name} is packed; only linear layers inside the decoder's layers are read so"
+    ))
+    .hint("pack the model with llm_int8_skip_modules=[\"lm_head\", ..], or give the model that it was made from"))
+}
+
+impl State {
+    /// What unpacked numbers are rounded to.
+    fn rounding(&self) -> Option<Rounding> {
+        match self.dtype.as_str() {
+            "float32" => Some(Rounding::None),
+            "float16" => Some(Rounding::F16),
+            "bfloat16" => Some(Rounding::Bf16),
+            _ => None,
+        }
+    }
 }
 
 /// The names of the tensors that belong to the packed weight `name`.
@@ -97,7 +127,10 @@ pub(super) fn expect(source: &Tensors, name: &str, [rows, columns]: [usize; 2]) 
     if state.shape != [rows, columns] {
         return wrong(format!("its state has shape {:?}, [{rows}, {columns}] is needed", state.shape));
     }
-    let stored: usize = source.shape(name)?.iter().product();
+    if state.rounding().is_none() {
+        return wrong(format!("its state has dtype {:?}: float32, float16 or bfloat16 is needed", state.dtype));
+    }
+    let stored = source.bytes(name)?.len();
     if stored != count.div_ceil(2) {
         return wrong(format!("{stored} bytes, {} are needed for [{rows}, {columns}]", count.div_ceil(2)));
     }
@@ -105,8 +138,9 @@ pub(super) fn expect(source: &Tensors, name: &str, [rows, columns]: [usize; 2]) 
     super::names::expect_shape(source, &format!("{name}.absmax"), &[blocks])?;
     super::names::expect_shape(source, &format!("{name}.quant_map"), &[NF4.len()])?;
     if source.dtype(&format!("{name}.absmax"))? == Dtype::U8 {
-        if state.nested_blocksize.is_some_and(|size| size != SCALE_BLOCK) || state.nested_offset.is_none() {
-            return wrong(format!("magnitudes of blocks are read with a scale per {SCALE_BLOCK} and an offset"));
+        let has_offset = state.nested_offset.is_some_and(|offset| (offset as f32).is_finite());
+        if state.nested_blocksize.is_some_and(|size| size != SCALE_BLOCK) || !has_offset {
+            return wrong(format!("magnitudes of blocks are read with a scale per {SCALE_BLOCK} and a finite offset"));
         }
         super::names::expect_shape(source, &format!("{name}.nested_absmax"), &[blocks.div_ceil(SCALE_BLOCK)])?;
         super::names::expect_shape(source, &format!("{name}.nested_quant_map"), &[256])?;
@@ -146,6 +180,8 @@ pub(super) fn read(source: &Tensors, name: &str, shape: [usize; 2]) -> Result<Op
     if code.iter().zip(NF4).any(|(found, wanted)| (found - wanted).abs() > 1e-6) {
         return Err(Error::data(format!("{}: {name}.quant_map is not the code of NF4", source.path().display())));
     }
+    let state = state(source, name)?;
+    let rounding = state.rounding().expect("checked with the headers");
     let (count, absmax) = (shape[0] * shape[1], format!("{name}.absmax"));
     let blocks = count.div_ceil(NF4_BLOCK);
     let absmax = if source.dtype(&absmax)? == Dtype::U8 {
@@ -153,10 +189,10 @@ pub(super) fn read(source: &Tensors, name: &str, shape: [usize; 2]) -> Result<Op
             bytes: source.raw(&absmax, &[blocks])?,
             code: numbers(&format!("{name}.nested_quant_map"), &[256])?,
             scale: numbers(&format!("{name}.nested_absmax"), &[blocks.div_ceil(SCALE_BLOCK)])?,
-            offset: state(source, name)?.nested_offset.expect("checked with the headers") as f32,
+            offset: state.nested_offset.expect("checked with the headers") as f32,
         }
     } else {
         Absmax::Plain(numbers(&absmax, &[blocks])?)
     };
-    Ok(Some(Packed::Nf4(Nf4::new(shape, source.raw(name, &[count.div_ceil(2)])?, absmax))))
+    Ok(Some(Packed::Nf4(Nf4::new(shape, source.raw(name, &[count.div_ceil(2)])?, absmax, rounding))))
 }

@@ -1,6 +1,6 @@
 //! Packed weights as f32 on the host, a vector at a time.
 
-use super::{NF4, NF4_BLOCK};
+use super::{NF4, NF4_BLOCK, Rounding};
 use crate::device::simd::{Kernel, Simd, dispatch};
 use crate::tensor::{DType, Tensor};
 
@@ -63,14 +63,15 @@ impl Kernel for Int8<'_> {
 }
 
 /// The numbers from `start` on of a weight in NF4, as many as `out` holds.
-pub(super) fn nf4(packed: &[u8], absmax: impl Fn(usize) -> f32, start: usize, out: &mut [f32]) {
-    dispatch(Nf4 { packed, absmax, start, out });
+pub(super) fn nf4(packed: &[u8], absmax: impl Fn(usize) -> f32, (start, rounding): (usize, Rounding), out: &mut [f32]) {
+    dispatch(Nf4 { packed, absmax, start, rounding, out });
 }
 
 struct Nf4<'a, A> {
     packed: &'a [u8],
     absmax: A,
     start: usize,
+    rounding: Rounding,
     out: &'a mut [f32],
 }
 
@@ -78,27 +79,29 @@ impl<A: Fn(usize) -> f32> Kernel for Nf4<'_, A> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Nf4 { packed, absmax, start, out } = self;
+        let Nf4 { packed, absmax, start, rounding, out } = self;
         let mut at = 0;
         while at < out.len() {
             // To the end of a block, whose numbers share a scale.
             let first = start + at;
             let count = (NF4_BLOCK - first % NF4_BLOCK).min(out.len() - at);
             let (scale, part) = (absmax(first / NF4_BLOCK), &mut out[at..at + count]);
+            // A block has no more than sixteen numbers.
+            let numbers = NF4.map(|v| rounding.of(v * scale));
             if count == NF4_BLOCK {
                 let bytes = &packed[first / 2..][..NF4_BLOCK / 2];
                 simd.prefetch(bytes.as_ptr().wrapping_add(AHEAD));
                 for from in (0..NF4_BLOCK).step_by(S::LANES) {
                     // SAFETY: a whole block lies in both slices, and vectors divide it.
                     unsafe {
-                        let v = simd.look_up(&NF4, bytes.as_ptr().add(from / 2));
-                        simd.store(part.as_mut_ptr().add(from), simd.mul(v, simd.splat(scale)));
+                        let v = simd.look_up(&numbers, bytes.as_ptr().add(from / 2));
+                        simd.store(part.as_mut_ptr().add(from), v);
                     }
                 }
             } else {
                 for (i, out) in part.iter_mut().enumerate() {
                     let (byte, is_high) = (packed[(first + i) / 2], (first + i) % 2 == 0);
-                    *out = NF4[usize::from(if is_high { byte >> 4 } else { byte & 15 })] * scale;
+                    *out = numbers[usize::from(if is_high { byte >> 4 } else { byte & 15 })];
                 }
             }
             at += count;

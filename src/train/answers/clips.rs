@@ -14,7 +14,7 @@ use crate::tensor::Tensor;
 use crate::weights::{Entry, Tensors, write};
 use std::path::{Path, PathBuf};
 
-const FORMAT: &str = "twnm-clip-1";
+const FORMAT: &str = "twnm-clip-2";
 const NAMES: [&str; 4] = ["semantic", "frames", "slots", "readouts"];
 
 /// A folder of clips that one process uses at a time.
@@ -35,9 +35,13 @@ impl Clips {
         Ok(Clips { folder: folder.to_path_buf(), ears: family.ears(), _lock: lock })
     }
 
+    /// What a clip is of: these encoders and this recording.
+    fn of(&self, recording: &str) -> String {
+        blake3::hash(format!("{} {recording}", self.ears).as_bytes()).to_hex().to_string()
+    }
+
     fn path(&self, recording: &str) -> PathBuf {
-        let name = blake3::hash(format!("{} {recording}", self.ears).as_bytes()).to_hex();
-        self.folder.join(format!("{}.safetensors", &name[..32]))
+        self.folder.join(format!("{}.safetensors", &self.of(recording)[..32]))
     }
 
     /// What was made of the recording whose bytes have this hash, if it is there.
@@ -46,10 +50,10 @@ impl Clips {
     /// `Data` or `Integrity` naming a file that is damaged.
     pub fn get(&self, recording: &str) -> Result<Option<Clip>> {
         let path = self.path(recording);
-        if !path.is_file() {
+        if !path.exists() {
             return Ok(None);
         }
-        read(&path).map(Some).map_err(|e| e.hint("remove the file: it is made again"))
+        read(&path, &self.of(recording)).map(Some).map_err(|e| e.hint("remove the file: it is made again"))
     }
 
     /// Keeps what was made of a recording.
@@ -62,8 +66,8 @@ impl Clips {
         let entries: Vec<Entry> =
             NAMES.iter().zip(tensors).map(|(name, t)| Entry::f32(name, t.shape(), t.data())).collect();
         let times = format!("{} {first} {step}", clip.semantic_samples);
-        let hash = hash(tensors.map(Tensor::data), &times);
-        let strings = [("format", FORMAT), ("times", &times), ("blake3", &hash)];
+        let (hash, of) = (hash(tensors.map(Tensor::data), &times), self.of(recording));
+        let strings = [("format", FORMAT), ("of", &of), ("times", &times), ("blake3", &hash)];
         write(&self.path(recording), &entries, &strings).map(drop)
     }
 }
@@ -78,9 +82,13 @@ fn hash(numbers: [&[f32]; 4], times: &str) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-fn read(path: &Path) -> Result<Clip> {
+fn read(path: &Path, of: &str) -> Result<Clip> {
     let tensors = Tensors::open(path)?;
     let string = |name: &str| tensors.strings().get(name).map_or("", String::as_str);
+    if string("format") == FORMAT && string("of") != of {
+        let message = format!("{}: it is of another recording or of other encoders", path.display());
+        return Err(Error::new(Kind::Integrity, message));
+    }
     let times: Vec<usize> = string("times").split(' ').filter_map(|n| n.parse().ok()).collect();
     let (FORMAT, &[semantic_samples, first, step]) = (string("format"), times.as_slice()) else {
         return Err(Error::data(format!("{}: is no clip of {FORMAT}", path.display())));

@@ -133,6 +133,19 @@ impl Supply {
         self.stored = Some(clips);
     }
 
+    /// Refuses rows without a recording, from which a projector learns nothing.
+    ///
+    /// # Errors
+    /// `Data` naming the first.
+    pub fn expect_recordings(&self) -> Result<()> {
+        match self.examples.iter().find(|row| row.audio.is_none()) {
+            None => Ok(()),
+            Some(row) => Err(Error::data(format!("{}: the row has no recording", row.place)).hint(
+                "stage 2 trains the projector alone, which says what is heard; rows of text belong to twnm-train language or sft",
+            )),
+        }
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.examples.len()
@@ -210,7 +223,7 @@ impl Supply {
                 None => hear().and_then(|clip| stored.put(&recording.blake3, &clip).map(|()| clip)),
             }),
         };
-        let clip = Arc::new(clip.context_with(|| &row.place)?);
+        let clip = Arc::new(clip.context_with(|| &row.place)?.compact());
         let tensors = [&clip.semantic, &clip.spatial.frames, &clip.spatial.slots, &clip.spatial.readouts];
         let bytes: usize = tensors.iter().map(|t| 4 * t.len()).sum();
         let mut cache = cache();

@@ -218,15 +218,15 @@ impl Opened {
             stage.train.batch, asked.clip_s
         ));
         let documents = Documents { batch: stage.train.batch, tokens, answer, heard };
-        Ok(self.planned(stage, documents, (asked.device, usize::MAX)))
+        Ok(self.planned(stage, documents, (asked.device, usize::MAX, heard)))
     }
 
-    /// The plan's input; on the host with what stays of `recordings` recordings like those of the documents.
+    /// The plan's input; on the host with what stays of `recordings` recordings of which so much is heard at most.
     pub(super) fn planned(
         &self,
         stage: &Stage,
         documents: Documents,
-        (device, recordings): (Device, usize),
+        (device, recordings, most): (Device, usize, Heard),
     ) -> PlanInput {
         let on_host = device == Device::Host;
         let narrow = stage.train.precision == "bf16" && !on_host;
@@ -235,13 +235,13 @@ impl Opened {
             Component { name: "spatial encoder", bytes: encoder },
             Component { name: "semantic encoder", bytes: self.semantic.converted + self.semantic.mapped },
         ];
-        let bytes = self.cache(stage, documents.heard, recordings);
+        let bytes = self.cache(stage, most, recordings);
         let cache = Component { name: "what was heard, kept (data.cache_mib)", bytes };
         if on_host {
             beside.push(cache);
         }
         let threads = machine::threads();
-        let longest = self.samples(documents.heard);
+        let longest = self.samples(most);
         PlanInput {
             decoder: self.decoder.clone(),
             lora: self.lora.clone(),
@@ -256,6 +256,7 @@ impl Opened {
             beside,
             on_host: if on_host { Vec::new() } else { vec![cache] },
             mapped: if on_host { self.mapped + self.semantic.mapped } else { 0 },
+            scored: Vec::new(),
             hearing: hearing_bytes(&self.semantic.config, &self.encoder, longest, (device, threads)),
         }
     }
@@ -290,10 +291,11 @@ impl Stage {
     ///
     /// # Errors
     /// `Usage` with the plan, and with what would fit, when it needs more.
-    pub(super) fn hold(&self, rows: &Supply, means: Means, memory: u64) -> Result<Held> {
+    pub(super) fn hold(&self, rows: &Supply, dev: Option<&Supply>, means: Means, memory: u64) -> Result<Held> {
         let opened = self.open(means.places)?;
-        let lengths = rows.lengths()?;
-        let (input, plan) = self.plan(&opened, &lengths, means.device);
+        let (lengths, mut scored) = (rows.lengths()?, dev.map_or(Ok(Vec::new()), Supply::lengths)?);
+        scored.truncate(self.train.score_rows);
+        let (input, plan) = self.plan(&opened, [&lengths, &scored], means.device);
         if plan.total > memory {
             let message = format!(
                 "a step needs {:.3} GiB, --memory allows {:.3} GiB\n{}",
@@ -307,13 +309,19 @@ impl Stage {
         Ok(hold(means.device, memory - (plan.total - plan.tensors), plan.table()))
     }
 
-    /// The plan of the largest micro-batch that rows of these lengths may form.
-    pub fn plan(&self, opened: &Opened, lengths: &[Length], device: Device) -> (PlanInput, Plan) {
+    /// The plan of the largest micro-batch that rows of these lengths may form, and of rows that are scored.
+    pub fn plan(&self, opened: &Opened, [lengths, scored]: [&[Length]; 2], device: Device) -> (PlanInput, Plan) {
         let documents = self.largest(opened, lengths, self.train.batch);
         let first =
             documents.first().copied().unwrap_or(Documents { batch: 0, tokens: 0, answer: 0, heard: Heard::default() });
-        let recordings = lengths.iter().filter(|length| length.samples.is_some()).count();
-        let input = opened.planned(self, first, (device, recordings));
+        let all = || lengths.iter().chain(scored);
+        let recordings = all().filter(|length| length.samples.is_some()).count();
+        // Every recording is heard and may be kept, whatever it is for.
+        let longest = all().filter_map(|length| length.samples).max().map_or(Heard::default(), |n| opened.heard(n));
+        let mut input = opened.planned(self, first, (device, recordings, longest));
+        if !scored.is_empty() {
+            input.scored = self.largest(opened, scored, self.train.batch.min(scored.len()));
+        }
         let plan = input.of(&documents);
         (input, plan)
     }

@@ -134,7 +134,10 @@ impl Training {
         let parts = parts(&settings.models, places)?;
         let words = Words::open(&parts.decoder)?;
         let (mut rows, mut dev) = supplies(&words, &settings.data)?;
-        let budget = memory.map(|memory| stage.hold(&rows, means, memory)).transpose()?;
+        if settings.lora.is_none() {
+            rows.expect_recordings()?;
+        }
+        let budget = memory.map(|memory| stage.hold(&rows, dev.as_ref(), means, memory)).transpose()?;
         let is_fresh = parts.projector.is_none();
         let projector =
             if is_fresh { ProjectorChoice::Fresh(settings.projector.clone()) } else { ProjectorChoice::Stored };
@@ -237,6 +240,10 @@ impl Training {
         let (documents, heard) = self.rows.documents(&self.family, rows, limits)?;
         let views: Vec<&Document> = documents.iter().collect();
         let mut c = Forward::new(Tape::new().with_products(Threads::All), &self.family.params);
+        if heard.is_none() {
+            // Rows of text alone say nothing to the projector.
+            c.leave_out(&self.family.projector.ids());
+        }
         let x = self.family.embedded(&mut c, &views, heard.as_ref());
         let loss = self.loss(&mut c, &views, &x, weight);
         let value = loss.tensor().clone();

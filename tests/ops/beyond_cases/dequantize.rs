@@ -8,7 +8,7 @@ use twnm::check::relative_l2;
 use twnm::device::simd::Isa;
 use twnm::device::{Device, emu};
 use twnm::kernels;
-use twnm::ops::dequantize::{Absmax, Int8, NF4, Nf4};
+use twnm::ops::dequantize::{Absmax, Int8, NF4, Nf4, Rounding};
 use twnm::tensor::{DType, Tensor};
 use twnm::weights::Tensors;
 
@@ -73,11 +73,31 @@ fn every_kind(device: Device) {
         expect("int8", &int8.rows(0, 5, dtype), &expected[0]);
         expect("int8, some rows", &int8.rows(2, 2, dtype), &expected[0].rows(2, 2));
         for (absmax, expected) in [(&plain, &expected[1]), (&double, &expected[2])] {
-            let weight = Nf4::new([rows, columns], packed.clone(), absmax.clone());
+            let weight = Nf4::new([rows, columns], packed.clone(), absmax.clone(), Rounding::None);
             expect("nf4", &weight.rows(0, rows, dtype), expected);
             // A row of odd length begins in the low half of a byte, and in the midst of a block.
             expect("nf4, some rows", &weight.rows(3, 4, dtype), &expected.rows(3, 4));
             expect("nf4, the last row", &weight.rows(rows - 1, 1, dtype), &expected.rows(rows - 1, 1));
+            if dtype != DType::F32 {
+                continue;
+            }
+            // Rounded to the type that the weight had: of what is not rounded, number by number, down to the smallest of f16.
+            let small = |absmax: &Absmax, factor: f32| match absmax {
+                Absmax::Plain(absmax) => {
+                    let numbers: Vec<f32> = absmax.to_host_f32().data().iter().map(|v| v * factor).collect();
+                    Absmax::Plain(Tensor::from_slice(&[numbers.len()], &numbers).to(device))
+                }
+                double => double.clone(),
+            };
+            for factor in [1.0, 1e-4, 3e-7] {
+                let of = |rounding| Nf4::new([rows, columns], packed.clone(), small(absmax, factor), rounding);
+                let [exact, f16, bf16] = [Rounding::None, Rounding::F16, Rounding::Bf16]
+                    .map(|rounding| of(rounding).rows(0, rows, dtype).to(Device::Host));
+                for ((v, f16), bf16) in exact.data().iter().zip(f16.data()).zip(bf16.data()) {
+                    assert_eq!(*f16, half::f16::from_f32(*v).to_f32(), "{v} {factor}");
+                    assert_eq!(*bf16, half::bf16::from_f32(*v).to_f32(), "{v} {factor}");
+                }
+            }
         }
     }
 }
