@@ -256,6 +256,11 @@ fn packed_weights_that_lie_are_refused_with_their_tensors() {
             (&|s| drop(s.insert(of("more"), (Dtype::U8, vec![1], vec![0]))), &of("more")),
         ],
     );
+}
+
+#[test]
+fn packed_weights_in_eight_bits_and_of_other_programs() {
+    let q = "model.layers.0.self_attn.q_proj.weight";
     let (weight, scales) = ("model.layers.1.mlp.up_proj.weight", "model.layers.1.mlp.up_proj.SCB");
     let format = "model.layers.1.mlp.up_proj.weight_format";
     each_is_named(
