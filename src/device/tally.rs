@@ -78,7 +78,7 @@ impl Tally {
             "over the memory budget: {bytes} bytes wanted beside {live} bytes of tensors, it has room for {limit}; planned was\n{plan}"
         );
         Error::new(Kind::Other, message)
-            .hint("the last checkpoint is intact: continue it with more --memory, and report this: a plan that fits should hold")
+            .hint("checkpoints are intact: continue the run with more --memory, and report this: a plan that fits should hold")
     }
 }
 

@@ -8,7 +8,7 @@ fn input(size: &str, tokens: usize, kept: Kept) -> PlanInput {
         decoder: DecoderConfig::preset(size).unwrap(),
         lora: Some(LoraConfig::new(8, 32.0, &crate::language::lora::LINEARS)),
         frozen: Frozen::Bf16,
-        frozen_bytes: 0,
+        frozen_bytes: Frozen::Bf16.bytes(&DecoderConfig::preset(size).unwrap()),
         scored: Vec::new(),
         activations: DType::Bf16,
         documents: Documents { batch: 1, tokens, answer: 256, heard: Heard::default() },
@@ -93,7 +93,8 @@ fn the_most_tokens_fit_and_one_more_does_not() {
         before = most;
     }
     assert_eq!(input("7b", 1024, Kept::Products).tokens_within(8 << 30), 0);
-    let small = PlanInput { frozen: Frozen::Nf4, ..input("7b", 1024, Kept::Products) };
+    let large = input("7b", 1024, Kept::Products);
+    let small = PlanInput { frozen: Frozen::Nf4, frozen_bytes: Frozen::Nf4.bytes(&large.decoder), ..large };
     assert!(small.tokens_within(budget) > input("7b", 1024, Kept::Products).tokens_within(budget));
 }
 

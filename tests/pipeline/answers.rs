@@ -161,6 +161,26 @@ fn a_decoder_is_packed_as_it_is_read_and_answers_as_it_was_trained() {
 }
 
 #[test]
+fn a_run_is_not_continued_on_another_decoder() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    make(here);
+    let more = ["data.train=[\"align.jsonl\"]", "train.steps=2", "train.batch=1", "train.save_every=1"];
+    let sets = MODELS.iter().chain(&more).flat_map(|&set| ["--set", set]);
+    let args: Vec<&str> = ["align", "--device", "host", "--out", "al"].into_iter().chain(sets).collect();
+    run(TRAIN, here, &args);
+    run(TRAIN, here, &args);
+    let weights = here.join("dec/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    let output = Command::new(TRAIN).args(&args).current_dir(here).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && text.contains("weights of the decoder"), "{text}");
+}
+
+#[test]
 fn rows_of_text_teach_the_adapter_and_say_nothing_to_the_projector() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();

@@ -106,6 +106,24 @@ fn what_is_heard_and_what_is_scored_is_planned() {
 }
 
 #[test]
+fn a_row_that_is_too_long_with_its_recording_is_refused_before_the_run() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    make(folder.path());
+    let longest = {
+        let sets = sets(folder.path(), "sft");
+        let recipe = twnm::config::load::<twnm::train::answers::recipe::SftRecipe>(None, &sets).unwrap();
+        let words = Words::open(Path::new(&recipe.model.decoder)).unwrap();
+        let rows = Supply::open(&words, &recipe.data, &recipe.data.train).unwrap();
+        rows.lengths().unwrap().iter().map(|length| length.text + 1).max().unwrap()
+    };
+    let tight = format!("data.tokens_max={longest}");
+    let sets = [sets(folder.path(), "sft"), vec![tight]].concat();
+    let error = train("sft", &sets, &folder.path().join("out"), Some(1 << 40)).expect_err("recordings take more rows");
+    assert!(error.kind() == Kind::Data && error.message().contains("of the audio"), "{error}");
+}
+
+#[test]
 fn going_over_ends_the_run_with_the_plan_and_keeps_the_checkpoint() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();

@@ -19,7 +19,7 @@ pub struct Args {
     /// Write the computed tensors here, under the expected names
     #[arg(long, value_name = "FILE")]
     dump: Option<PathBuf>,
-    /// Allowed relative L2 error of every tensor [default: 1e-5 for values, 1e-4 for gradients]
+    /// Allowed relative L2 error of every tensor [default: 1e-5 for values, 1e-4 for gradients and for decoders]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     tolerance: Option<f64>,
     /// Print one JSON object instead of a table

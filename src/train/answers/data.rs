@@ -200,6 +200,20 @@ impl Supply {
         Ok(lengths)
     }
 
+    /// Refuses rows that are longer than `tokens_max` with the `rows` that their recordings take: a run would end at them.
+    ///
+    /// # Errors
+    /// `Data` naming the first.
+    pub fn expect_room(&self, lengths: &[Length], tokens_max: usize, rows: impl Fn(usize) -> usize) -> Result<()> {
+        for (row, length) in self.examples.iter().zip(lengths) {
+            let count = length.samples.map_or(0, &rows);
+            if length.text + count > tokens_max {
+                return Err(too_long(&row.place, length.text + count, count, tokens_max));
+            }
+        }
+        Ok(())
+    }
+
     /// How many tokens of a row are to be predicted.
     pub fn targets(&self, row: usize) -> usize {
         self.examples[row].example.is_target.iter().skip(1).filter(|&&asked| asked).count()
@@ -254,17 +268,19 @@ impl Supply {
             let count = if heard.is_some() { counts.next().expect("a count for every clip") } else { 0 };
             let document = Document::new(&row.example, count);
             if document.ids.len() > tokens_max {
-                return Err(Error::data(format!(
-                    "{}: {} tokens, {count} of them of the audio; data.tokens_max is {tokens_max}; nothing is cut",
-                    row.place,
-                    document.ids.len()
-                ))
-                .hint("raise data.tokens_max, or cover more time with a token: projector.frames_per_token"));
+                return Err(too_long(&row.place, document.ids.len(), count, tokens_max));
             }
             documents.push(document);
         }
         Ok((documents, batch))
     }
+}
+
+fn too_long(place: &str, tokens: usize, of_audio: usize, most: usize) -> Error {
+    Error::data(format!(
+        "{place}: {tokens} tokens, {of_audio} of them of the audio; data.tokens_max is {most}; nothing is cut"
+    ))
+    .hint("raise data.tokens_max, or cover more time with a token: projector.frames_per_token")
 }
 
 /// Samples at 16 kHz of a recording, of which a millisecond is read where its file says how long it is.

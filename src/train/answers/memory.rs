@@ -295,6 +295,11 @@ impl Stage {
         let opened = self.open(means.places)?;
         let (lengths, mut scored) = (rows.lengths()?, dev.map_or(Ok(Vec::new()), Supply::lengths)?);
         scored.truncate(self.train.score_rows);
+        let most = self.data.tokens_max;
+        // At least: which slots exist is known only once a recording was heard.
+        let made = |samples: usize| opened.heard(samples).semantic.div_ceil(opened.projector.frames_per_token);
+        rows.expect_room(&lengths, most, made)?;
+        dev.map_or(Ok(()), |dev| dev.expect_room(&scored, most, made))?;
         let (input, plan) = self.plan(&opened, [&lengths, &scored], means.device);
         if plan.total > memory {
             let message = format!(

@@ -208,6 +208,11 @@ impl Training {
         }
         let t = self.settings.train.clone();
         let mut inputs = vec![("training rows".to_string(), self.rows.fingerprint().to_string())];
+        // A run is not continued on another decoder that lies at the same place.
+        inputs.push((
+            "weights of the decoder".into(),
+            store::open_decoder(&self.family.parts.decoder)?.weights.fingerprint()?,
+        ));
         inputs.extend(self.dev.iter().map(|dev| ("dev rows".to_string(), dev.fingerprint().to_string())));
         let pace = Pace {
             steps: t.steps,
