@@ -109,6 +109,9 @@ impl Tensors {
 
     /// A short hash of what is stored: names, types and extents of all tensors, and the ends of each, a kilobyte at most. It tells
     /// models apart without reading them.
+    ///
+    /// # Errors
+    /// Never for the names of these files.
     pub fn fingerprint(&self) -> Result<String> {
         const END: usize = 1024;
         let mut hasher = blake3::Hasher::new();
