@@ -218,15 +218,16 @@ impl Opened {
             stage.train.batch, asked.clip_s
         ));
         let documents = Documents { batch: stage.train.batch, tokens, answer, heard };
-        Ok(self.planned(stage, documents, (asked.device, usize::MAX, heard)))
+        // How many recordings there are is not known.
+        Ok(self.planned(stage, documents, (asked.device, u64::MAX, heard)))
     }
 
-    /// The plan's input; on the host with what stays of `recordings` recordings of which so much is heard at most.
+    /// The plan's input; on the host with what stays of recordings, `clips` bytes of which so much is heard at most.
     pub(super) fn planned(
         &self,
         stage: &Stage,
         documents: Documents,
-        (device, recordings, most): (Device, usize, Heard),
+        (device, clips, most): (Device, u64, Heard),
     ) -> PlanInput {
         let on_host = device == Device::Host;
         let narrow = stage.train.precision == "bf16" && !on_host;
@@ -235,7 +236,7 @@ impl Opened {
             Component { name: "spatial encoder", bytes: encoder },
             Component { name: "semantic encoder", bytes: self.semantic.converted + self.semantic.mapped },
         ];
-        let bytes = self.cache(stage, most, recordings);
+        let bytes = clips.min((stage.data.cache_mib as u64) << 20);
         let cache = Component { name: "what was heard, kept (data.cache_mib)", bytes };
         if on_host {
             beside.push(cache);
@@ -266,13 +267,12 @@ impl Opened {
         heard.spatial * self.encoder.frame_centres().1
     }
 
-    /// Bytes that stay of recordings: as many as there are, but no more than the recipe allows.
-    pub fn cache(&self, stage: &Stage, heard: Heard, recordings: usize) -> u64 {
+    /// Bytes that stay of a recording.
+    pub fn clip_bytes(&self, heard: Heard) -> u64 {
         let columns = crate::projector::readout::width(self.classes);
         let slots = SOURCES_MAX + 1;
         let spatial = (heard.spatial + slots) * self.encoder.width() + slots * columns;
-        let clip = 4 * (heard.semantic * self.semantic.token_width + spatial) as u64;
-        clip.saturating_mul(recordings as u64).min((stage.data.cache_mib as u64) << 20)
+        4 * (heard.semantic * self.semantic.token_width + spatial) as u64
     }
 }
 
@@ -320,10 +320,11 @@ impl Stage {
         let first =
             documents.first().copied().unwrap_or(Documents { batch: 0, tokens: 0, answer: 0, heard: Heard::default() });
         let all = || lengths.iter().chain(scored);
-        let recordings = all().filter(|length| length.samples.is_some()).count();
+        // A recording that several rows name is counted for each.
+        let clips = all().filter_map(|length| length.samples).map(|n| opened.clip_bytes(opened.heard(n))).sum();
         // Every recording is heard and may be kept, whatever it is for.
         let longest = all().filter_map(|length| length.samples).max().map_or(Heard::default(), |n| opened.heard(n));
-        let mut input = opened.planned(self, first, (device, recordings, longest));
+        let mut input = opened.planned(self, first, (device, clips, longest));
         if !scored.is_empty() {
             input.scored = self.largest(opened, scored, self.train.batch.min(scored.len()));
         }
