@@ -86,8 +86,12 @@ impl<A: Fn(usize) -> f32> Kernel for Nf4<'_, A> {
             let first = start + at;
             let count = (NF4_BLOCK - first % NF4_BLOCK).min(out.len() - at);
             let (scale, part) = (absmax(first / NF4_BLOCK), &mut out[at..at + count]);
-            // A block has no more than sixteen numbers.
-            let numbers = NF4.map(|v| rounding.of(v * scale));
+            // A block has no more than sixteen numbers, which may be rounded before they are looked up.
+            let (numbers, factor) = match rounding {
+                Rounding::None => (NF4, scale),
+                Rounding::Bf16 => (NF4.map(|v| Rounding::Bf16.of(v * scale)), 1.0),
+                Rounding::F16 => (NF4.map(|v| Rounding::F16.of(v * scale)), 1.0),
+            };
             if count == NF4_BLOCK {
                 let bytes = &packed[first / 2..][..NF4_BLOCK / 2];
                 simd.prefetch(bytes.as_ptr().wrapping_add(AHEAD));
@@ -95,13 +99,13 @@ impl<A: Fn(usize) -> f32> Kernel for Nf4<'_, A> {
                     // SAFETY: a whole block lies in both slices, and vectors divide it.
                     unsafe {
                         let v = simd.look_up(&numbers, bytes.as_ptr().add(from / 2));
-                        simd.store(part.as_mut_ptr().add(from), v);
+                        simd.store(part.as_mut_ptr().add(from), simd.mul(v, simd.splat(factor)));
                     }
                 }
             } else {
                 for (i, out) in part.iter_mut().enumerate() {
                     let (byte, is_high) = (packed[(first + i) / 2], (first + i) % 2 == 0);
-                    *out = numbers[usize::from(if is_high { byte >> 4 } else { byte & 15 })];
+                    *out = numbers[usize::from(if is_high { byte >> 4 } else { byte & 15 })] * factor;
                 }
             }
             at += count;
