@@ -28,6 +28,21 @@ def about(folder, what):
         json.dump({"what": what}, f, indent=1)
 
 
+def expected(folder, model, rows, seed, what):
+    """What a model computes, beside its weights: hidden states, logits, the loss, and what it goes on with."""
+    ids, mask, labels = batch(model.config.vocab_size, rows, seed)
+    with torch.no_grad():
+        out = model(input_ids=ids, attention_mask=mask, labels=labels, output_hidden_states=True)
+        prompt = ids[:1, : rows[0]]
+        # Token 0 may be in a prompt, where it is no padding.
+        greedy = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=12, do_sample=False, pad_token_id=0)
+    tensors = {"input_ids": ids, "attention_mask": mask, "labels": labels, "logits": out.logits, "loss": out.loss.reshape(1)}
+    tensors |= {f"hidden_states.{i}": h for i, h in enumerate(out.hidden_states)}
+    tensors |= {"greedy_prompt": prompt, "greedy_tokens": greedy}
+    save_file({k: v.clone().contiguous() for k, v in tensors.items()}, os.path.join(folder, "expected.safetensors"))
+    about(folder, what)
+
+
 def base(name, dtype, rows, seed, **sizes):
     torch.manual_seed(seed)
     config = Qwen2Config(bos_token_id=None, eos_token_id=None, rope_theta=sizes.pop("theta", 1e6), **sizes)
@@ -38,16 +53,7 @@ def base(name, dtype, rows, seed, **sizes):
     model.to(dtype).save_pretrained(folder)
     # Read again: casting the model itself would round the frequencies of the rotary embedding too.
     model = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    ids, mask, labels = batch(config.vocab_size, rows, seed)
-    with torch.no_grad():
-        out = model(input_ids=ids, attention_mask=mask, labels=labels, output_hidden_states=True)
-        prompt = ids[:1, : rows[0]]
-        greedy = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=12, do_sample=False, pad_token_id=0)
-    tensors = {"input_ids": ids, "attention_mask": mask, "labels": labels, "logits": out.logits, "loss": out.loss.reshape(1)}
-    tensors |= {f"hidden_states.{i}": h for i, h in enumerate(out.hidden_states)}
-    tensors |= {"greedy_prompt": prompt, "greedy_tokens": greedy}
-    save_file({k: v.clone().contiguous() for k, v in tensors.items()}, os.path.join(folder, "expected.safetensors"))
-    about(folder, f"Transformers Qwen2ForCausalLM, random weights stored as {dtype}, computed in float32 on them")
+    expected(folder, model, rows, seed, f"Transformers Qwen2ForCausalLM, random weights stored as {dtype}, computed in float32 on them")
     return model, config
 
 

@@ -9,26 +9,12 @@ this kind of CPU, to eight bits in int8 layers).
 """
 import os, sys
 import torch
-from safetensors.torch import save_file
 from transformers import BitsAndBytesConfig, Qwen2Config, Qwen2ForCausalLM
 import bitsandbytes.functional as bnb
-from language import OUT, about, adapter, batch
+from language import OUT, adapter, expected
 
 SIZES = dict(vocab_size=97, hidden_size=40, intermediate_size=56, num_hidden_layers=2, num_attention_heads=5,
              num_key_value_heads=1, tie_word_embeddings=False, max_position_embeddings=64)
-
-
-def expected(folder, model, rows, seed, what):
-    ids, mask, labels = batch(model.config.vocab_size, rows, seed)
-    with torch.no_grad():
-        out = model(input_ids=ids, attention_mask=mask, labels=labels, output_hidden_states=True)
-        prompt = ids[:1, : rows[0]]
-        greedy = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=12, do_sample=False, pad_token_id=0)
-    tensors = {"input_ids": ids, "attention_mask": mask, "labels": labels, "logits": out.logits, "loss": out.loss.reshape(1)}
-    tensors |= {f"hidden_states.{i}": h for i, h in enumerate(out.hidden_states)}
-    tensors |= {"greedy_prompt": prompt, "greedy_tokens": greedy}
-    save_file({k: v.clone().contiguous() for k, v in tensors.items()}, os.path.join(folder, "expected.safetensors"))
-    about(folder, what)
 
 
 def packed(name, plain, dtype=torch.float32, **how):
