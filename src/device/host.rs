@@ -5,7 +5,7 @@
 //! keep what several threads allocated and freed in turn, which cost a step of the encoder a third of its peak.
 
 use super::tally::HOST;
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ptr::NonNull;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -153,7 +153,8 @@ unsafe fn align(start: *mut u8) -> *mut f32 {
     }
 }
 
-/// A block of the C library, or, above [`POOLED_MAX_FLOATS`], zeros from the system in huge pages where it has some.
+/// Zeros, so that a slice over a fresh block never exposes undefined bytes: from the C library, which knows what is zero already,
+/// or, above [`POOLED_MAX_FLOATS`], from the system in huge pages where it has some.
 ///
 /// # Safety
 /// `capacity` is not zero.
@@ -161,7 +162,7 @@ unsafe fn allocate(capacity: usize) -> NonNull<f32> {
     // SAFETY: the size is not zero; a new anonymous mapping overlaps nothing.
     let raw = unsafe {
         if capacity <= POOLED_MAX_FLOATS {
-            align(alloc(layout(capacity)))
+            align(alloc_zeroed(layout(capacity)))
         } else {
             let mut mapped = map(capacity * 4);
             // Where memory is short, what is kept for later goes back first.
@@ -233,11 +234,7 @@ impl Buffer {
         });
         let mut buffer = Buffer { pointer, len, capacity };
         if cfg!(debug_assertions) {
-            // SAFETY: writing through a raw pointer initialises the block.
-            unsafe { std::slice::from_raw_parts_mut(buffer.pointer.as_ptr(), len) }.fill(POISON);
-        } else if recycled.is_none() && capacity <= POOLED_MAX_FLOATS {
-            // Fresh memory is defined once, so that a slice over it never exposes undefined bytes; the system's is zero.
-            buffer.zero();
+            buffer.as_mut_slice().fill(POISON);
         }
         buffer
     }
@@ -247,11 +244,6 @@ impl Buffer {
         let mut buffer = Buffer::uninit(len);
         buffer.as_mut_slice().fill(0.0);
         buffer
-    }
-
-    fn zero(&mut self) {
-        // SAFETY: the block holds `capacity` floats and all-zero bytes are valid floats.
-        unsafe { self.pointer.as_ptr().write_bytes(0, self.capacity) };
     }
 
     /// The floats.
