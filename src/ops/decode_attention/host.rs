@@ -99,10 +99,11 @@ impl Kernel for Attend<'_> {
         let mut h = 0;
         while h < group {
             let (q, p) = (&q[h * d..], &mut p[h * count..]);
+            let fetched = if h == 0 { Some(v) } else { None };
             h += match group - h {
-                4.. => scores::<S, 4>(simd, (q, d), k, p, count),
-                2.. => scores::<S, 2>(simd, (q, d), k, p, count),
-                _ => scores::<S, 1>(simd, (q, d), k, p, count),
+                4.. => scores::<S, 4>(simd, (q, d), (k, fetched), p, count),
+                2.. => scores::<S, 2>(simd, (q, d), (k, fetched), p, count),
+                _ => scores::<S, 1>(simd, (q, d), (k, fetched), p, count),
             };
         }
         let mut stats = Vec::with_capacity(group);
@@ -116,10 +117,30 @@ impl Kernel for Attend<'_> {
     }
 }
 
-/// p [N, count] = the products of N queries of `d` numbers with the keys; N.
+/// Keys that are fetched into the cache before they are needed: the rows of a head are too short, and too far apart, for a
+/// machine to do so by itself.
+const AHEAD: usize = 8;
+
+/// p [N, count] = the products of N queries of `d` numbers with the keys; N. Meanwhile it fetches `values` that are needed next.
 #[inline(always)]
-fn scores<S: Simd, const N: usize>(simd: S, (q, d): (&[f32], usize), k: Rows, p: &mut [f32], count: usize) -> usize {
+fn scores<S: Simd, const N: usize>(
+    simd: S,
+    (q, d): (&[f32], usize),
+    (k, values): (Rows, Option<Rows>),
+    p: &mut [f32],
+    count: usize,
+) -> usize {
+    let fetch = |rows: Rows, row: usize| {
+        let row = rows.data.as_ptr().wrapping_add(row * rows.row);
+        (0..d).step_by(16).for_each(|at| simd.prefetch(row.wrapping_add(at)));
+    };
     for j in 0..count {
+        if values.is_some() {
+            fetch(k, j + AHEAD);
+        }
+        if let Some(values) = values {
+            fetch(values, j);
+        }
         let key = &k.data[j * k.row..][..d];
         let mut sums = [simd.zero(); N];
         each_vector!(S, d, |at, n| {
