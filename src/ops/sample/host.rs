@@ -1,10 +1,15 @@
-//! The choice on the host, one sequence after the other.
+//! The choice on the host, a sequence at a time.
 
 use super::{Choice, Sampling};
+use crate::device::simd::Isa;
 use crate::ops::elementwise::stored_as;
 use crate::ops::linear_cross_entropy::row_log_prob;
 use crate::tensor::{DType, Tensor};
+use rayon::prelude::*;
 use std::cmp::Ordering;
+
+/// Scores that are worth the start of other threads.
+const WORTH_THREADS: usize = 1 << 18;
 
 /// Ids I32 [B], -1 where logits are no numbers, and log-probabilities f32 [B].
 pub(super) fn sample(
@@ -15,13 +20,18 @@ pub(super) fn sample(
 ) -> (Tensor, Tensor) {
     let [batch, v] = logits.dims("sample logits");
     let logits = stored_as(logits, DType::F32);
-    let (mut ids, mut log_probs) = (Vec::with_capacity(batch), Vec::with_capacity(batch));
-    for (b, row) in logits.data().chunks_exact(v).enumerate() {
+    // Threads of the pool know nothing of an instruction set that was forced here.
+    let isa = Isa::current();
+    let one = |(b, row): (usize, &[f32])| {
         let seen = seen.map(|seen| &seen.values::<u8>()[b * v..(b + 1) * v]);
         let id = choose(&scores(row, seen, sampling), sampling.choice, uniforms[b]);
-        ids.push(id.map_or(-1, |id| id as i32));
-        log_probs.push(id.map_or(f32::NAN, |id| row_log_prob(row, id)));
-    }
+        (id.map_or(-1, |id| id as i32), id.map_or(f32::NAN, |id| isa.force(|| row_log_prob(row, id))))
+    };
+    let (ids, log_probs): (Vec<i32>, Vec<f32>) = if batch * v < WORTH_THREADS {
+        logits.data().chunks_exact(v).enumerate().map(one).unzip()
+    } else {
+        logits.data().par_chunks_exact(v).enumerate().map(one).unzip()
+    };
     (Tensor::from_slice(&[batch], &ids), Tensor::from_slice(&[batch], &log_probs))
 }
 
@@ -55,7 +65,10 @@ fn choose(scores: &[f32], choice: Choice, uniform: f32) -> Option<usize> {
         let limit = scores[*kth];
         left = (0..scores.len()).filter(|&i| scores[i] >= limit).collect();
     }
-    let mass = |i: usize| f64::from(scores[i] - most).exp();
+    let exact = |i: usize| f64::from(scores[i] - most).exp();
+    // They are asked for two or three times; computed once, where most of them are.
+    let all: Vec<f64> = if left.len() == scores.len() { (0..scores.len()).map(exact).collect() } else { Vec::new() };
+    let mass = |i: usize| if all.is_empty() { exact(i) } else { all[i] };
     if top_p < 1.0 {
         left = nucleus(scores, left, f64::from(top_p), mass);
         left.sort_unstable();
