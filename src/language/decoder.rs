@@ -26,6 +26,7 @@ use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
 pub(super) use layer::Pass;
 use layer::{Layer, Linear, adapted};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Documents whose tokens lie one after the other, as the layers take them.
@@ -86,6 +87,22 @@ impl Documents {
             positions: row(integers(positions)).to(device),
         };
         Documents { tail: Some(tail), ..self }
+    }
+
+    /// Some of the documents by themselves, asking for all their outputs.
+    #[track_caller]
+    pub(super) fn some(&self, which: Range<usize>) -> Documents {
+        let (device, [begin, end]) = (self.positions.device(), [which.start, which.end].map(|d| self.starts[d]));
+        let lengths: Vec<usize> =
+            self.starts[which.start..=which.end].windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let starts = starts_of(&lengths);
+        Documents {
+            first_rows: integers(starts[..lengths.len()].iter().copied()).to(device),
+            positions: row(self.positions.reshape(&[self.tokens()]).rows(begin, end - begin)),
+            table: self.table.clone(),
+            starts,
+            tail: None,
+        }
     }
 
     /// Tokens of all documents.

@@ -4,17 +4,26 @@
 //! sequence and step. A group of answers to one prompt shares the prompt's work ([`Decoding::expand`]). With
 //! [`Threads::Apart`] a sequence gets the same bytes alone and in any batch: products treat every row, attention every sequence
 //! by itself.
+//!
+//! **Many sequences of a small model** are divided among the threads of the host, which then do everything for theirs, norms and
+//! the choice of a token included, instead of meeting at every product.
+
+mod prompts;
+mod run;
+
+pub use run::{Asked, Continued, greedy};
 
 use super::decoder::{Decoder, Documents, Pass};
-use crate::device::Device;
 use crate::device::product::{self, Threads};
+use crate::device::simd::Isa;
 use crate::error::Result;
 use crate::nn::{Forward, Params};
-use crate::ops::kv_cache::{CacheShape, KvCache};
+use crate::ops::kv_cache::KvCache;
 use crate::ops::rope::{RopeTable, rope};
-use crate::ops::sample::{Draws, Sampling, Seen, sample};
+use crate::ops::sample::Seen;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
+use rayon::prelude::*;
 
 /// How sequences are continued.
 #[derive(Clone, Copy, Debug)]
@@ -29,17 +38,41 @@ pub struct Room {
 
 /// Sequences that a decoder continues.
 pub struct Decoding<'a> {
+    model: Model<'a>,
+    state: State,
+    /// Positions that every sequence has.
+    lengths: Vec<usize>,
+}
+
+/// What all sequences have in common.
+struct Model<'a> {
     decoder: &'a Decoder,
+    table: RopeTable,
+    room: Room,
+}
+
+enum State {
+    /// Prompts were computed, each of which begins so many sequences.
+    Prompts { c: Forward, caches: Vec<KvCache>, times: usize },
+    /// Sequences are continued, by one share at least.
+    Shares(Vec<Share>),
+}
+
+/// Neighbouring sequences that are continued together.
+struct Share {
+    /// The first of them.
+    first: usize,
     c: Forward,
     cache: KvCache,
-    table: RopeTable,
-    active: usize,
-    /// Whether weights were packed, or are better read as they are.
-    is_packed: bool,
+    /// Their tokens, where those matter to the choice of the next.
+    seen: Option<Seen>,
 }
 
 /// Weights of up to so many bytes in f32 are packed for a generation on the host; it takes as much memory again.
 const PACKED_MOST: usize = 256 << 20;
+/// Sequences that are worth a pass of their own over packed weights: whole tiles, and more than the rows that products treat
+/// in another way, so that the numbers are those of any other division.
+const SHARE_LEAST: usize = 16;
 
 impl<'a> Decoding<'a> {
     /// Computes the prompts, embedded tokens [1,T,C] of `documents`, and leaves room for their continuation. Also returns the logits that follow each prompt, [B,V].
@@ -51,33 +84,31 @@ impl<'a> Decoding<'a> {
         params: &Params,
         embedded: impl FnOnce(&mut Forward) -> Var,
         documents: &Documents,
-        Room { capacity, active, products }: Room,
+        room: Room,
     ) -> Result<(Decoding<'a>, Tensor)> {
-        let mut c = Forward::new(Tape::without_gradients().with_products(products), params);
+        let mut c = Forward::new(Tape::without_gradients().with_products(room.products), params);
         let x = embedded(&mut c);
-        let (config, device) = (&decoder.config, x.tensor().device());
-        let batch = documents.starts.len() - 1;
-        let shape =
-            CacheShape { layers: config.layers, batch, capacity, heads_kv: config.heads_kv, width: config.width };
-        let mut cache = KvCache::new(shape, device, x.tensor().dtype());
-        let lengths: Vec<usize> = documents.starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        cache.advance_ragged(lengths.iter().copied().max().unwrap_or(0), &lengths)?;
-        let documents = documents.clone().asking(&vec![1; batch]);
-        let hidden = decoder.prefill(&mut c, &x, &documents, active, &mut cache);
-        let last = Var::constant(hidden.tensor().reshape(&[batch, config.hidden]));
-        let logits = decoder.logits(&mut c, &last);
-        let table = RopeTable::new(capacity, config.width, config.rope_theta).to(device);
-        Ok((Decoding { decoder, c, cache, table, active, is_packed: false }, logits.tensor().clone()))
+        let (caches, logits) = prompts::compute(decoder, &c, &x, documents, room)?;
+        let table = RopeTable::new(room.capacity, decoder.config.width, decoder.config.rope_theta);
+        let model = Model { decoder, table: table.to(x.tensor().device()), room };
+        let lengths = documents.starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        Ok((Decoding { model, state: State::Prompts { c, caches, times: 1 }, lengths }, logits))
     }
 
-    /// Every sequence `times` times, side by side.
-    pub fn expand(self, times: usize) -> Decoding<'a> {
-        Decoding { cache: self.cache.expand(times), ..self }
+    /// Every sequence `times` times, side by side. Panics after the first step.
+    #[track_caller]
+    pub fn expand(mut self, times: usize) -> Decoding<'a> {
+        match &mut self.state {
+            State::Prompts { times: all, .. } => *all *= times,
+            State::Shares(_) => panic!("Decoding::expand after the first step"),
+        }
+        let lengths = self.lengths.iter().flat_map(|&n| std::iter::repeat_n(n, times)).collect();
+        Decoding { lengths, ..self }
     }
 
     /// Positions that every sequence has.
     pub fn lengths(&self) -> &[usize] {
-        self.cache.lengths()
+        &self.lengths
     }
 
     /// Appends a token to every sequence that goes on, and returns the logits that follow, [B,V]; rows of sequences that
@@ -87,147 +118,102 @@ impl<'a> Decoding<'a> {
     /// `Usage` when a sequence would outgrow the cache.
     #[track_caller]
     pub fn step(&mut self, tokens: &[u32], goes_on: &[bool]) -> Result<Tensor> {
-        let batch = self.cache.shape().batch;
-        if !self.is_packed && !product::reads_rows(self.c.tape.products(), batch) {
-            self.is_packed = true;
-            self.c.pack(&self.decoder.matrices(), PACKED_MOST);
-        }
+        let batch = self.lengths.len();
         assert!(tokens.len() == batch && goes_on.len() == batch, "a token for every sequence");
+        Ok(Tensor::stacked(&self.step_shares(tokens, goes_on)?))
+    }
+
+    /// [`Self::step`] with the logits of every share.
+    fn step_shares(&mut self, tokens: &[u32], goes_on: &[bool]) -> Result<Vec<Tensor>> {
+        let (model, shares) = self.divided();
+        let logits = each(shares, |_, share| {
+            let own = share.range();
+            share.step(model, &tokens[own.clone()], &goes_on[own])
+        })?;
+        self.lengths.iter_mut().zip(goes_on).for_each(|(length, &on)| *length += usize::from(on));
+        Ok(logits)
+    }
+
+    /// The shares. The first call decides who computes what: it packs the weights where that pays, and makes a share for every
+    /// thread.
+    fn divided(&mut self) -> (&Model<'a>, &mut [Share]) {
+        if let State::Prompts { c, caches, times } = &mut self.state {
+            let (caches, times, batch) = (std::mem::take(caches), *times, self.lengths.len());
+            let shares = divide(&self.model, c, caches, times, batch);
+            self.state = State::Shares(shares);
+        }
+        match &mut self.state {
+            State::Shares(shares) => (&self.model, shares),
+            State::Prompts { .. } => unreachable!("made above"),
+        }
+    }
+}
+
+/// Shares of `batch` sequences that begin as those of `caches`, each `times` times.
+fn divide(model: &Model, c: &mut Forward, mut caches: Vec<KvCache>, times: usize, batch: usize) -> Vec<Share> {
+    let Room { capacity, products, .. } = model.room;
+    let has_many = !product::reads_rows(products, batch);
+    let is_packed = has_many && c.pack(&model.decoder.matrices(), PACKED_MOST);
+    let most = if is_packed && products == Threads::All { rayon::current_num_threads() } else { 1 };
+    let count = (batch / SHARE_LEAST).clamp(1, most);
+    let products = if count > 1 { Threads::One } else { products };
+    let mut firsts: Vec<(usize, Forward)> =
+        (0..count).map(|n| (n * batch / count, c.on(Tape::without_gradients().with_products(products)))).collect();
+    if count == 1 && caches.len() == 1 && times == 1 {
+        let (first, c) = firsts.remove(0);
+        return vec![Share { first, c, cache: caches.remove(0), seen: None }];
+    }
+    let caches: Vec<&KvCache> = caches.iter().collect();
+    let ends: Vec<usize> = firsts[1..].iter().map(|(first, _)| *first).chain([batch]).collect();
+    let begun = |((first, c), end): ((usize, Forward), usize)| Share {
+        first,
+        c,
+        cache: KvCache::begun(&caches, times, first..end, capacity),
+        seen: None,
+    };
+    firsts.into_par_iter().zip(ends).map(begun).collect()
+}
+
+impl Share {
+    /// Its sequences.
+    fn range(&self) -> std::ops::Range<usize> {
+        self.first..self.first + self.cache.shape().batch
+    }
+
+    /// The logits that follow the tokens, [B,V].
+    fn step(&mut self, model: &Model, tokens: &[u32], goes_on: &[bool]) -> Result<Tensor> {
+        let (decoder, batch) = (model.decoder, tokens.len());
         let counts: Vec<usize> = goes_on.iter().map(|&on| usize::from(on)).collect();
         self.cache.advance_ragged(1, &counts)?;
         let positions = self.cache.first().reshape(&[batch, 1]);
         let device = positions.device();
         let ids: Vec<i32> = tokens.iter().map(|&id| id as i32).collect();
-        let mut x = self.decoder.embed(&mut self.c, &Tensor::from_slice(&[batch, 1], &ids).to(device));
-        let heads = (self.decoder.config.heads, self.decoder.config.heads_kv);
-        for (n, layer) in self.decoder.layers().iter().enumerate() {
-            let (cache, table) = (&mut self.cache, &self.table);
-            let pass = Pass { active: self.active, recomputes_units: false, rows: None };
+        let mut x = decoder.embed(&mut self.c, &Tensor::from_slice(&[batch, 1], &ids).to(device));
+        let heads = (decoder.config.heads, decoder.config.heads_kv);
+        for (n, layer) in decoder.layers().iter().enumerate() {
+            let (cache, table) = (&mut self.cache, &model.table);
+            let pass = Pass { active: model.room.active, recomputes_units: false, rows: None };
             x = layer.forward(&mut self.c, &x, pass, |tape, [q, k, v]| {
                 let [q, k] = [(q, heads.0), (k, heads.1)].map(|(x, heads)| rope(tape, &x, table, &positions, heads));
                 cache.append(tape, n, &k, &v);
                 cache.attend(tape, n, &q, heads.0)
             });
         }
-        let hidden = self.decoder.normed(&mut self.c, &x);
-        let hidden = Var::constant(hidden.tensor().reshape(&[batch, self.decoder.config.hidden]));
-        Ok(self.decoder.logits(&mut self.c, &hidden).tensor().clone())
+        let hidden = decoder.normed(&mut self.c, &x);
+        let hidden = Var::constant(hidden.tensor().reshape(&[batch, decoder.config.hidden]));
+        Ok(decoder.logits(&mut self.c, &hidden).tensor().clone())
     }
 }
 
-/// The largest number of every row, the first of equals.
-pub fn greedy(logits: &Tensor) -> Vec<u32> {
-    let host = logits.to_host_f32();
-    let best = |row: &[f32]| {
-        let first = |best: usize, (i, v): (usize, &f32)| if *v > row[best] { i } else { best };
-        row.iter().enumerate().fold(0, first) as u32
-    };
-    host.data().chunks_exact(host.shape()[1]).map(best).collect()
-}
-
-/// When sequences end, and who chooses their tokens.
-pub struct Asked<'a> {
-    /// How tokens are chosen.
-    pub sampling: Sampling,
-    /// Seed of the draws.
-    pub seed: u64,
-    /// The number of every sequence, which stays its own wherever it stands in a batch.
-    pub sequences: &'a [u32],
-    /// Tokens that end a sequence; they are not part of it.
-    pub ends: &'a [u32],
-    /// Tokens of a sequence, at most.
-    pub new_max: usize,
-    /// Tokens of every prompt, which count as seen where repetition costs; empty: only what was chosen counts.
-    pub prompts: &'a [Vec<u32>],
-}
-
-/// A sequence that was continued.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Continued {
-    /// What was chosen.
-    pub ids: Vec<u32>,
-    /// The log-probability of each under the model's own softmax.
-    pub log_probs: Vec<f32>,
-    /// Whether it ended by itself, by a token of [`Asked::ends`] or because `watch` said so.
-    pub is_whole: bool,
-}
-
-impl Decoding<'_> {
-    /// Continues every sequence from the `logits` that follow it. `watch` sees each token of each sequence as it comes and
-    /// may end the sequence with it.
-    ///
-    /// # Errors
-    /// `Usage` for settings out of range or a cache that is too small; `Diverged` for logits that are no numbers.
-    #[track_caller]
-    pub fn run(
-        &mut self,
-        logits: Tensor,
-        asked: &Asked,
-        watch: impl FnMut(usize, u32) -> bool,
-    ) -> Result<Vec<Continued>> {
-        // A GPU does not wait for this machine's threads.
-        let threads = if logits.device() == Device::Host { self.c.tape.products() } else { Threads::One };
-        product::awake(threads, || self.go_on(logits, asked, watch))
+/// What `f` makes of every share and its number, each on a thread of its own where there are several. The error is that of the
+/// first share with one.
+fn each<T: Send>(shares: &mut [Share], f: impl Fn(usize, &mut Share) -> Result<T> + Sync) -> Result<Vec<T>> {
+    if let [share] = shares {
+        return Ok(vec![f(0, share)?]);
     }
-
-    /// [`Self::run`] on threads that are awake.
-    fn go_on(
-        &mut self,
-        mut logits: Tensor,
-        asked: &Asked,
-        mut watch: impl FnMut(usize, u32) -> bool,
-    ) -> Result<Vec<Continued>> {
-        let [batch, vocabulary] = logits.dims("logits");
-        let mut all = vec![Continued::default(); batch];
-        let mut goes_on = vec![true; batch];
-        let mut seen = self.seen(asked, vocabulary);
-        for step in 0..asked.new_max {
-            let draws = Draws { seed: asked.seed, sequences: asked.sequences, step: step as u32 };
-            let chosen = sample(&logits, seen.as_ref(), &asked.sampling, &draws)?;
-            let mut next = vec![0; batch];
-            for (i, sequence) in all.iter_mut().enumerate() {
-                if !goes_on[i] {
-                    continue;
-                }
-                let id = chosen.ids[i] as u32;
-                if asked.ends.contains(&id) {
-                    (sequence.is_whole, goes_on[i]) = (true, false);
-                    continue;
-                }
-                sequence.ids.push(id);
-                sequence.log_probs.push(chosen.log_probs[i]);
-                next[i] = id;
-                if watch(i, id) {
-                    (sequence.is_whole, goes_on[i]) = (true, false);
-                }
-            }
-            if step + 1 == asked.new_max || !goes_on.contains(&true) {
-                break;
-            }
-            if let Some(seen) = &mut seen {
-                seen.add(&chosen.tensor.reshape(&[batch, 1]));
-            }
-            logits = self.step(&next, &goes_on)?;
-        }
-        Ok(all)
-    }
-
-    /// The tokens that were seen, where that matters.
-    fn seen(&self, asked: &Asked, vocabulary: usize) -> Option<Seen> {
-        if asked.sampling.repetition_penalty == 1.0 {
-            return None;
-        }
-        let (batch, device) = (self.cache.shape().batch, self.cache.first().device());
-        let mut seen = Seen::new(batch, vocabulary, device);
-        let longest = asked.prompts.iter().map(Vec::len).max().unwrap_or(0);
-        if longest > 0 {
-            let padded = |prompt: &Vec<u32>| {
-                let ids = prompt.iter().map(|&id| id as i32).collect::<Vec<i32>>();
-                ids.into_iter().chain(std::iter::repeat(-1)).take(longest).collect::<Vec<i32>>()
-            };
-            let ids: Vec<i32> = asked.prompts.iter().flat_map(padded).collect();
-            seen.add(&Tensor::from_slice(&[asked.prompts.len(), longest], &ids).to(device));
-        }
-        Some(seen)
-    }
+    // Threads of the pool know nothing of an instruction set that was forced here.
+    let isa = Isa::current();
+    let shares = shares.par_iter_mut().enumerate();
+    let found: Vec<Result<T>> = shares.map(|(n, share)| isa.force(|| f(n, share))).collect();
+    found.into_iter().collect()
 }

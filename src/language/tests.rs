@@ -2,7 +2,7 @@
 
 use super::config::DecoderConfig;
 use super::decoder::{Adapter, Build, Decoder, Documents, Kept};
-use super::generate::{Decoding, Room, greedy};
+use super::generate::{Asked, Continued, Decoding, Room, greedy};
 use super::lora::{LINEARS, LoraConfig};
 use super::loss::{Targets, loss};
 use super::store::PEFT_PREFIX;
@@ -10,6 +10,7 @@ use crate::check::relative_l2;
 use crate::device::Device;
 use crate::device::product::Threads;
 use crate::nn::{Builder, Forward, Home, Params};
+use crate::ops::sample::{Choice, Sampling};
 use crate::rng::Rng;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -348,6 +349,50 @@ fn many_sequences_go_on_as_few_do() {
     let many = tokens(11);
     assert_eq!(many[..3], tokens(3));
     assert!(many.iter().any(|row| *row != many[0]));
+}
+
+/// Prompts of `rows`, each continued by two sequences that are drawn, on so many threads.
+fn drawn(threads: usize, (decoder, params): (&Decoder, &Params), rows: &[Row], numbers: &[u32]) -> Vec<Continued> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    let times = numbers.len() / rows.len();
+    let prompts: Vec<Vec<u32>> = rows.iter().flat_map(|(ids, _)| std::iter::repeat_n(ids.clone(), times)).collect();
+    let choice = Choice::Draw { temperature: 0.8, top_k: Some(40), top_p: 0.95 };
+    let sampling = Sampling { choice, repetition_penalty: 1.3 };
+    let asked = Asked { sampling, seed: 4, sequences: numbers, ends: &[7], new_max: 20, prompts: &prompts };
+    let room = Room { capacity: 120, active: usize::MAX, products: Threads::All };
+    pool.install(|| {
+        let embedded = |c: &mut Forward| decoder.embed(c, &ids_of(rows));
+        let (decoding, logits) =
+            Decoding::start(decoder, params, embedded, &documents(rows, Device::Host), room).unwrap();
+        let logits: Vec<Tensor> = (0..numbers.len()).map(|i| logits.rows(i / times, 1)).collect();
+        let mut decoding = decoding.expand(times);
+        let found = decoding.run(Tensor::stacked(&logits), &asked, |i, id| i == 3 && id == 11).unwrap();
+        let ended = |(length, (row, one)): (&usize, (usize, &Continued))| {
+            // The last token was not appended, unless another sequence went on.
+            (one.ids.len().saturating_sub(1)..=one.ids.len()).contains(&(length - rows[row / times].0.len()))
+        };
+        assert!(decoding.lengths().iter().zip(found.iter().enumerate()).all(ended), "{:?}", decoding.lengths());
+        found
+    })
+}
+
+/// Prompts are computed in parts and sequences divided among threads, and nothing of it is seen in what comes out.
+#[test]
+fn many_sequences_are_the_same_on_any_number_of_threads() {
+    let model = model(&LINEARS, false);
+    let lengths: Vec<(usize, usize)> = (0..24).map(|i| (60 + 7 * i % 40, 0)).collect();
+    let rows = rows(&lengths, 11);
+    let numbers: Vec<u32> = (100..148).collect();
+    let one = drawn(1, (&model.0, &model.1), &rows, &numbers);
+    assert!(one.iter().any(|s| s.is_whole) && one.iter().any(|s| !s.is_whole), "some sequences end by themselves");
+    for threads in [2, 3, 7] {
+        assert!(drawn(threads, (&model.0, &model.1), &rows, &numbers) == one, "{threads} threads");
+    }
+    for i in [0, 25, 47] {
+        let alone = drawn(2, (&model.0, &model.1), &rows[i / 2..=i / 2], &numbers[i..=i]);
+        assert_eq!(alone[0].ids, one[i].ids, "sequence {i}");
+        assert!(alone[0].log_probs.iter().zip(&one[i].log_probs).all(|(a, b)| (a - b).abs() < 1e-4), "sequence {i}");
+    }
 }
 
 #[path = "packed_tests.rs"]

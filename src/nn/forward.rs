@@ -63,22 +63,33 @@ impl Forward {
     pub fn leave_out(&mut self, ids: &[ParamId]) {
         ids.iter().for_each(|id| self.vars[id.0] = None);
     }
+    /// The same parameters on another tape, which must not record.
+    #[track_caller]
+    pub fn on(&self, tape: Tape) -> Forward {
+        assert!(
+            !tape.is_recording() && self.vars.iter().flatten().all(|var| var.id().is_none()),
+            "Forward::on records"
+        );
+        Forward { tape, infos: self.infos.clone(), vars: self.vars.clone(), packed: self.packed.clone() }
+    }
     /// Packs frozen matrices on the host for products with many rows, as often as they are used afterwards: as much memory
-    /// again, in f32. Does nothing where that is more than `most_bytes`, and for matrices that lie elsewhere.
-    pub fn pack(&mut self, ids: &[ParamId], most_bytes: usize) {
+    /// again, in f32. Does nothing where that is more than `most_bytes`, and for matrices that lie elsewhere. Whether all are
+    /// packed now.
+    pub fn pack(&mut self, ids: &[ParamId], most_bytes: usize) -> bool {
         let is_meant = |var: &&mut Option<Var>| {
             var.as_ref()
                 .is_some_and(|v| v.tensor().device() == Device::Host && v.id().is_none() && v.shape().len() == 2)
         };
         let bytes: usize = ids.iter().map(|id| 4 * self.infos[id.0].shape.len()).sum();
         if bytes > most_bytes {
-            return;
+            return false;
         }
         for id in ids {
             if let Some(var) = Some(&mut self.vars[id.0]).filter(is_meant) {
                 *var = var.take().map(|v| v.clone().with_panels(Arc::new(panels(v.tensor()))));
             }
         }
+        ids.iter().all(|id| self.vars[id.0].as_ref().is_some_and(|var| var.panels().is_some()))
     }
     /// Checks that every tracked parameter bound here received a gradient.
     ///

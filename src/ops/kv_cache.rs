@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{self, Launch};
 use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
+use std::ops::Range;
 
 /// The extents of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,16 +202,51 @@ impl KvCache {
 
     /// A cache with every sequence `times` times side by side: one prompt, computed once, for a group of answers.
     pub fn expand(&self, times: usize) -> KvCache {
-        let shape = CacheShape { batch: self.shape.batch * times, ..self.shape };
-        let mut wide =
-            KvCache::new(shape, self.lengths.device(), self.layers.first().map_or(DType::F32, |l| l[0].dtype()));
-        wide.filled = self.filled.iter().flat_map(|&n| std::iter::repeat_n(n, times)).collect();
-        wide.lengths = integers(&wide.filled).to(self.lengths.device());
-        for (to, [k, v]) in wide.layers.iter_mut().zip(&self.layers) {
-            let new = New { rows: k.shape()[1], from: From::Neighbours { times } };
-            store(to, [k, v], [&wide.first, &wide.lengths], new);
+        let batch = self.shape.batch * times;
+        KvCache::begun(&[self], times, 0..batch, self.shape.capacity)
+    }
+
+    /// A cache of its own for some sequences of those that begin as the sequences of `sources` do, one source after the other
+    /// and each sequence `times` times side by side. Panics when the sources differ in more than their sequences and capacities;
+    /// on devices it takes all sequences of one source.
+    #[track_caller]
+    pub fn begun(sources: &[&KvCache], times: usize, some: Range<usize>, capacity: usize) -> KvCache {
+        let one = sources[0];
+        let device = one.lengths.device();
+        let dtype = one.layers.first().map_or(DType::F32, |layer| layer[0].dtype());
+        let mut new = KvCache::new(CacheShape { batch: some.len(), capacity, ..one.shape }, device, dtype);
+        let alike = |shape: CacheShape| CacheShape { batch: 0, capacity: 0, ..shape };
+        assert!(
+            sources.iter().all(|s| alike(s.shape) == alike(one.shape)),
+            "KvCache::begun: sources of different models"
+        );
+        let origins = sources.iter().flat_map(|source| (0..source.shape.batch).map(move |b| (*source, b)));
+        let origins: Vec<(&KvCache, usize)> = origins.flat_map(|origin| std::iter::repeat_n(origin, times)).collect();
+        let origins = &origins[some.clone()];
+        new.filled = origins.iter().map(|(source, b)| source.filled[*b]).collect();
+        assert!(new.filled.iter().all(|&n| n <= capacity), "KvCache::begun: {:?} of {capacity} positions", new.filled);
+        new.lengths = integers(&new.filled).to(device);
+        if device != Device::Host {
+            let is_whole = sources.len() == 1 && some == (0..one.shape.batch * times);
+            assert!(is_whole, "KvCache::begun on {device:?} with {some:?} of {} sources", sources.len());
+            for (to, [k, v]) in new.layers.iter_mut().zip(&one.layers) {
+                let rows = New { rows: k.shape()[1], from: From::Neighbours { times } };
+                store(to, [k, v], [&new.first, &new.lengths], rows);
+            }
+            return new;
         }
-        wide
+        let wide = new.shape.heads_kv * new.shape.width;
+        for (layer, to) in new.layers.iter_mut().enumerate() {
+            for (which, to) in to.iter_mut().enumerate() {
+                let rows = to.data_mut().chunks_exact_mut((capacity * wide).max(1));
+                for (to, (source, b)) in rows.zip(origins) {
+                    let from = &source.layers[layer][which].data()[b * source.shape.capacity * wide..];
+                    let numbers = source.filled[*b] * wide;
+                    to[..numbers].copy_from_slice(&from[..numbers]);
+                }
+            }
+        }
+        new
     }
 }
 

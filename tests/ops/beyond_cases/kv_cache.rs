@@ -32,6 +32,7 @@ pub fn trials(coverage: &Arc<Coverage>) -> Vec<Trial> {
             Ok(())
         }),
         Trial::test("kv_cache: threads and batches", threads_and_batches),
+        Trial::test("kv_cache: sequences that begin as others", begun),
         Trial::test("kv_cache: what is refused", refusals),
         emulated("emu f32", |coverage| in_the_emulator(coverage, DType::F32)),
         emulated("emu bf16", |coverage| in_the_emulator(coverage, DType::Bf16)),
@@ -161,6 +162,55 @@ fn threads_and_batches() -> Result<(), Failed> {
     }
     // Numbers are drawn by place in the batch: the first sequence is the one that has the same alone.
     assert_eq!(bits(&story(&lengths[..1]).in_pieces(&[699, 1], Threads::One)), bits(&alone[..1]));
+    Ok(())
+}
+
+/// A cache for some of the sequences that begin as those of two others: what each attends to stays its own.
+fn begun() -> Result<(), Failed> {
+    let tape = Tape::new();
+    let prompts = |lengths: &[usize], capacity: usize| {
+        let batch = lengths.len();
+        let shape = CacheShape { layers: 2, batch, capacity, heads_kv: 1, width: 4 };
+        let mut cache = KvCache::new(shape, Device::Host, DType::F32);
+        let rows = *lengths.iter().max().unwrap();
+        cache.advance_ragged(rows, lengths).unwrap();
+        for layer in 0..2 {
+            let numbers = |sign: f32| {
+                let number = |i: usize| sign * ((i * 7 + layer + rows) % 23) as f32;
+                Var::constant(Tensor::from_slice(
+                    &[batch, rows, 4],
+                    &(0..batch * rows * 4).map(number).collect::<Vec<f32>>(),
+                ))
+            };
+            cache.append(&tape, layer, &numbers(0.01), &numbers(-1.0));
+        }
+        cache
+    };
+    // What each sequence gives when the same row is added to all.
+    let attended = |mut cache: KvCache| -> Vec<Vec<f32>> {
+        let batch = cache.shape().batch;
+        cache.advance(1).unwrap();
+        let row = |width: usize| Var::constant(Tensor::from_slice(&[batch, 1, width], &vec![0.3; batch * width]));
+        let mut found = vec![Vec::new(); batch];
+        for layer in 0..2 {
+            cache.append(&tape, layer, &row(4), &row(4));
+            let out = cache.attend(&tape, layer, &row(8), 2);
+            found.iter_mut().enumerate().for_each(|(b, all)| all.extend(out.tensor().rows(b, 1).data()));
+        }
+        found
+    };
+    let sources = || [prompts(&[5, 3, 4], 9), prompts(&[6, 1], 7)];
+    let [a, b] = sources();
+    let expected: Vec<Vec<f32>> = [attended(a), attended(b)].concat();
+    assert!(expected.iter().enumerate().all(|(i, x)| expected[..i].iter().all(|y| x != y)), "all differ");
+    let [a, b] = sources();
+    for (times, some) in [(1, 0..5), (3, 0..15), (1, 2..4), (3, 4..13), (2, 9..10)] {
+        let cache = KvCache::begun(&[&a, &b], times, some.clone(), 12);
+        assert_eq!(cache.shape().capacity, 12);
+        for (found, i) in attended(cache).iter().zip(some) {
+            assert_eq!(*found, expected[i / times], "sequence {i}, {times} of each");
+        }
+    }
     Ok(())
 }
 
