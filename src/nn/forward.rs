@@ -2,12 +2,14 @@
 
 use super::params::{Home, ParamId, ParamInfo, Params};
 use crate::device::Device;
+use crate::device::simd::Isa;
 use crate::error::Result;
 use crate::ops::elementwise;
 use crate::ops::linear::panels;
 use crate::ops::packed::{Packed, Weight};
 use crate::tape::{Grads, Tape, Var};
 use crate::tensor::Tensor;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -76,19 +78,20 @@ impl Forward {
     /// again, in f32. Does nothing where that is more than `most_bytes`, and for matrices that lie elsewhere. Whether all are
     /// packed now.
     pub fn pack(&mut self, ids: &[ParamId], most_bytes: usize) -> bool {
-        let is_meant = |var: &&mut Option<Var>| {
-            var.as_ref()
-                .is_some_and(|v| v.tensor().device() == Device::Host && v.id().is_none() && v.shape().len() == 2)
-        };
+        let is_meant =
+            |var: &&Var| var.tensor().device() == Device::Host && var.id().is_none() && var.shape().len() == 2;
         let bytes: usize = ids.iter().map(|id| 4 * self.infos[id.0].shape.len()).sum();
         if bytes > most_bytes {
             return false;
         }
-        for id in ids {
-            if let Some(var) = Some(&mut self.vars[id.0]).filter(is_meant) {
-                *var = var.take().map(|v| v.clone().with_panels(Arc::new(panels(v.tensor()))));
-            }
-        }
+        // Threads of the pool know nothing of an instruction set that was forced here.
+        let (isa, vars) = (Isa::current(), &self.vars);
+        let made = |id: &ParamId| {
+            let var = vars[id.0].as_ref().filter(is_meant)?;
+            Some((*id, var.clone().with_panels(Arc::new(isa.force(|| panels(var.tensor()))))))
+        };
+        let all: Vec<(ParamId, Var)> = ids.par_iter().filter_map(made).collect();
+        all.into_iter().for_each(|(id, var)| self.vars[id.0] = Some(var));
         ids.iter().all(|id| self.vars[id.0].as_ref().is_some_and(|var| var.panels().is_some()))
     }
     /// Checks that every tracked parameter bound here received a gradient.

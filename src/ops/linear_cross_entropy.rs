@@ -16,7 +16,7 @@ mod device;
 mod host;
 mod reference;
 
-pub(super) use host::row_log_prob;
+pub(super) use host::{row_largest, row_log_prob};
 pub use reference::cases;
 
 use super::elementwise::scaled;

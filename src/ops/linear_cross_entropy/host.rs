@@ -70,6 +70,21 @@ pub(in crate::ops) fn row_log_prob(logits: &[f32], target: usize) -> f32 {
     dispatch(Row { logits: &mut logits.to_vec(), target, weight: None })
 }
 
+/// The largest number of a row that is not empty; NaN where there is one.
+pub(in crate::ops) fn row_largest(row: &[f32]) -> f32 {
+    dispatch(Largest(row))
+}
+
+struct Largest<'a>(&'a [f32]);
+
+impl Kernel for Largest<'_> {
+    type Output = f32;
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f32 {
+        largest(s, self.0)
+    }
+}
+
 /// A row of logits; with a weight it becomes the gradient of that many cross entropies.
 struct Row<'a> {
     logits: &'a mut [f32],
@@ -116,7 +131,7 @@ impl Kernel for Row<'_> {
     }
 }
 
-/// The largest number of a row that is not empty; NaN where there is one.
+/// See [`row_largest`].
 #[inline(always)]
 fn largest<S: Simd>(s: S, x: &[f32]) -> f32 {
     let mut most = s.splat(x[0]);

@@ -3,9 +3,10 @@
 use super::{Choice, Sampling};
 use crate::device::simd::Isa;
 use crate::ops::elementwise::stored_as;
-use crate::ops::linear_cross_entropy::row_log_prob;
+use crate::ops::linear_cross_entropy::{row_largest, row_log_prob};
 use crate::tensor::{DType, Tensor};
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// Scores that are worth the start of other threads.
@@ -24,8 +25,10 @@ pub(super) fn sample(
     let isa = Isa::current();
     let one = |(b, row): (usize, &[f32])| {
         let seen = seen.map(|seen| &seen.values::<u8>()[b * v..(b + 1) * v]);
-        let id = choose(&scores(row, seen, sampling), sampling.choice, uniforms[b]);
-        (id.map_or(-1, |id| id as i32), id.map_or(f32::NAN, |id| isa.force(|| row_log_prob(row, id))))
+        isa.force(|| {
+            let id = choose(&scores(row, seen, sampling), sampling.choice, uniforms[b]);
+            (id.map_or(-1, |id| id as i32), id.map_or(f32::NAN, |id| row_log_prob(row, id)))
+        })
     };
     let (ids, log_probs): (Vec<i32>, Vec<f32>) = if batch * v < WORTH_THREADS {
         logits.data().chunks_exact(v).enumerate().map(one).unzip()
@@ -36,7 +39,10 @@ pub(super) fn sample(
 }
 
 /// Logits after the penalty and the temperature.
-fn scores(row: &[f32], seen: Option<&[u8]>, sampling: &Sampling) -> Vec<f32> {
+fn scores<'a>(row: &'a [f32], seen: Option<&[u8]>, sampling: &Sampling) -> Cow<'a, [f32]> {
+    if seen.is_none() && sampling.choice == Choice::Greedy {
+        return Cow::Borrowed(row);
+    }
     let mut scores = row.to_vec();
     if let Some(seen) = seen {
         let penalty = sampling.repetition_penalty;
@@ -47,18 +53,16 @@ fn scores(row: &[f32], seen: Option<&[u8]>, sampling: &Sampling) -> Vec<f32> {
     let temperature = if let Choice::Draw { temperature, .. } = sampling.choice { temperature } else { 1.0 };
     // Plus zero, so that the two zeros are one.
     scores.iter_mut().for_each(|score| *score = *score / temperature + 0.0);
-    scores
+    Cow::Owned(scores)
 }
 
 /// The token, or none where scores are no numbers.
 fn choose(scores: &[f32], choice: Choice, uniform: f32) -> Option<usize> {
-    let is_wrong = |score: &f32| score.is_nan() || *score == f32::INFINITY;
-    let best = (0..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best });
-    if scores.iter().any(is_wrong) || scores[best] == f32::NEG_INFINITY {
+    let most = row_largest(scores);
+    if !most.is_finite() {
         return None;
     }
-    let Choice::Draw { top_k, top_p, .. } = choice else { return Some(best) };
-    let most = scores[best];
+    let Choice::Draw { top_k, top_p, .. } = choice else { return scores.iter().position(|&score| score == most) };
     let mut left: Vec<usize> = (0..scores.len()).collect();
     if let Some(k) = top_k.filter(|&k| k < scores.len()) {
         let (_, kth, _) = left.select_nth_unstable_by(k - 1, |&a, &b| from_largest(scores, a, b));
