@@ -123,11 +123,12 @@ fn everything_in_one_table() {
     assert_eq!(report["sanitizer"]["racecheck"]["ok"], true);
     // Four sizes of twnm's step, as many of PyTorch's, and two of them compiled.
     assert_eq!(report["encoder"].as_array().unwrap().len(), 10);
-    // Two LoRA steps and two generations, and the peer's.
-    assert_eq!(report["language"].as_array().unwrap().len(), 8);
+    // Two LoRA steps and two generations, and the peer's; a step and a generation with packed weights.
+    assert_eq!(report["language"].as_array().unwrap().len(), 10);
     let row = "| LoRA step of 7b, 1 x 4096, bf16: 8,192 tokens/s, peak memory 30.50 GiB | bf16 | step | 500,000 |  |  |  |  \
                | eager, peak memory 30.90 GiB | 1,250,000 | 2.50 |  |";
     assert!(table.contains(row), "{table}");
+    assert!(table.contains("| LoRA step of 7b, 1 x 4096, bf16, weights nf4: 8,192 tokens/s"), "{table}");
     let skipped = report["skipped"].to_string();
     assert!(skipped.contains("late") && skipped.contains("odd"), "{skipped}");
     let row = "| layer_norm [rows 501, C 96, 1032 copies] | f32 | forward | 100.0 | 1,500 | 1.00 | 80 | 2.0e-07 | eager \
