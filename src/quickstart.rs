@@ -19,6 +19,7 @@ use crate::files::{prepare_folder, write_bytes_atomic};
 use crate::models::QUICKSTART_ENCODER;
 use crate::shard::simulate::Simulation;
 use crate::shard::{CHANNELS, ShardSet};
+use crate::shard::{Check, Planned};
 use crate::sim::config::SceneConfig;
 use crate::sources::{Sources, Split};
 use crate::train::encoder::Training;
@@ -51,7 +52,9 @@ pub struct Quickstart<'a> {
     /// Output folder.
     pub out: &'a Path,
     /// Dry recordings.
-    pub sources: &'a Sources,
+    pub sources: &'a mut Sources,
+    /// Go on without recordings that cannot be read.
+    pub skip_unreadable: bool,
     /// The short version for tests: it runs through everything and learns little.
     pub smoke: bool,
 }
@@ -69,8 +72,9 @@ impl Quickstart<'_> {
     ///
     /// # Errors
     /// Those of the parts: `Stopped` (state saved) after a signal, `Usage` when the folder holds another quickstart.
-    pub fn run(&self, say: &dyn Fn(&str)) -> Result<Outcome> {
+    pub fn run(&mut self, say: &dyn Fn(&str)) -> Result<Outcome> {
         let size = if self.smoke { SMOKE } else { FULL };
+        self.check(&size)?;
         self.simulate(&size, say)?;
         let folder = |name: &str| self.out.join("data").join(name);
         let mut recipe: EncoderRecipe = config::parse(RECIPE, &[])?;
@@ -94,6 +98,16 @@ impl Quickstart<'_> {
         self.write_results(&evaluation)?;
         let report = self.write_report(&evaluation, figures, facts, settings, &run)?;
         Ok(Outcome { evaluation, report })
+    }
+
+    /// Looks at the recordings of all three sets before the first is begun.
+    fn check(&mut self, size: &Size) -> Result<()> {
+        let config = SceneConfig::default();
+        let folders = SEEDS.map(|(_, name, _)| self.out.join("data").join(name));
+        let sets = SEEDS.into_iter().zip(&folders).zip(size.scenes);
+        let sets: Vec<Planned> =
+            sets.map(|(((split, _, seed), out), scenes)| Planned { out, split, seed, scenes }).collect();
+        Check { sets: &sets, config: &config, skip_unreadable: self.skip_unreadable }.run(self.sources)
     }
 
     fn simulate(&self, size: &Size, say: &dyn Fn(&str)) -> Result<()> {

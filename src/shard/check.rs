@@ -1,51 +1,57 @@
 //! A look at all recordings before a set is begun: one that cannot be read is said now, not hours later.
 
 use super::Manifest;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::sim::config::SceneConfig;
 use crate::sim::scene::SceneSampler;
-use crate::sources::{Sources, Split};
+use crate::sources::{Sources, Split, usable};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Corpora of at most so many bytes are decoded as a whole; of larger ones, what the set draws.
 const DECODED_BYTES_MAX: u64 = 1 << 30;
-/// Most recordings that are named.
-const NAMED_MAX: usize = 20;
 
-/// Which set the recordings are for.
+/// Which sets the recordings are for.
 pub struct Check<'a> {
-    /// Folder of the set.
-    pub out: &'a Path,
+    /// The sets, one at least.
+    pub sets: &'a [Planned<'a>],
     /// How scenes are drawn.
     pub config: &'a SceneConfig,
+    /// Go on without recordings that cannot be read.
+    pub skip_unreadable: bool,
+}
+
+/// A set of scenes that is to be made.
+pub struct Planned<'a> {
+    /// Its folder.
+    pub out: &'a Path,
     /// Which recordings are used.
     pub split: Split,
     /// Seed of the scenes.
     pub seed: u64,
     /// How many scenes.
     pub scenes: usize,
-    /// Go on without recordings that cannot be read.
-    pub skip_unreadable: bool,
 }
 
 impl Check<'_> {
     /// Finds the recordings that cannot be read. Every file is opened, and empty ones are found. Up to 1 GiB of files all
-    /// are decoded to their end; of more, all those that a scene of the set draws. What is left out with
-    /// `skip_unreadable` is named, and the splits of the others stay as they are; a finished set keeps what it left out.
+    /// are decoded to their end; of more, all those that a scene of the sets draws. What is left out with
+    /// `skip_unreadable` is named, and the splits of the others stay as they are; where the first set is finished, what it
+    /// left out is left out again.
     ///
     /// # Errors
-    /// Without `skip_unreadable`, [`Kind::Data`] with their number when some cannot be read (they are logged, the first
-    /// twenty by name); [`Kind::Stopped`] after a signal; those of [`SceneSampler`].
+    /// Without `skip_unreadable`, `Data` with their number when some cannot be read (they are logged, the first
+    /// twenty by name); `Stopped` after a signal; those of [`SceneSampler`].
     pub fn run(&self, sources: &mut Sources) -> Result<()> {
         self.run_up_to(sources, DECODED_BYTES_MAX)
     }
 
     fn run_up_to(&self, sources: &mut Sources, decoded_bytes_max: u64) -> Result<()> {
-        if self.out.join(super::MANIFEST_FILE).exists() {
+        let first = self.sets[0].out;
+        if first.join(super::MANIFEST_FILE).exists() {
             if self.skip_unreadable {
-                let before: BTreeSet<String> = Manifest::read(self.out)?.spec.unreadable.into_iter().collect();
+                let before: BTreeSet<String> = Manifest::read(first)?.spec.unreadable.into_iter().collect();
                 let recordings = sources.recordings().iter().enumerate();
                 let again: Vec<usize> = recordings.filter(|(_, r)| before.contains(&r.id)).map(|(i, _)| i).collect();
                 sources.leave_out(again);
@@ -54,8 +60,9 @@ impl Check<'_> {
         }
         let all: Vec<usize> = (0..sources.recordings().len()).collect();
         let is_small = sources.file_bytes() <= decoded_bytes_max;
+        let split = if let [set] = self.sets { set.split } else { Split::All };
         let mut bad = match is_small {
-            true => sources.undecodable(&all, self.split)?,
+            true => sources.undecodable(&all, split)?,
             false => sources.unopenable(&all)?,
         };
         let mut looked_at: BTreeSet<usize> = bad.iter().map(|b| b.0).collect();
@@ -63,7 +70,7 @@ impl Check<'_> {
         let mut named = 0;
         loop {
             if self.skip_unreadable {
-                named = name(&bad, named);
+                named = usable::name(&bad, named);
                 sources.leave_out(bad.drain(..).map(|(i, _)| i));
             }
             let drawn: Vec<usize> = match is_small {
@@ -73,7 +80,7 @@ impl Check<'_> {
             if !drawn.is_empty() {
                 tracing::info!("checking {} recordings that the set draws", drawn.len());
             }
-            let more = sources.undecodable(&drawn, self.split)?;
+            let more = sources.undecodable(&drawn, split)?;
             looked_at.extend(drawn);
             let is_last = more.is_empty() || !self.skip_unreadable;
             bad.extend(more);
@@ -82,29 +89,27 @@ impl Check<'_> {
             }
         }
         if !bad.is_empty() {
-            return Err(refused(&bad, sources.recordings().len()));
+            return Err(usable::refused(&bad, sources.recordings().len())
+                .hint("replace or remove them, or go on without them with --skip-unreadable"));
         }
         report(sources);
         Ok(())
     }
 
-    /// All recordings that scenes of the set draw.
+    /// All recordings that scenes of the sets draw.
     fn drawn(&self, sources: &Sources) -> Result<BTreeSet<usize>> {
-        let sampler = SceneSampler::new(self.config, sources, self.split, self.seed)?;
-        let of_scene = |i: u64| -> Result<Vec<usize>> {
-            let scene = sampler.scene(i)?;
-            Ok(scene.sources.iter().flat_map(|s| s.recordings().collect::<Vec<_>>()).collect())
-        };
-        let all: Vec<Vec<usize>> = (0..self.scenes as u64).into_par_iter().map(of_scene).collect::<Result<_>>()?;
-        Ok(all.into_iter().flatten().collect())
+        let mut drawn = BTreeSet::new();
+        for set in self.sets {
+            let sampler = SceneSampler::new(self.config, sources, set.split, set.seed)?;
+            let of_scene = |i: u64| -> Result<Vec<usize>> {
+                let scene = sampler.scene(i)?;
+                Ok(scene.sources.iter().flat_map(|s| s.recordings().collect::<Vec<_>>()).collect())
+            };
+            let all: Vec<Vec<usize>> = (0..set.scenes as u64).into_par_iter().map(of_scene).collect::<Result<_>>()?;
+            drawn.extend(all.into_iter().flatten());
+        }
+        Ok(drawn)
     }
-}
-
-/// Logs the first bad recordings, after `named` others, and returns how many are named now.
-fn name(bad: &[(usize, Error)], named: usize) -> usize {
-    let room = NAMED_MAX.saturating_sub(named);
-    bad.iter().take(room).for_each(|(_, e)| tracing::warn!("cannot be read: {}", e.message()));
-    named + bad.len().min(room)
 }
 
 fn report(sources: &Sources) {
@@ -114,19 +119,11 @@ fn report(sources: &Sources) {
     }
 }
 
-fn refused(bad: &[(usize, Error)], all: usize) -> Error {
-    name(bad, 0);
-    let kind = bad[0].1.kind();
-    let kind = if bad.iter().all(|(_, e)| e.kind() == kind) { kind } else { Kind::Data };
-    let more = if bad.len() > NAMED_MAX { format!("; the first {NAMED_MAX} are named above") } else { String::new() };
-    let message = format!("{} of {all} recordings cannot be read (first: {}){more}", bad.len(), bad[0].1.message());
-    Error::new(kind, message).hint("replace or remove them, or go on without them with --skip-unreadable")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::audio::{Audio, wav};
+    use crate::error::Kind;
 
     /// Twelve recordings in one class: 7 is empty, 3 is cut in its header, 5 is silent.
     fn corpus(folder: &Path) -> Sources {
@@ -156,8 +153,8 @@ mod tests {
     fn all_that_cannot_be_read_is_said_at_once() {
         let (folder, out, config) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), config());
         let mut sources = corpus(folder.path());
-        let mut check =
-            Check { out: out.path(), config: &config, split: Split::All, seed: 3, scenes: 1, skip_unreadable: false };
+        let sets = [Planned { out: out.path(), split: Split::All, seed: 3, scenes: 1 }];
+        let mut check = Check { sets: &sets, config: &config, skip_unreadable: false };
         let error = check.run(&mut sources).unwrap_err();
         assert_eq!(error.kind(), Kind::Data);
         assert!(error.to_string().contains("3 of 12") && error.to_string().contains("03.wav"), "{error}");
@@ -176,8 +173,8 @@ mod tests {
         corpus(folder.path());
         for scenes in [1, 60] {
             let mut sources = open(folder.path());
-            let check =
-                Check { out: out.path(), config: &config, split: Split::All, seed: 3, scenes, skip_unreadable: true };
+            let sets = [Planned { out: out.path(), split: Split::All, seed: 3, scenes }];
+            let check = Check { sets: &sets, config: &config, skip_unreadable: true };
             check.run_up_to(&mut sources, 0).unwrap();
             let drawn = check.drawn(&sources).unwrap();
             assert!(drawn.iter().all(|&i| sources.audio(i).is_ok()));

@@ -17,7 +17,7 @@ pub mod sampler;
 pub mod simulate;
 pub mod writer;
 
-pub use check::Check;
+pub use check::{Check, Planned};
 pub use labels::Labels;
 pub use manifest::{FileRecord, Manifest, ShardSpec};
 pub use reader::ShardSet;

@@ -17,7 +17,7 @@ mod said;
 mod schemes;
 mod splits;
 mod tables;
-mod usable;
+pub(crate) mod usable;
 
 use crate::audio::{SAMPLE_RATE, decode, resample};
 use crate::error::{Context, Error, Result};

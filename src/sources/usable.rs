@@ -7,6 +7,26 @@ use rayon::prelude::*;
 /// A recording that cannot be used, by its index, and why.
 pub type Unusable = (usize, Error);
 
+/// Most recordings that are named.
+const NAMED_MAX: usize = 20;
+
+/// Logs the first bad recordings, after `named` others, and returns how many are named now.
+pub(crate) fn name(bad: &[Unusable], named: usize) -> usize {
+    let room = NAMED_MAX.saturating_sub(named);
+    bad.iter().take(room).for_each(|(_, e)| tracing::warn!("cannot be read: {}", e.message()));
+    named + bad.len().min(room)
+}
+
+/// Names the first bad ones of so many recordings, and says how many there are. Panics when there is none.
+#[track_caller]
+pub(crate) fn refused(bad: &[Unusable], all: usize) -> Error {
+    name(bad, 0);
+    let kind = bad[0].1.kind();
+    let kind = if bad.iter().all(|(_, e)| e.kind() == kind) { kind } else { Kind::Data };
+    let more = if bad.len() > NAMED_MAX { format!("; the first {NAMED_MAX} are named above") } else { String::new() };
+    Error::new(kind, format!("{} of {all} recordings cannot be read (first: {}){more}", bad.len(), bad[0].1.message()))
+}
+
 impl Sources {
     /// Size of all files in bytes; those that cannot be reached count nothing.
     pub fn file_bytes(&self) -> u64 {

@@ -56,6 +56,43 @@ fn files_that_cannot_be_read_are_said_before_the_first_scene_and_may_be_left_out
     common::assert_same(&before, &home.join("p"));
 }
 
+/// The quickstart and a training run that renders look at their recordings first, too.
+#[test]
+fn quickstart_and_training_look_at_all_recordings_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    corpus(home);
+    let said = ends(home, Kind::Data.exit_code(), "quickstart --smoke --sources environment=src --out q");
+    for part in ["2 of 12", "04.wav", "07.wav", "--skip-unreadable"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!home.join("q/data").exists(), "nothing was begun");
+    let train = |code: u8, more: &str| {
+        let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/recipes/encoder-pocket.toml");
+        let set = "--out t --set data.sources=[\"environment=src\"] --set train.steps=1 \
+                   --set train.batch=1 --set data.crop_min_s=0.5 --set data.crop_max_s=0.5";
+        let output = Command::new(env!("CARGO_BIN_EXE_twnm-train"))
+            .args(["encoder", "--recipe", recipe])
+            .args(set.split_whitespace().chain(more.split_whitespace()))
+            .current_dir(home)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code.into()), "{said}");
+        said
+    };
+    let said = train(Kind::Data.exit_code(), "");
+    let bad = ["04.wav", "07.wav"].map(|name| said.contains(name));
+    // Those of the training split, at least one of both.
+    assert!(
+        bad.contains(&true) && said.contains("data.skip_unreadable=true") && said.contains("data.sources"),
+        "{said}"
+    );
+    assert!(!home.join("t/checkpoints").exists());
+    let said = train(0, "--set data.skip_unreadable=true");
+    assert!(said.contains("recordings cannot be read and are left out"), "{said}");
+}
+
 #[test]
 fn a_folder_without_a_finished_shard_is_taken_over() {
     let folder = tempfile::tempdir().unwrap();

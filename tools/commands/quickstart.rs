@@ -20,6 +20,9 @@ pub struct Args {
     /// Output folder
     #[arg(long, default_value = "twnm-quickstart")]
     out: PathBuf,
+    /// Go on without recordings that cannot be read; their names go to the manifests
+    #[arg(long)]
+    skip_unreadable: bool,
     /// Run through everything in a minute; learns little
     #[arg(long)]
     smoke: bool,
@@ -40,11 +43,12 @@ pub fn run(args: Args) -> Result<()> {
     twnm::files::check_output_folder(&args.out).context_with(|| "--out")?;
     twnm::signals::catch_stop();
     let folders: Vec<SourceDir> = args.sources.iter().map(|s| s.parse()).collect::<Result<_>>()?;
-    let sources = match folders.is_empty() {
+    let mut sources = match folders.is_empty() {
         true => Sources::procedural(BANK_SEED),
         false => Sources::open(&folders, None)?,
     };
-    let quickstart = Quickstart { out: &args.out, sources: &sources, smoke: args.smoke };
+    let mut quickstart =
+        Quickstart { out: &args.out, sources: &mut sources, skip_unreadable: args.skip_unreadable, smoke: args.smoke };
     let outcome = match args.stage {
         Stage::Encoder => quickstart.run(&|line| tracing::info!("{line}"))?,
     };

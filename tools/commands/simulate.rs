@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use twnm::error::{Context, Error, Result};
-use twnm::shard::Check;
 use twnm::shard::simulate::Simulation;
+use twnm::shard::{Check, Planned};
 use twnm::sim::config::SceneConfig;
 use twnm::sources::{Reading, SourceDir, Sources, Split};
 
@@ -85,14 +85,8 @@ pub fn run(args: Args) -> Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.clamp(1, 1024)).build();
     let pool = pool.map_err(|e| Error::unavailable(format!("--jobs {jobs}: {e}")))?;
     twnm::signals::catch_stop();
-    let check = Check {
-        out: &args.out,
-        config: &config,
-        split: args.split,
-        seed: args.seed,
-        scenes: args.scenes,
-        skip_unreadable: args.skip_unreadable,
-    };
+    let set = Planned { out: &args.out, split: args.split, seed: args.seed, scenes: args.scenes };
+    let check = Check { sets: &[set], config: &config, skip_unreadable: args.skip_unreadable };
     pool.install(|| check.run(&mut sources))?;
     let simulation = Simulation {
         out: &args.out,

@@ -31,6 +31,8 @@ pub struct Data {
     pub sources: Vec<String>,
     /// Render from the procedural bank, without any recording.
     pub bank: bool,
+    /// Go on without recordings of `sources` that cannot be read.
+    pub skip_unreadable: bool,
     /// How rendered scenes are drawn: a recipe for `twnm simulate`; empty: its defaults.
     pub scene_recipe: String,
     /// Folders of shards to watch; none: no scores during the run.
@@ -121,6 +123,7 @@ impl Default for Data {
             train: Vec::new(),
             sources: Vec::new(),
             bank: false,
+            skip_unreadable: false,
             scene_recipe: String::new(),
             dev: Vec::new(),
             test: Vec::new(),
@@ -209,6 +212,7 @@ fn data_settings() -> Vec<Setting> {
         Setting::texts("train", "Folders of shards to train on."),
         Setting::texts("sources", "Folders of recordings to render scenes from during training, instead of shards."),
         Setting::flag("bank", "Render scenes from the built-in bank during training."),
+        Setting::flag("skip_unreadable", "Go on without recordings of sources that cannot be read."),
         Setting::text("scene_recipe", "How rendered scenes are drawn (a recipe of twnm simulate); empty: defaults."),
         Setting::texts("dev", "Folders of shards to score during the run; may be empty."),
         Setting::texts("test", "Folders of shards to report on at the end; may be empty."),

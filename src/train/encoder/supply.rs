@@ -10,7 +10,7 @@ use crate::shard::simulate::scene_on;
 use crate::shard::{Labels, Order, ShardSet};
 use crate::sim::config::SceneConfig;
 use crate::sim::scene::SceneSampler;
-use crate::sources::{SourceDir, Sources, Split};
+use crate::sources::{SourceDir, Sources, Split, usable};
 use std::path::Path;
 
 /// Training scenes.
@@ -28,6 +28,31 @@ pub struct Rendered {
     frames: usize,
     device: Device,
     settings: blake3::Hash,
+}
+
+/// Corpora of at most so many bytes are decoded as a whole before a run.
+const DECODED_BYTES_MAX: u64 = 1 << 30;
+
+/// Finds the recordings of the training split that cannot be read, all at once; of large corpora those that cannot be opened,
+/// and what fits the cache is decoded afterwards.
+fn look_at(sources: &mut Sources, skips: bool) -> Result<()> {
+    let wanted = sources.in_split(Split::Train);
+    let bad = match sources.file_bytes() <= DECODED_BYTES_MAX {
+        true => sources.undecodable(&wanted, Split::Train)?,
+        false => sources.unopenable(&wanted)?,
+    };
+    if bad.is_empty() {
+        return Ok(());
+    }
+    if !skips {
+        return Err(usable::refused(&bad, wanted.len())
+            .hint("replace or remove them, or go on without them with --set data.skip_unreadable=true"))
+        .context_with(|| "data.sources");
+    }
+    usable::name(&bad, 0);
+    tracing::warn!("data.sources: {} of {} recordings cannot be read and are left out", bad.len(), wanted.len());
+    sources.leave_out(bad.into_iter().map(|(i, _)| i));
+    Ok(())
 }
 
 impl Supply {
@@ -52,11 +77,12 @@ impl Supply {
             return Ok(Supply::Shards(set, order));
         }
         let folders: Vec<SourceDir> = data.sources.iter().map(|s| s.parse()).collect::<Result<_>>()?;
-        let sources = if folders.is_empty() { Sources::procedural(seed) } else { Sources::open(&folders, None)? };
+        let mut sources = if folders.is_empty() { Sources::procedural(seed) } else { Sources::open(&folders, None)? };
         let config = match data.scene_recipe.as_str() {
             "" => SceneConfig::default(),
             path => crate::config::load(Some(Path::new(path)), &[])?,
         };
+        look_at(&mut sources, data.skip_unreadable)?;
         sources.preload(Split::Train)?;
         let sampler = SceneSampler::new(&config, &sources, Split::Train, seed)?;
         let frames = config.frames();
