@@ -72,20 +72,15 @@ impl Spectra {
         let response = response.collect();
         let dry = voices.iter().map(|v| {
             // Two blocks travel in one transform as real and imaginary part.
-            let block = |b: usize| {
-                let start = (b * hop) as isize - (longest - 1) as isize;
-                (0..transforms.len as isize)
-                    .map(move |i| usize::try_from(start + i).ok().and_then(|at| v.dry.get(at)).copied().unwrap_or(0.0))
-            };
             let blocks = frames.div_ceil(hop);
-            (0..blocks)
-                .step_by(2)
-                .flat_map(|b| {
-                    let both = block(b).zip(block(b + 1)).map(|(re, im)| Complex32::new(re, im)).collect();
-                    let (first, second) = separate(&transform(both));
-                    if b + 1 < blocks { vec![first, second] } else { vec![first] }
-                })
-                .collect()
+            let pair = |b: usize| {
+                let mut both = vec![Complex32::default(); transforms.len];
+                put_block(v.dry, b, (hop, longest), &mut both, |to, x| to.re = x);
+                put_block(v.dry, b + 1, (hop, longest), &mut both, |to, x| to.im = x);
+                let [first, second] = separate(&transform(both));
+                if b + 1 < blocks { vec![first, second] } else { vec![first] }
+            };
+            (0..blocks).step_by(2).flat_map(pair).collect()
         });
         let dry = dry.collect();
         Spectra { transforms, frames, hop, dry, response }
@@ -140,16 +135,36 @@ impl Spectra {
     }
 }
 
+/// Puts the samples of block `index` of a dry signal, what of the block before it repeats included, to where they lie in it;
+/// silence around the signal is left out.
+fn put_block(
+    dry: &[f32],
+    index: usize,
+    (hop, longest): (usize, usize),
+    block: &mut [Complex32],
+    put: impl Fn(&mut Complex32, f32),
+) {
+    let (start, before) = (index * hop, longest - 1);
+    let silent = before.saturating_sub(start).min(block.len());
+    let from = dry.get((start + silent).saturating_sub(before)..).unwrap_or(&[]);
+    block[silent..].iter_mut().zip(from).for_each(|(to, &x)| put(to, x));
+}
+
 /// The spectra of the real and the imaginary part of a signal, from the spectrum of the whole.
-fn separate(both: &[Complex32]) -> (Vec<Complex32>, Vec<Complex32>) {
-    let n = both.len();
-    let mirrored = |k: usize| both[(n - k) % n].conj();
-    let first = (0..n).map(|k| (both[k] + mirrored(k)) * 0.5).collect();
-    let second = (0..n).map(|k| {
-        let half = (both[k] - mirrored(k)) * 0.5;
+fn separate(both: &[Complex32]) -> [Vec<Complex32>; 2] {
+    let real = |(x, mirror): (&Complex32, &Complex32)| (x + mirror.conj()) * 0.5;
+    let imaginary = |(x, mirror): (&Complex32, &Complex32)| {
+        let half = (x - mirror.conj()) * 0.5;
         Complex32::new(half.im, -half.re)
-    });
-    (first, second.collect())
+    };
+    // The mirror of the first frequency is itself, that of each other lies as far from the end.
+    let (zero, others) = (&both[0], &both[1..]);
+    let [mut first, mut second] = [0, 1].map(|_| Vec::with_capacity(both.len()));
+    first.push(real((zero, zero)));
+    first.extend(others.iter().zip(others.iter().rev()).map(real));
+    second.push(imaginary((zero, zero)));
+    second.extend(others.iter().zip(others.iter().rev()).map(imaginary));
+    [first, second]
 }
 
 /// The power of two with the least work for responses of `longest` and results of `frames` samples.
