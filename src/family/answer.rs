@@ -78,10 +78,12 @@ impl Family {
         let longest = documents.iter().map(|d| d.ids.len()).max().unwrap_or(0);
         let (capacity, most) = (longest + answering.new_max, self.decoder.config.positions);
         if capacity > most {
-            return Err(Error::usage(format!(
-                "a prompt of {longest} tokens and {} more: the decoder takes {most}",
-                answering.new_max
-            )));
+            let at = documents.iter().position(|d| d.ids.len() == longest).unwrap_or(0);
+            let (place, new) = (&asked[at].row.place, answering.new_max);
+            return Err(Error::data(format!(
+                "{place}: a prompt of {longest} tokens and {new} more: the decoder takes {most}"
+            ))
+            .hint("shorten it, or give a smaller --max-new"));
         }
         let views: Vec<&Document> = documents.iter().collect();
         let products = if answering.is_batch_invariant { Threads::Apart } else { Threads::All };

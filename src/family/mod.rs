@@ -7,10 +7,12 @@
 //! asked for.
 
 pub mod answer;
+mod contents;
 mod open;
 mod parts;
 pub mod prompt;
 
+pub use contents::Contents;
 pub use open::{AdapterChoice, Choice, ProjectorChoice, Words};
 pub use parts::{PARTS_FILE, Parts};
 
@@ -46,7 +48,7 @@ pub struct Family {
     pub tokenizer: Tokenizer,
     /// Conversations to text.
     pub template: Template,
-    /// Where everything was read from.
+    /// Where everything was read from, and what it held.
     pub parts: Parts,
 }
 

@@ -1,6 +1,6 @@
 //! Reading the models of a family, and which of their parameters are trained.
 
-use super::{Family, PROJECTOR_PREFIX, Parts};
+use super::{Family, PROJECTOR_PREFIX, Parts, contents};
 use crate::device::Device;
 use crate::encoder::Encoder;
 use crate::error::{Context as _, Error, Result};
@@ -88,7 +88,8 @@ impl Family {
     /// Reads the models that `parts` name onto `device`.
     ///
     /// # Errors
-    /// `Missing`, `Integrity` or `Data` naming folder, file and field or tensor; `Usage` for sizes that do not fit each other;
+    /// `Missing`, `Integrity` or `Data` naming folder, file and field or tensor, `Integrity` also for a part that holds something
+    /// else than the checkpoint was trained with; `Usage` for sizes that do not fit each other;
     /// `Unavailable` for an adapter with magnitudes on a device.
     pub fn open(parts: &Parts, choice: &Choice, device: Device) -> Result<Family> {
         Family::open_with(parts, choice, device, Words::open(&parts.decoder)?)
@@ -103,6 +104,8 @@ impl Family {
         let spatial = Encoder::open(&encoder_folder(&parts.encoder)?)?;
         let semantic = SemanticEncoder::open(&parts.semantic)?;
         let files = store::open_decoder(&parts.decoder)?;
+        let contents = contents::of(&spatial, &semantic, &files, &text_folder(&parts.decoder))?;
+        contents::check(parts, &contents)?;
         if tokenizer.len() > files.config.vocabulary {
             return Err(Error::data(format!(
                 "{}: the tokenizer has ids up to {}, the decoder {} embeddings",
@@ -146,7 +149,7 @@ impl Family {
             params: params.to(device),
             tokenizer,
             template,
-            parts: parts.clone(),
+            parts: Parts { contents, ..parts.clone() },
         })
     }
 }

@@ -1,9 +1,10 @@
 //! Where the models of a family lie.
 
+use super::contents::Contents;
 use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::files::read_text;
-use crate::models::{FAMILY_FILE, Places};
+use crate::models::{FAMILY_FILE, Places, encoder_folder};
 use crate::ops::packed::Packing;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
@@ -31,6 +32,9 @@ pub struct Parts {
     /// Adapters in PEFT's layout, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adapters: Vec<PathBuf>,
+    /// What the encoders and the decoder held when the rest was trained; empty: nobody says.
+    #[serde(default, skip_serializing_if = "Contents::is_empty")]
+    pub contents: Contents,
 }
 
 impl Parts {
@@ -92,12 +96,14 @@ impl Parts {
     pub fn absolute(&self) -> Result<Parts> {
         let absolute = |path: &PathBuf| path.canonicalize().map_err(|e| Error::io("open", path, &e));
         Ok(Parts {
-            encoder: absolute(&self.encoder)?,
+            // The step that was used: a run that goes on writes others beside it.
+            encoder: absolute(&encoder_folder(&self.encoder)?)?,
             semantic: absolute(&self.semantic)?,
             decoder: absolute(&self.decoder)?,
             weights: self.weights,
             projector: self.projector.as_ref().map(absolute).transpose()?,
             adapters: self.adapters.iter().map(absolute).collect::<Result<_>>()?,
+            contents: self.contents.clone(),
         })
     }
 }

@@ -19,6 +19,8 @@ mod splits;
 mod tables;
 pub(crate) mod usable;
 
+pub(crate) use self::folders::digest;
+
 use crate::audio::{SAMPLE_RATE, decode, resample};
 use crate::error::{Context, Error, Result};
 use rayon::prelude::*;

@@ -160,24 +160,137 @@ fn a_decoder_is_packed_as_it_is_read_and_answers_as_it_was_trained() {
     }
 }
 
+/// What a program that must fail says, and its exit code.
+fn fails(program: &str, folder: &Path, args: &[&str]) -> (i32, String) {
+    let output = Command::new(program).args(args).current_dir(folder).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Replaces text in a file, which must hold it.
+fn edit(path: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.contains(from), "{}: {from:?}", path.display());
+    std::fs::write(path, text.replace(from, to)).unwrap();
+}
+
+/// Changes all numbers of a file of weights a little.
+fn perturb(path: &Path) {
+    let tensors = twnm::weights::Tensors::open(path).unwrap();
+    let all: Vec<(String, Vec<usize>, Vec<f32>)> = tensors
+        .names()
+        .map(|name| {
+            let numbers = tensors.f32(name).unwrap().iter().map(|v| v * 1.01 + 1e-3).collect();
+            (name.to_string(), tensors.shape(name).unwrap().to_vec(), numbers)
+        })
+        .collect();
+    let entries: Vec<_> = all.iter().map(|(name, shape, v)| twnm::weights::Entry::f32(name, shape, v)).collect();
+    let strings: Vec<(String, String)> = tensors.strings().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    drop(tensors);
+    let strings: Vec<(&str, &str)> = strings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    twnm::weights::write(path, &entries, &strings).unwrap();
+}
+
+/// Neither a run nor an answer goes on with models or recordings that lie where others lay when training began.
 #[test]
-fn a_run_is_not_continued_on_another_decoder() {
+fn nothing_goes_on_with_other_models_at_the_same_place() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     make(here);
-    let more = ["data.train=[\"align.jsonl\"]", "train.steps=2", "train.batch=1", "train.save_every=1"];
-    let sets = MODELS.iter().chain(&more).flat_map(|&set| ["--set", set]);
-    let args: Vec<&str> = ["align", "--device", "host", "--out", "al"].into_iter().chain(sets).collect();
-    run(TRAIN, here, &args);
-    run(TRAIN, here, &args);
-    let weights = here.join("dec/model.safetensors");
-    let mut bytes = std::fs::read(&weights).unwrap();
-    let last = bytes.len() - 2;
-    bytes[last] ^= 1;
-    std::fs::write(&weights, bytes).unwrap();
-    let output = Command::new(TRAIN).args(&args).current_dir(here).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(2) && text.contains("weights of the decoder"), "{text}");
+    train(here, "sft", "sf", &["train.steps=2"]);
+    let sets = MODELS.iter().chain(&["train.batch=2", "train.accumulate=2", "train.log_every=1", "train.save_every=2"]);
+    let sets = sets.chain(&["train.steps=2", "data.train=[\"sft.jsonl\"]"]).flat_map(|&set| ["--set", set]);
+    let again: Vec<&str> = ["sft", "--device", "host", "--out", "sf"].into_iter().chain(sets).collect();
+    let ask = ["ask", "audio/0.wav", "Where is it?", "--checkpoint", "sf", "--max-new", "2"];
+    let twnm = env!("CARGO_BIN_EXE_twnm");
+    run(TRAIN, here, &again);
+    run(twnm, here, &ask);
+    type Change = fn(&Path);
+    let changes: [(&str, &str, Change); 6] = [
+        ("dec/config.json", "model.decoder", |path| edit(path, "\"rope_theta\": 1000000", "\"rope_theta\": 100")),
+        ("dec/model.safetensors", "model.decoder", perturb),
+        ("dec/tokenizer_config.json", "model.text", |path| edit(path, "helpful", "cheerful")),
+        ("enc/model.safetensors", "model.encoder", perturb),
+        ("sem/model.safetensors", "model.semantic", perturb),
+        ("audio/3.wav", "training rows", |path| assert!(std::fs::copy(path.with_file_name("4.wav"), path).is_ok())),
+    ];
+    for (file, part, change) in changes {
+        let path = here.join(file);
+        let before = std::fs::read(&path).unwrap();
+        change(&path);
+        let (code, said) = fails(TRAIN, here, &again);
+        assert!(code == 2 && said.contains("other content of") && said.contains(part), "{file}: {code} {said}");
+        if part.starts_with("model.") {
+            let (code, said) = fails(twnm, here, &ask);
+            assert!(code == 78 && said.contains("not the one that the checkpoint was trained with"), "{file}: {said}");
+            let (code, _) = fails(
+                TRAIN,
+                here,
+                &[
+                    "align",
+                    "--device",
+                    "host",
+                    "--out",
+                    "on",
+                    "--set",
+                    "model.family=sf",
+                    "--set",
+                    "data.train=[\"align.jsonl\"]",
+                ],
+            );
+            assert_eq!(code, 78, "{file}");
+        }
+        std::fs::write(&path, before).unwrap();
+    }
+    run(TRAIN, here, &again);
+    run(twnm, here, &ask);
+}
+
+/// An adapter that is trained further keeps its settings; others are refused, not ignored.
+#[test]
+fn settings_of_an_adapter_do_not_contradict_the_one_that_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    make(here);
+    train(here, "sft", "sf", &["train.steps=1", "lora.rank=4"]);
+    let on = ["train.steps=1", "model.adapter=sf/adapter"];
+    train(here, "sft", "plain", &on);
+    train(here, "sft", "same", &[&on[..], &["lora.rank=4"]].concat());
+    let sets = MODELS.iter().chain(&on).chain(&["data.train=[\"sft.jsonl\"]", "lora.rank=3"]);
+    let args: Vec<&str> =
+        ["sft", "--device", "host", "--out", "no"].into_iter().chain(sets.flat_map(|&set| ["--set", set])).collect();
+    let (code, said) = fails(TRAIN, here, &args);
+    assert!(code == 2 && said.contains("lora") && said.contains("sf/adapter"), "{code}: {said}");
+}
+
+/// What can be seen to be wrong with a question is said before the first is answered; letters are those that were offered.
+#[test]
+fn an_exam_looks_at_all_questions_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    make(here);
+    train(here, "sft", "sf", &["train.steps=1"]);
+    let eval = env!("CARGO_BIN_EXE_twnm-eval");
+    let exam = |rows: &str| {
+        std::fs::write(here.join("some.jsonl"), rows).unwrap();
+        fails(eval, here, &["mcq", "--benchmark", "some.jsonl", "--checkpoint", "sf", "--max-new", "4", "--batch", "1"])
+    };
+    let rows = std::fs::read_to_string(here.join("sft.jsonl")).unwrap();
+    let (code, said) = exam(&rows.replace("audio/5.wav", "audio/none.wav").replace("audio/4.wav", "audio/no.wav"));
+    assert!(code == 66 && said.contains("question 004") && said.contains("2 questions"), "{code}: {said}");
+    assert!(!said.contains("answered"), "nothing was answered: {said}");
+    let (head, last) = rows.trim_end().rsplit_once('\n').unwrap();
+    let long = last.replace("Where is it?", &"Where is it? ".repeat(400));
+    let (code, said) = exam(&format!("{head}\n{long}\n"));
+    assert!(code == 65 && said.contains("question 005") && said.contains("takes 512"), "{code}: {said}");
+    assert!(!said.contains("answered"), "nothing was answered: {said}");
+    let twnm = env!("CARGO_BIN_EXE_twnm");
+    let ask = ["ask", "audio/0.wav", "Which?", "--checkpoint", "sf", "--max-new", "4", "--json", "--option", "a dog"];
+    let found = run(twnm, here, &[&ask[..], &["--option", "rain"]].concat());
+    let found: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    let answer = &found["answer"];
+    assert!(answer.is_null() || ["A", "B"].map(serde_json::Value::from).contains(answer), "{found}");
+    let (code, said) = fails(twnm, here, &[&ask[..], &["--option", "a dog"]].concat());
+    assert!(code == 2 && said.contains("twice"), "{code}: {said}");
 }
 
 #[test]

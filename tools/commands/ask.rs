@@ -16,6 +16,7 @@ use twnm::language::template::{Conversation, Role, Turn};
 use twnm::models::Places;
 use twnm::ops::sample::{Choice as Chosen, Sampling};
 use twnm::projector::{Ablation, Clip};
+use twnm::text::questions::Letter;
 
 /// Flags of `twnm ask`.
 #[derive(ClapArgs)]
@@ -24,7 +25,7 @@ pub struct Args {
     file: PathBuf,
     /// The question; without one, questions are read line by line from standard input.
     question: Option<String>,
-    /// An option to choose from, at most four; the answer is a letter then.
+    /// An option to choose from, at most four; the answer is a letter then, with --json null where it is none of theirs.
     #[arg(long = "option", value_name = "TEXT")]
     options: Vec<String>,
     /// A run of twnm-train align or sft, one of its step-N folders, or a model family; without it the default model.
@@ -96,6 +97,9 @@ pub fn run(args: Args) -> Result<()> {
     }
     if let Some(bad) = args.options.iter().find(|option| option.trim().is_empty() || option.contains(['\n', '\r'])) {
         return Err(Error::usage(format!("--option {bad:?}: a text on one line is needed")));
+    }
+    if let Some(twice) = args.options.iter().enumerate().find(|(i, option)| args.options[..*i].contains(option)) {
+        return Err(Error::usage(format!("--option {:?} is given twice", twice.1)));
     }
     let answering = args.words.answering(Ablation::None)?;
     let device = Device::parse(&args.device)?;
@@ -176,8 +180,18 @@ fn ask(args: &Args, family: &Family, heard: &Clip, question: &str, answering: &A
     }
     let range = answer_of(text);
     let answer = text[range.clone()].split("</answer>").next().unwrap_or("").trim();
+    let chosen = match args.options.len() {
+        0 => Some(answer.to_string()),
+        offered => letter_of(answer).filter(|letter| letter.index() < offered).map(|letter| letter.to_string()),
+    };
     say(serde_json::json!({
-        "question": question, "answer": answer, "text": text, "whole": is_whole, "tokens": log_probs.len(),
+        "question": question, "answer": chosen, "text": text, "whole": is_whole, "tokens": log_probs.len(),
         "log_prob": log_probs.iter().map(|&v| f64::from(v)).sum::<f64>(),
     }))
+}
+
+/// The letter that an answer is or begins with: `B`, `(b)`, `B. rain`.
+fn letter_of(answer: &str) -> Option<Letter> {
+    let text = answer.trim().trim_start_matches(['(', '[']);
+    Letter::parse(text.split(['.', ')', ']', ':', ',']).next()?)
 }

@@ -5,6 +5,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::eval::ablation::derangement;
 use crate::family::Family;
 use crate::family::answer::{Answering, Asking};
+use crate::language::example::prompt;
 use crate::language::rows::{Content, Recording, Row, question_with_options};
 use crate::language::template::{Conversation, Role, Turn};
 use crate::projector::{self, Clip};
@@ -81,8 +82,9 @@ impl Exam<'_> {
     /// The answers to all questions, in their words. `progress` is told how many are answered.
     ///
     /// # Errors
-    /// `Missing` or `Data` naming the recording or the question; `Usage` when fewer than two recordings are to be shuffled.
+    /// `Missing` or `Data` naming the recording or the question, before the first is answered where a look is enough; `Usage` when fewer than two recordings are to be shuffled.
     pub fn answers(&self, questions: &[Question], mut progress: impl FnMut(usize)) -> Result<Vec<Answer>> {
+        self.check(questions)?;
         let others = self.others(questions)?;
         let answering = Answering { ablation: self.taken.of_projector(), ..self.answering.clone() };
         let mut answers = Vec::with_capacity(questions.len());
@@ -103,6 +105,39 @@ impl Exam<'_> {
             progress(answers.len());
         }
         Ok(answers)
+    }
+
+    /// Looks at all questions before the first is answered: whether their recordings are there, and whether their texts fit.
+    fn check(&self, questions: &[Question]) -> Result<()> {
+        let most = self.family.decoder.config.positions.saturating_sub(self.answering.new_max);
+        let mut missing = Vec::new();
+        for question in questions {
+            let place = || format!("question {}", question.sample_id);
+            if question.file_name.trim().is_empty() {
+                return Err(Error::data(format!("{}: file_name is empty", place())));
+            }
+            if !self.recording(&question.file_name).is_file() {
+                missing.push(question);
+                continue;
+            }
+            let tokens = prompt(&self.family.tokenizer, &self.family.template, &row(question))?.ids.len();
+            if tokens > most {
+                let message = format!(
+                    "{}: {tokens} tokens of text and {} of answer: the decoder takes {}",
+                    place(),
+                    self.answering.new_max,
+                    self.family.decoder.config.positions
+                );
+                return Err(Error::data(message).hint("shorten or remove the question, or give a smaller --max-new"));
+            }
+        }
+        let Some(first) = missing.first() else { return Ok(()) };
+        let others = match missing.len() {
+            1 => String::new(),
+            count => format!(" ({count} questions name recordings that are not there)"),
+        };
+        let path = self.folder.join(&first.file_name);
+        Err(Error::missing(format!("question {}: there is no recording {}{others}", first.sample_id, path.display())))
     }
 
     /// Whose spatial features each recording gets, where they are shuffled.

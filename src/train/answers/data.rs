@@ -10,13 +10,17 @@ use crate::language::example::{Example, example};
 use crate::language::rows::{Row, Rows};
 use crate::projector::{Ablation, Batch, Clip};
 use crate::rng::Rng;
+use crate::sources::digest;
 use crate::weights::hash_file;
-use std::collections::BTreeMap;
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The file of rows in a folder of `twnm benchmark`.
 const ROWS_FILE: &str = "metadata.jsonl";
+/// Recordings of which no more than the lengths are looked at before a run.
+const MANY: usize = 20_000;
 
 /// Rows with the recordings that they name.
 pub struct Supply {
@@ -77,6 +81,14 @@ impl Supply {
             for row in Rows::open(&path, data.form()?)? {
                 supply.add(words, data, &row?, &folder)?;
             }
+        }
+        // Of very many recordings the lengths only: opening each takes its time.
+        let audio: BTreeSet<&PathBuf> = supply.examples.iter().filter_map(|row| row.audio.as_ref()).collect();
+        let are_many = audio.len() > MANY;
+        let audio: Vec<&PathBuf> = audio.into_iter().collect();
+        let digests: Vec<Vec<u8>> = audio.par_iter().map(|path| digest(path, are_many)).collect::<Result<_>>()?;
+        for digest in &digests {
+            hasher.update(digest);
         }
         supply.fingerprint = hasher.finalize().to_hex()[..16].to_string();
         if supply.examples.is_empty() && !files.is_empty() {
@@ -156,7 +168,7 @@ impl Supply {
         self.examples.is_empty()
     }
 
-    /// A short hash of the rows' files.
+    /// A short hash of the rows' files and of their recordings: of each its length, its begin and its end.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }

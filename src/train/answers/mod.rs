@@ -12,7 +12,7 @@ pub mod recipe;
 use self::clips::Clips;
 use self::data::Supply;
 use self::memory::Stage as Memory;
-use self::recipe::{AlignRecipe, Data, Models, SftRecipe, Train};
+use self::recipe::{AlignRecipe, Data, Lora, Models, SftRecipe, Train};
 use super::encoder::recipe::OptimizerSettings;
 use super::run::{Card, Pace, Parts as Saved, Resume, Stage, Table, drive};
 use super::updates::{Counts, Updates};
@@ -24,6 +24,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::family::prompt::Document;
 use crate::family::{AdapterChoice, Choice, Family, PARTS_FILE, PROJECTOR_PREFIX, Parts, ProjectorChoice, Words};
 use crate::language::decoder::Kept;
+use crate::language::lora::{LoraConfig, Targets as LoraTargets};
 use crate::language::loss::{Targets, loss};
 use crate::language::store;
 use crate::models::Places;
@@ -35,6 +36,7 @@ use crate::projector::{Ablation, ProjectorConfig};
 use crate::tape::Tape;
 use crate::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -114,6 +116,7 @@ impl Training {
     /// # Errors
     /// As [`Training::align`].
     pub fn sft(recipe: SftRecipe, means: Means) -> Result<Training> {
+        expect_no_other_adapter(&recipe)?;
         let (text, stage) = (crate::config::to_toml(&recipe), Memory::from(recipe.clone()));
         let SftRecipe { model, projector, lora, data, optimizer, train } = recipe;
         let (projector, lora) = (projector.config(), Some(lora.config()));
@@ -208,11 +211,8 @@ impl Training {
         }
         let t = self.settings.train.clone();
         let mut inputs = vec![("training rows".to_string(), self.rows.fingerprint().to_string())];
-        // A run is not continued on another decoder that lies at the same place.
-        inputs.push((
-            "weights of the decoder".into(),
-            store::open_decoder(&self.family.parts.decoder)?.weights.fingerprint()?,
-        ));
+        // A run is not continued on other models that lie at the same places.
+        inputs.extend(self.family.parts.contents.iter().map(|(part, hash)| (format!("model.{part}"), hash.clone())));
         inputs.extend(self.dev.iter().map(|dev| ("dev rows".to_string(), dev.fingerprint().to_string())));
         let pace = Pace {
             steps: t.steps,
@@ -302,6 +302,29 @@ fn supplies(words: &Words, data: &Data) -> Result<(Supply, Option<Supply>)> {
     Ok((rows, dev))
 }
 
+/// Refuses settings of an adapter that contradict those of the one that is trained further.
+///
+/// # Errors
+/// `Usage`, or what opening the adapter says.
+fn expect_no_other_adapter(recipe: &SftRecipe) -> Result<()> {
+    let folder = recipe.model.adapter.as_str();
+    if folder.is_empty() || recipe.lora == Lora::default() {
+        return Ok(());
+    }
+    let (stored, _) = store::open_adapter(Path::new(folder)).context_with(|| "model.adapter")?;
+    let asked = recipe.lora.config();
+    let names = |config: &LoraConfig| match &config.targets {
+        LoraTargets::Names(names) => Some(names.iter().cloned().collect::<BTreeSet<String>>()),
+        _ => None,
+    };
+    let plain = |c: &LoraConfig| (c.rank, c.alpha.to_bits(), c.is_rank_stabilised, c.has_magnitudes, names(c));
+    if plain(&stored) == plain(&asked) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("lora: model.adapter names {folder}, whose own rank, alpha, targets and form are others"))
+        .hint("leave [lora] and --set lora.* out: the adapter's own hold; or leave model.adapter out to begin a fresh one"))
+}
+
 /// What of the decoder is kept for the backward pass.
 fn kept(train: &Train) -> Kept {
     match train.recompute.as_str() {
@@ -331,13 +354,14 @@ fn named_parts(models: &Models, places: &Places) -> Result<Parts> {
     };
     // An adapter of an earlier stage is not part of what this stage trains.
     parts.adapters.clear();
-    for (setting, part) in [
-        (&models.encoder, &mut parts.encoder),
-        (&models.semantic, &mut parts.semantic),
-        (&models.decoder, &mut parts.decoder),
+    for (setting, part, names) in [
+        (&models.encoder, &mut parts.encoder, &["encoder"][..]),
+        (&models.semantic, &mut parts.semantic, &["semantic"]),
+        (&models.decoder, &mut parts.decoder, &["decoder", "text"]),
     ] {
         if !setting.is_empty() {
             *part = PathBuf::from(setting);
+            names.iter().for_each(|name| drop(parts.contents.remove(*name)));
         }
     }
     match models.weights.as_str() {
