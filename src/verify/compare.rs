@@ -79,7 +79,7 @@ pub(super) struct Checker<'a> {
     tolerance: Option<f64>,
     keeps: bool,
     inputs: BTreeSet<String>,
-    computed: BTreeMap<String, (Class, Vec<f32>)>,
+    computed: BTreeMap<String, (Class, Vec<usize>, Vec<f32>)>,
     missing: Vec<String>,
 }
 
@@ -170,7 +170,7 @@ impl<'a> Checker<'a> {
     }
     fn take(&mut self, name: &str, class: Class, tensor: &Tensor) {
         if self.has(name) {
-            self.computed.insert(name.to_string(), (class, tensor.data().to_vec()));
+            self.computed.insert(name.to_string(), (class, tensor.shape().to_vec(), tensor.data().to_vec()));
         }
     }
     /// Notes what is not built yet; its tensors are not compared.
@@ -192,7 +192,7 @@ impl<'a> Checker<'a> {
         let is_model = kind != "ops";
         let mut largest = 0.0f64;
         let mut expected = BTreeMap::new();
-        for (name, (class, _)) in &self.computed {
+        for (name, (class, ..)) in &self.computed {
             let values = match class {
                 Class::Exact => self.expected.i64(name)?.iter().map(|&v| v as f64).collect(),
                 _ => wide(&self.expected.f32(name)?),
@@ -204,7 +204,7 @@ impl<'a> Checker<'a> {
         }
         let mut tensors = Vec::new();
         for name in self.expected.names() {
-            let Some((class, actual)) = self.computed.get(name) else {
+            let Some((class, shape, actual)) = self.computed.get(name) else {
                 if !self.inputs.contains(name) {
                     tensors.push(self.unknown(name));
                 }
@@ -218,7 +218,8 @@ impl<'a> Checker<'a> {
                 Class::Language => self.tolerance.unwrap_or(LANGUAGE_TOLERANCE),
             };
             let is_noise = is_model && *class == Class::Gradient && norm(wanted) < NOISE * largest;
-            tensors.push(compare(name, &actual, wanted, tolerance, is_noise.then_some(largest)));
+            let found = compare(name, &actual, wanted, tolerance, is_noise.then_some(largest));
+            tensors.push(found.with_shapes(shape, self.expected.shape(name)?));
         }
         if tensors.is_empty() && self.missing.is_empty() {
             return Err(Error::data("expected.safetensors holds nothing to compare with"));
@@ -235,12 +236,24 @@ impl<'a> Checker<'a> {
 
     fn dump(&self) -> Result<Dump> {
         let mut all = Vec::new();
-        for (name, (_, data)) in &self.computed {
+        for (name, (.., data)) in &self.computed {
             let stored = self.expected.shape(name)?.to_vec();
             let fits = stored.iter().product::<usize>() == data.len();
             all.push((name.clone(), if fits { stored } else { vec![data.len()] }, data.clone()));
         }
         Ok(Dump(all))
+    }
+}
+
+impl Comparison {
+    /// Not the same where the extents differ, axes of one element aside.
+    fn with_shapes(mut self, computed: &[usize], expected: &[usize]) -> Comparison {
+        let own = |shape: &[usize]| shape.iter().copied().filter(|&n| n != 1).collect::<Vec<usize>>();
+        if self.ok && own(computed) != own(expected) {
+            self.ok = false;
+            self.note = Some(format!("has shape {expected:?}, {computed:?} is computed"));
+        }
+        self
     }
 }
 

@@ -8,7 +8,7 @@ use crate::language::decoder::{Adapter, Build, Decoder, Documents};
 use crate::language::generate::{Decoding, Room, greedy};
 use crate::language::loss::{Targets, loss};
 use crate::language::store;
-use crate::nn::{Builder, Forward, Params};
+use crate::nn::{Builder, Forward, Home, Params};
 use crate::ops::adamw::AdamW;
 use crate::ops::embedding::splice;
 use crate::optim::Optimizer;
@@ -57,9 +57,10 @@ pub(super) fn run_adapter(dir: &Path, base: Option<&Path>, check: &mut Checker) 
     let Some(loss) = loss.filter(|_| trains) else { return Ok(()) };
     let mut gradient = Tensor::zeros(&[params.flat_len()]);
     c.gradients(&loss, &mut gradient)?;
-    for place in params.places() {
-        let part = gradient.rows(place.offset, place.len);
-        check.gradient(&format!("grad.{}", as_peft_names_it(place.name)), &part);
+    for info in params.infos().iter() {
+        let Home::Trained { offset } = info.home else { continue };
+        let part = gradient.rows(offset, info.shape.len()).reshape(info.shape.as_slice());
+        check.gradient(&format!("grad.{}", as_peft_names_it(&info.name)), &part);
     }
     train(&decoder, &mut params, &batch, check)
 }

@@ -189,6 +189,10 @@ impl Kind {
         if has("adapter_config.json") {
             return Ok(Kind::Adapter);
         }
+        if has("model.safetensors") || has("model.safetensors.index.json") {
+            return Err(Error::missing(format!("{}: there are weights, and config.json is missing", dir.display()))
+                .hint("a model's folder holds config.json, model.safetensors and expected.safetensors"));
+        }
         if has("tokenizer.json") {
             return Ok(Kind::Tokenizer);
         }

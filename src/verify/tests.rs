@@ -29,6 +29,27 @@ fn an_op_against_its_closed_form() {
     report.outcome().unwrap();
 }
 
+/// The same numbers in another shape are another tensor; axes of one element do not count.
+#[test]
+fn shapes_are_compared() {
+    let x = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5];
+    let y: Vec<f32> = x.iter().map(|v: &f32| v.tanh()).collect();
+    for (shape, fits) in [(&[2, 3][..], true), (&[2, 1, 3], true), (&[3, 2], false), (&[6], false)] {
+        let entries = [Entry::f32("act.x", &[2, 3], &x), Entry::f32("act.tanh.out", shape, &y)];
+        let report = run(&folder(&entries)).unwrap();
+        assert_eq!(report.is_ok(), fits, "{shape:?}: {report:?}");
+        assert!(fits || report.tensors[0].note.as_ref().unwrap().contains("[2, 3] is computed"), "{report:?}");
+    }
+}
+
+#[test]
+fn weights_without_their_config_are_said_to_lack_it() {
+    let dir = folder(&[Entry::f32("logits", &[1], &[0.0])]);
+    write(&dir.path().join("model.safetensors"), &[Entry::f32("w", &[1], &[0.0])], &[]).unwrap();
+    let error = run(&dir).unwrap_err();
+    assert!(error.kind() == ErrorKind::Missing && error.to_string().contains("config.json"), "{error}");
+}
+
 #[test]
 fn a_tensor_that_nothing_computes_fails() {
     for unknown in ["act.relu.out", "act.tanh.dz", "warp.x", "x", "act.y"] {
