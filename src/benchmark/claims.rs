@@ -132,7 +132,18 @@ pub enum Claim {
         /// Difference in metres.
         m: f64,
     },
-    /// Seen by the listener, `a` is to the left (or right) of `b`.
+    /// `a` is closer than `b`, by a difference within a range.
+    CloserWithin {
+        /// The closer one.
+        a: usize,
+        /// The farther one.
+        b: usize,
+        /// Difference in metres, from.
+        low_m: f64,
+        /// To.
+        high_m: f64,
+    },
+    /// `a` is to the left (or right) of `b`.
     Beside {
         /// The one whose place is told.
         a: usize,
@@ -140,6 +151,10 @@ pub enum Claim {
         b: usize,
         /// To the left, else to the right.
         left: bool,
+        /// For a listener who has turned to `b`. Otherwise for one who looks straight ahead, for whom left means both a turn to
+        /// the left and farther to the left side: where the two disagree, nothing is said.
+        #[serde(default)]
+        facing: bool,
     },
     /// `a` is higher (or lower) than `b`, by elevation.
     Above {
@@ -320,15 +335,14 @@ impl Claim {
                 let (near_m, far_m) = (facts.distance_m(a), facts.distance_m(b));
                 near((far_m - near_m - m).abs(), 0.05, (0.2 * near_m.max(far_m)).max(0.5))
             }
-            Claim::Beside { a, b, left } => {
-                let turn = turn_between_deg(facts.azimuth_deg(a, 0.0), facts.azimuth_deg(b, 0.0));
-                // Nearly in line or nearly opposite, left and right mean nothing.
-                match turn.abs() {
-                    off if !(15.0..=150.0).contains(&off) => Verdict::Unclear,
-                    _ if !(facts.has_azimuth(a) && facts.has_azimuth(b)) => Verdict::Unclear,
-                    _ => surely((turn > 0.0) == left),
+            Claim::CloserWithin { a, b, low_m, high_m } => {
+                let gap_m = facts.distance_m(b) - facts.distance_m(a);
+                match is_closer(facts, a, b) {
+                    Verdict::True => near((low_m - gap_m).max(gap_m - high_m), 0.0, 0.5),
+                    other => other,
                 }
             }
+            Claim::Beside { a, b, left, facing } => beside(facts, (a, b), left, facing),
             Claim::Above { a, b, higher } => {
                 let verdict = is_higher(facts, a, b);
                 if higher { verdict } else { not(verdict) }
@@ -352,7 +366,10 @@ impl Claim {
             | Claim::TravelTime { source, .. }
             | Claim::Intends { source, .. } => vec![*source],
             Claim::StandsOut { source, without, .. } => std::iter::once(*source).chain(*without).collect(),
-            Claim::CloserBy { a, b, .. } | Claim::Beside { a, b, .. } | Claim::Above { a, b, .. } => vec![*a, *b],
+            Claim::CloserBy { a, b, .. }
+            | Claim::CloserWithin { a, b, .. }
+            | Claim::Beside { a, b, .. }
+            | Claim::Above { a, b, .. } => vec![*a, *b],
             Claim::Not { of } => of.sources(),
             Claim::All { of } => of.iter().flat_map(Claim::sources).collect(),
             _ => vec![],
@@ -468,6 +485,18 @@ fn room_finish(facts: &Facts, finish: &str) -> Verdict {
     if clear { surely(room.finish == finish) } else { Verdict::Unclear }
 }
 
+/// How far one source must be farther to a side than another, as the sideward part of unit vectors.
+const SIDEWARD: f64 = 0.2;
+
+/// Left or right of another source. Nearly in line or nearly opposite, left and right mean nothing.
+fn beside(facts: &Facts, (a, b): (usize, usize), left: bool, facing: bool) -> Verdict {
+    let turn = turn_between_deg(facts.azimuth_deg(a, 0.0), facts.azimuth_deg(b, 0.0));
+    let sideward = facts.direction(a)[1] - facts.direction(b)[1];
+    let agrees = facing || sideward.abs() >= SIDEWARD && (sideward > 0.0) == (turn > 0.0);
+    let clear = (15.0..=150.0).contains(&turn.abs()) && facts.has_azimuth(a) && facts.has_azimuth(b) && agrees;
+    if clear { surely((turn > 0.0) == left) } else { Verdict::Unclear }
+}
+
 /// Higher both as an angle and in metres: a far source slightly above the ears may hang higher than a near one that is
 /// steeply above them.
 fn is_higher(facts: &Facts, a: usize, b: usize) -> Verdict {
@@ -523,7 +552,7 @@ mod tests {
         assert_eq!([sector(0, 0.0, 0.0), sector(1, 180.0, 0.0), sector(1, 0.0, 0.0)], [True, True, False]);
         assert_eq!(sector(0, 270.0, 90.0), True);
         assert_eq!(sector(0, 0.0, -10.0), Unclear);
-        let beside = |a, b, left| Claim::Beside { a, b, left }.verdict(&scene);
+        let beside = |a, b, left| Claim::Beside { a, b, left, facing: true }.verdict(&scene);
         assert_eq!([beside(2, 0, true), beside(0, 2, true), beside(1, 0, true)], [True, False, Unclear]);
         let out = |source, what, without| Claim::StandsOut { source, what, without }.verdict(&scene);
         assert_eq!(out(0, Extreme::Nearest, None), True);

@@ -129,6 +129,12 @@ impl Context<'_> {
         (named.len() >= 2).then(|| (named[0], named[1]))
     }
 
+    /// An azimuth that true values have: of any source of any scene.
+    pub fn any_azimuth(&self, rng: &mut Rng) -> f64 {
+        let (facts, i) = self.pool.any(rng);
+        facts.azimuth_deg(i, self.facts.yaw_deg)
+    }
+
     /// An azimuth as questions write it: two decimals, counter-clockwise.
     pub fn azimuth(&self, degrees: f64) -> String {
         let degrees = if self.signed && degrees > 180.0 { degrees - 360.0 } else { degrees };
@@ -138,6 +144,12 @@ impl Context<'_> {
             "-180.00" => "180.00°".into(),
             text => format!("{text}°"),
         }
+    }
+
+    /// An azimuth as a listener might say it, in whole degrees.
+    pub fn rounded(&self, degrees: f64) -> String {
+        let text = self.azimuth(super::facts::around(degrees.round()));
+        text.replace(".00°", "°")
     }
 
     /// An elevation as questions write it.

@@ -1,7 +1,7 @@
 //! A set of questions on disk, in the official columns, with its recordings.
 //!
 //! ```text
-//! DIR/metadata.jsonl          questions with answers          DIR/audio/<scene>.wav   AmbiX, 16 bit
+//! DIR/metadata.jsonl          questions with answers          DIR/audio/<id>.wav      AmbiX, 16 bit
 //! DIR/public/metadata.jsonl   the same without (benchmark)    DIR/key.jsonl           the answers alone (benchmark)
 //! DIR/derivations.jsonl       why each key is right           DIR/benchmark.json      what it was made from
 //! DIR/teacher.jsonl           every request to a teacher (with one)
@@ -13,6 +13,7 @@ use super::generate::{Generated, Row, Settings};
 use super::leaks::Contents;
 use super::teacher::Report;
 use super::training::{Kind, training_row};
+use crate::audio::foa::Rotation;
 use crate::audio::{Audio, wav};
 use crate::error::{Context, Error, Kind as ErrorKind, Result};
 use crate::files;
@@ -93,6 +94,12 @@ pub struct Manifest {
     pub seed: u64,
     /// `around` for [0, 360), `signed` for (-180, 180].
     pub azimuth: String,
+    /// Whether every question has a recording of its own, turned about the listener by the angle in `derivations.jsonl`.
+    #[serde(default)]
+    pub turned: bool,
+    /// Questions about one scene, at most; absent for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_scene: Option<usize>,
     /// Fingerprint of the shards.
     pub scenes_blake3: String,
     /// Split of the recordings in the scenes.
@@ -180,7 +187,7 @@ impl Export<'_> {
         let questions = match self.kind {
             Kind::Benchmark => jsonl(rows.iter().map(|r| &r.question)),
             kind => {
-                let row = |(i, r): (usize, &Row)| training_row(kind, i, r, &self.scenes.pool.scenes[r.scene]);
+                let row = |(i, r): (usize, &Row)| training_row(kind, i, r, &self.scenes.pool, self.settings);
                 jsonl(rows.iter().enumerate().map(row))
             }
         };
@@ -192,7 +199,15 @@ impl Export<'_> {
             _ => {}
         }
         if self.audio && self.kind != Kind::Text {
-            used.into_par_iter().try_for_each(|scene| self.recording(scene))?;
+            if self.settings.turned {
+                rows.par_iter()
+                    .try_for_each(|row| self.recording(row.scene, &row.question.file_name, row.derivation.yaw_deg))?;
+            } else {
+                used.into_par_iter().try_for_each(|scene| {
+                    let id = &self.scenes.pool.scenes[scene].truth.id;
+                    self.recording(scene, &format!("audio/{id}.wav"), 0.0)
+                })?;
+            }
         }
         files::write_bytes_atomic(&full, &questions)?;
         if self.kind == Kind::Benchmark {
@@ -226,6 +241,8 @@ impl Export<'_> {
             questions: made.rows.len(),
             seed: self.settings.seed,
             azimuth: if self.settings.signed_azimuth { "signed" } else { "around" }.into(),
+            turned: self.settings.turned,
+            per_scene: self.settings.per_scene,
             scenes_blake3: self.set.fingerprint(),
             split: split.into_iter().collect::<Vec<_>>().join(","),
             scenes_skipped: self.scenes.skipped,
@@ -236,7 +253,8 @@ impl Export<'_> {
         }
     }
 
-    fn recording(&self, scene: usize) -> Result<()> {
+    /// Writes the recording of a scene, turned to the left.
+    fn recording(&self, scene: usize, name: &str, yaw_deg: f64) -> Result<()> {
         if crate::signals::stop_requested() {
             let hint = "run the same command again";
             return Err(Error::new(ErrorKind::Stopped, "stopped by a signal").hint(hint));
@@ -245,7 +263,10 @@ impl Export<'_> {
         let frames = self.set.frames(i);
         let mut audio = Audio::silence(crate::audio::SAMPLE_RATE, 4, frames);
         self.set.read_f32(i, 0, &mut audio.samples);
-        let path = self.out.join("audio").join(format!("{}.wav", self.scenes.pool.scenes[scene].truth.id));
+        if yaw_deg != 0.0 {
+            Rotation::yaw(yaw_deg).apply_foa(&mut audio.samples);
+        }
+        let path = self.out.join(name);
         wav::write(&path, &audio.limited(), wav::Format::Pcm16)
     }
 }

@@ -1,7 +1,7 @@
 //! What may be asked about a scene: its truth, in the words and units of questions.
 
 use super::knowledge::Sense;
-use crate::audio::foa::{angle_between_deg, unit_vector};
+use crate::audio::foa::{Rotation, angle_between_deg, unit_vector};
 use crate::scene::{Point, RoomTruth, Track, Truth};
 
 /// A source this far below the loudest may be inaudible: its scene is not asked about.
@@ -32,6 +32,8 @@ pub struct Facts {
     pub senses: Vec<Sense>,
     /// Sources that no other source of the scene might be called like: only these can be named.
     pub named: Vec<usize>,
+    /// How far the scene is turned to the left about the listener: what is asked holds for the recording turned alike.
+    pub yaw_deg: f64,
 }
 
 /// What a class is called in a sentence: `dog_bark` is "dog bark", `animal_misc` "animal"; empty for `unlabelled`, which
@@ -69,7 +71,12 @@ impl Facts {
         let senses: Vec<Sense> = labels.iter().map(|l| Sense::new(l)).collect();
         let alone = |&i: &usize| (0..senses.len()).all(|j| j == i || !senses[i].is_alike(&senses[j]));
         let named = (0..labels.len()).filter(alone).collect();
-        Some(Facts { truth, labels, senses, named })
+        Some(Facts { truth, labels, senses, named, yaw_deg: 0.0 })
+    }
+
+    /// The same scene, turned `yaw_deg` further to the left about the listener: azimuths grow by as much.
+    pub fn turned(&self, yaw_deg: f64) -> Facts {
+        Facts { yaw_deg: around(self.yaw_deg + yaw_deg), ..self.clone() }
     }
 
     /// How many sources.
@@ -100,7 +107,7 @@ impl Facts {
     /// Azimuth of source `i` for a listener who has turned `turn_deg` to the left: counter-clockwise from the front, in
     /// [0, 360).
     pub fn azimuth_deg(&self, i: usize, turn_deg: f64) -> f64 {
-        around(self.place(i).azimuth_deg() - turn_deg)
+        around(self.place(i).azimuth_deg() + self.yaw_deg - turn_deg)
     }
 
     /// Elevation of source `i`.
@@ -115,7 +122,7 @@ impl Facts {
 
     /// Unit vector towards source `i`.
     pub fn direction(&self, i: usize) -> [f64; 3] {
-        self.place(i).direction()
+        Rotation::yaw(self.yaw_deg).apply_vector(self.place(i).direction())
     }
 
     /// Angle between the directions of source `i` and a direction.

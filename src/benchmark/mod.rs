@@ -12,7 +12,9 @@
 //! into claims ([`reading`]) and goes through the same check.
 
 pub mod balance;
+mod chain;
 pub mod claims;
+pub mod describe;
 pub mod draft;
 pub mod export;
 
@@ -23,6 +25,7 @@ pub mod knowledge;
 pub mod leaks;
 
 mod perception;
+mod phrases;
 
 pub mod reading;
 mod reasoning;

@@ -1,7 +1,11 @@
 //! Training data from the same drafts: open questions, chains of thought, questions to choose from, and text alone.
 
-use super::facts::Facts;
-use super::generate::Row;
+use super::describe::description;
+use super::draft::{Context, Pool};
+use super::generate::{Row, Settings};
+use super::phrases::say;
+use super::task::Task;
+use crate::rng::Rng;
 use crate::text::questions::Letter;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -43,21 +47,54 @@ pub fn response(reasoning: &str, letter: Letter) -> String {
     format!("<think>{reasoning}</think><answer>{letter}</answer>")
 }
 
+/// Last sentences of a chain.
+const ENDS: [&str; 8] = [
+    "The answer: {option}",
+    "So the right option is {option}",
+    "Hence the answer is {option}",
+    "That is the option {option}",
+    "This agrees with {option}",
+    "I choose {option}",
+    "The option that fits: {option}",
+    "Therefore: {option}",
+];
+
 /// Reasoning that ends in what the chosen option says. A model finds an option that it has just said long before it learns to
 /// compare one with a conclusion in other words, and a decoder that cannot find it learns nothing of the rest.
-fn concluded(reasoning: &str, answer: &str) -> String {
+fn concluded(reasoning: &str, answer: &str, rng: &mut Rng) -> String {
     if reasoning.to_lowercase().contains(&answer.to_lowercase()) {
         return reasoning.to_string();
     }
     let end = if answer.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{reasoning} The answer: {answer}{end}")
+    format!("{reasoning} {}{end}", say(rng, &ENDS, &[("option", answer)]))
+}
+
+/// What has to be done with a described scene to answer a question of a task: the grades of [`Kind::Text`].
+pub fn operation(task: Task) -> &'static str {
+    match task {
+        Task::CountObjects
+        | Task::IdentifySpeechTranscript
+        | Task::LocalizeAzimuth
+        | Task::LocalizeElevation
+        | Task::EstimateDistance
+        | Task::EnvironmentAcoustics => "read",
+        Task::IdentifyEventClass | Task::BindIdentityLocationDistance | Task::QueryLocation | Task::QueryIdentity => {
+            "select"
+        }
+        Task::CompareDistances | Task::RelativeDirection => "compare",
+        Task::RotateObserver => "rotate",
+        _ => "multi-hop",
+    }
 }
 
 /// Line `index` of training data. Panics for [`Kind::Benchmark`], whose rows are [`crate::text::questions::Question`]s, and for
 /// an open question that is none.
 #[track_caller]
-pub(super) fn training_row(kind: Kind, index: usize, row: &Row, facts: &Facts) -> Value {
+pub(super) fn training_row(kind: Kind, index: usize, row: &Row, pool: &Pool, settings: Settings) -> Value {
     let (question, derivation) = (&row.question, &row.derivation);
+    let mut rng = Rng::new(settings.seed, "training row", index as u64);
+    let facts = pool.scenes[row.scene].turned(derivation.yaw_deg);
+    let context = Context { facts: &facts, pool, signed: settings.signed_azimuth };
     let mut columns = serde_json::to_value(question).expect("plain data");
     match kind {
         Kind::Benchmark => panic!("a benchmark is no training data"),
@@ -71,49 +108,22 @@ pub(super) fn training_row(kind: Kind, index: usize, row: &Row, facts: &Facts) -
         Kind::Text if index % OPEN_EVERY == OPEN_EVERY - 1 && derivation.open.is_some() => {
             let [asked, answer] = derivation.open.as_ref().expect("just seen");
             json!({"sample_id": question.sample_id, "question": asked, "answer": answer, "level": question.level,
-                "task": question.task, "description": description(facts)})
+                "task": question.task, "operation": operation(derivation.task), "description": description(&context, &mut rng)})
         }
         Kind::Sft | Kind::Text => {
             let answer = question.options()[derivation.answer_letter.index()];
-            let reasoning = concluded(&derivation.reasoning, answer);
+            let reasoning = concluded(&derivation.reasoning, answer, &mut rng);
             columns["response"] = response(&reasoning, derivation.answer_letter).into();
             columns["reasoning"] = reasoning.into();
             if kind == Kind::Sft {
                 return columns;
             }
             columns.as_object_mut().expect("columns").shift_remove("file_name");
-            columns["description"] = description(facts).into();
+            columns["operation"] = operation(derivation.task).into();
+            columns["description"] = description(&context, &mut rng).into();
             columns
         }
     }
-}
-
-/// A scene in text: everything that questions ask about.
-pub fn description(facts: &Facts) -> String {
-    let room = facts.room();
-    let [x, y, z] = room.dimensions_m;
-    let fades = facts.reverberation_s().map_or(String::new(), |s| format!(", reverberation time {s:.2} s"));
-    let mut text = format!(
-        "A {} room of {x:.1} x {y:.1} x {z:.1} m with {} walls{fades}. The ceiling is {:.2} m above the listener's \
-         ears, the farthest corner {:.2} m away.",
-        room.size,
-        room.finish,
-        facts.ceiling_above_m(),
-        facts.farthest_corner_m()
-    );
-    for i in 0..facts.count() {
-        text += &format!(
-            " The {}: azimuth {:.2}°, elevation {:.2}°, {:.2} m.",
-            facts.labels[i],
-            facts.azimuth_deg(i, 0.0),
-            facts.elevation_deg(i),
-            facts.distance_m(i)
-        );
-        if let Some(words) = facts.transcript(i) {
-            text += &format!(" It says \"{words}\".");
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -122,12 +132,13 @@ mod tests {
 
     #[test]
     fn reasoning_ends_in_what_the_option_says() {
-        for (reasoning, answer, expected) in [
-            ("I hear rain.", "12 m", "I hear rain. The answer: 12 m."),
-            ("I hear Rain.", "rain", "I hear Rain."),
-            ("I hear it.", "\"Stop!\" he said.", "I hear it. The answer: \"Stop!\" he said."),
-        ] {
-            assert_eq!(concluded(reasoning, answer), expected);
+        let mut rng = Rng::new(1, "ends", 0);
+        assert_eq!(concluded("I hear Rain.", "rain", &mut rng), "I hear Rain.");
+        for (answer, end) in [("12 m", "12 m."), ("\"Stop!\" he said.", "he said."), ("Is it?", "Is it?")] {
+            for _ in 0..20 {
+                let whole = concluded("I hear it.", answer, &mut rng);
+                assert!(whole.starts_with("I hear it. ") && whole.ends_with(end) && whole.contains(answer), "{whole}");
+            }
         }
     }
 }

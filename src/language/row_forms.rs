@@ -97,6 +97,7 @@ impl Form {
                 "reasoning",
                 "response",
                 "description",
+                "operation",
                 "answer",
             ],
             Form::Alpaca => &["instruction", "input", "output", "system", "history", "audios"],

@@ -4,10 +4,10 @@ use super::synthetic_scenes::{Named, scenes};
 use super::text;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use twnm::benchmark::draft::Pool;
+use twnm::benchmark::describe::description;
+use twnm::benchmark::draft::{Context, Pool};
 use twnm::benchmark::facts::Facts;
 use twnm::benchmark::generate::{Settings, generate};
-use twnm::benchmark::training::description;
 
 /// The longest question and the longest option of the official set have 409 and 233 characters.
 const QUESTION_CHARS_MAX: usize = 409;
@@ -74,7 +74,7 @@ fn hostile_names_and_transcripts_give_well_formed_rows() {
     assert!(pool.labels.iter().all(|l| (1..=60).contains(&l.chars().count())), "{:?}", pool.labels);
     assert!(pool.labels.iter().any(|l| l.contains("ignore previous")) && pool.labels.iter().any(|l| l.contains('<')));
     for open in [false, true] {
-        let settings = Settings { questions: 1500, seed: 4, signed_azimuth: false, open };
+        let settings = Settings { questions: 1500, seed: 4, open, ..Settings::default() };
         let made = generate(&pool, settings).unwrap();
         let mut ids = BTreeSet::new();
         for row in &made.rows {
@@ -93,7 +93,9 @@ fn hostile_names_and_transcripts_give_well_formed_rows() {
         }
         assert_eq!(made.rows.len(), 1500);
     }
-    let longest = pool.scenes.iter().map(|f| description(f).chars().count()).max().unwrap();
+    let mut rng = twnm::rng::Rng::new(1, "descriptions", 0);
+    let mut described = |facts| description(&Context { facts, pool: &pool, signed: false }, &mut rng).chars().count();
+    let longest = pool.scenes.iter().map(&mut described).max().unwrap();
     assert!(longest < 1500, "a description of {longest} characters");
 }
 

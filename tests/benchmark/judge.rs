@@ -15,7 +15,7 @@
 //! | difference of distances | 5 cm | a fifth of the larger distance, 0.5 m at least |
 //! | nearest, farthest | a fifth of the larger distance and 0.4 m before the next | as much behind |
 //! | highest, lowest, higher | 8 degrees and 0.1 m before the next | as much behind |
-//! | left or right of a source | 14 to 151 degrees of azimuth | |
+//! | left or right of a source | 14 to 151 degrees of azimuth, unless faced also 0.19 of a sideward unit | |
 //! | reverberation time; corner, ceiling, travel time | 5 % | 38 %; 28 % |
 //! | floor area; absorption of walls | inside the stated range; 15 % inside it | 25 %; 15 % outside |
 //! | (all lengths less 1 cm, for texts have two decimals) | | |
@@ -241,6 +241,16 @@ pub fn judge(truth: &Truth, task: &str, question: &str, option: &str) -> Result<
     }
 }
 
+const REGIONS: [&str; 7] = [
+    "somewhere to the left of the listener",
+    "somewhere to the right of the listener",
+    "somewhere in front of the listener",
+    "somewhere behind the listener",
+    "above ear level",
+    "below ear level",
+    "less than two metres away",
+];
+
 fn count(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
     let total = truth.sources.len();
     if let Some((n, rest)) = option.split_once(" in all, ") {
@@ -249,9 +259,9 @@ fn count(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> 
         return Ok(all(&[fact(n == total), truth.regional(region, count_word(k)?)?]));
     }
     let n = count_word(option)?;
-    match between(question, "How many of the audible sound sources are ", "?") {
-        Ok(region) => Ok(all(&[truth.regional(region, n)?])),
-        Err(_) => Ok(all(&[fact(n == total)])),
+    match REGIONS.iter().find(|region| question.contains(*region)) {
+        Some(region) => Ok(all(&[truth.regional(region, n)?])),
+        None => Ok(all(&[fact(n == total)])),
     }
 }
 
@@ -292,14 +302,17 @@ fn said(truth: &Truth, option: &str) -> Result<Part, String> {
 
 fn elevation(truth: &Truth, i: usize, option: &str) -> Result<Part, String> {
     let own = truth.sources[i].elevation;
-    if !option.contains("ear level") {
+    if !option.contains(" level") {
         return Ok(part((own - one_number(option)?).abs(), 1.0, 10.0));
     }
     let (low, high) = match option {
-        "far below ear level, by more than 20°" => (-90.0, -20.0),
-        "slightly below ear level, by less than 20°" => (-20.0, 0.0),
-        "slightly above ear level, by less than 20°" => (0.0, 20.0),
-        "far above ear level, by more than 20°" => (20.0, 90.0),
+        "far below eye level, by more than 30°" => (-90.0, -30.0),
+        "below eye level, by 10° to 30°" => (-30.0, -10.0),
+        "at eye level, within 10° of it" => (-10.0, 10.0),
+        "above eye level, by 10° to 30°" => (10.0, 30.0),
+        "far above eye level, by more than 30°" => (30.0, 90.0),
+        "below ear level" => (-90.0, 0.0),
+        "above ear level" => (0.0, 90.0),
         _ => return Err(format!("{option:?} is no band")),
     };
     Ok(part(f64::max(low - own, own - high), -4.5, 4.5))
@@ -358,21 +371,40 @@ fn identity(truth: &Truth, question: &str, option: &str) -> Result<Judged, Strin
         }
     }
     let [i] = here[..] else { return Err(format!("{} sources in {word}", here.len())) };
+    let (option, height) = match option.split_once(", ") {
+        Some((name, height)) => (between(name, "the ", "")?, Some(elevation(truth, i, height)?)),
+        None => (option, None),
+    };
     let own = &truth.sources[i];
     if (own.distance - m).abs() > 0.06 {
         return Err(format!("{m} m are asked about, {} is at {}", own.label, own.distance));
     }
     let may = words::may_be_called(&own.label, option);
-    Ok(all(&[if own.label == option {
+    let named = if own.label == option {
         fact(true)
     } else if may {
         open()
     } else {
         fact(false)
-    }]))
+    };
+    Ok(all(&std::iter::once(named).chain(height).collect::<Vec<_>>()))
 }
 
 fn closer(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
+    if let Some((name, gap)) = option.split_once(" closer, by ") {
+        let name = name.strip_suffix(" is").or(name.strip_suffix(" are")).ok_or(format!("no verb in {option:?}"))?;
+        let a = truth.only(between(name, "the ", "")?)?;
+        let [x, y] = truth.named_in(question)[..] else { return Err(format!("not two sounds in {question:?}")) };
+        let b = if a == x { y } else { x };
+        let [sign, _] = truth.before(a, b, "nearest")?;
+        let gap_m = (truth.sources[a].distance - truth.sources[b].distance).abs();
+        let off = match gap {
+            "less than a metre" => gap_m - 1.0,
+            "more than a metre" => 1.0 - gap_m,
+            _ => return Err(format!("{gap:?} is no difference")),
+        };
+        return Ok(all(&[sign, part(off, -0.24, 0.24)]));
+    }
     let joined = if option.contains(" is closer than ") { " is closer than " } else { " are closer than " };
     let (a, rest) = split(option, joined)?;
     let (b, m) = split(rest, ", by about ")?;
@@ -391,17 +423,29 @@ fn closer(truth: &Truth, question: &str, option: &str) -> Result<Judged, String>
 
 fn relative(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
     let named = truth.named_in(question);
-    let reference_first = question.contains("relative to it");
+    let faces =
+        ["turns to", "facing", "Facing", "faces", "Turned towards", "looks at", "has turned to", "turned to face"];
+    let faces = faces.iter().any(|w| question.contains(w))
+        || question.contains("turns towards")
+        || question.contains("after a turn");
+    let first = ["Compared with the ", "Starting at the ", "Take the ", "Relative to the ", "on which side of the "];
     let (a, b) = match named[..] {
-        [first, second] if reference_first => (second, first),
-        [first, second] => (first, second),
+        [first_named, second] if faces || first.iter().any(|w| question.contains(w)) => (second, first_named),
+        [first_named, second] => (first_named, second),
         _ => return Err(format!("{} sounds in {question:?}", named.len())),
     };
     truth.only(&truth.sources[a].label)?;
     truth.only(&truth.sources[b].label)?;
-    let (side, height) = split(between(option, "further to the ", "")?, " and ")?;
+    let (side, height) = split(between(option, "to the ", "")?, " and ")?;
     let left = circle(truth.sources[a].azimuth - truth.sources[b].azimuth);
-    let clear = (14.0..=151.0).contains(&apart(left, 0.0));
+    // To the left of something: by a turn, and for who does not turn to it, farther to that side as well.
+    let sideward = |i: usize| {
+        let s = &truth.sources[i];
+        s.elevation.to_radians().cos() * s.azimuth.to_radians().sin()
+    };
+    let lead = sideward(a) - sideward(b);
+    let agrees = faces || lead.abs() >= 0.19 && (lead > 0.0) == (left < 180.0);
+    let clear = (14.0..=151.0).contains(&apart(left, 0.0)) && agrees;
     let beside = match side {
         "left" | "right" if !clear => open(),
         "left" => fact(left < 180.0),

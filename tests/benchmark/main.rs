@@ -3,6 +3,7 @@
 //! `TWNM_QUESTIONS=100000 cargo test --test benchmark` is the long form.
 
 mod answerer;
+mod chain_reader;
 mod cli;
 mod hostile;
 mod judge;
@@ -13,7 +14,7 @@ mod words;
 use answerer::{Item, View};
 use judge::{Judged, judge};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use synthetic_scenes::Named;
 use truth::Truth;
 use twnm::benchmark::draft::Pool;
@@ -84,19 +85,20 @@ fn check(rows: &[Value], scenes: &BTreeMap<String, Truth>) -> BTreeMap<String, (
     let mut faults = BTreeMap::<String, Vec<String>>::new();
     let mut found = BTreeMap::<String, (usize, f64)>::new();
     for row in rows {
-        let scene = text(row, "file_name").strip_prefix("audio/").and_then(|f| f.strip_suffix(".wav")).unwrap();
+        let scene = text(row, "scene");
+        let truth = scenes[scene].turned(row["yaw_deg"].as_f64().unwrap());
         let item = item(row);
         let entry = found.entry(item.task.clone()).or_insert((0, f64::MAX));
         entry.0 += 1;
         assert!(is_well_written(&item), "{item:?}");
         for (i, option) in item.options.iter().enumerate() {
-            let judged = judge(&scenes[scene], &item.task, &item.question, option);
+            let judged = judge(&truth, &item.task, &item.question, option);
             match judged {
                 Ok(Judged::Holds) if i == item.right => {}
                 Ok(Judged::Fails(margin)) if i != item.right => entry.1 = entry.1.min(margin),
                 other => faults.entry(item.task.clone()).or_default().push(format!(
                     "{scene}: {} Option {option:?} (right: {:?}): {other:?}\n    {:?}",
-                    item.question, item.options[item.right], scenes[scene]
+                    item.question, item.options[item.right], truth
                 )),
             }
         }
@@ -114,14 +116,28 @@ fn questions() -> usize {
     std::env::var("TWNM_QUESTIONS").map_or(10_000, |n| n.parse().expect("TWNM_QUESTIONS is a number"))
 }
 
-/// Questions about scenes, as rows of `metadata.jsonl`.
-fn make(scenes: &[Value], questions: usize, signed_azimuth: bool) -> Vec<Value> {
+/// How `twnm benchmark` makes a benchmark.
+fn settings(questions: usize) -> Settings {
+    Settings { questions, seed: 11, turned: true, per_scene: Some(1), ..Settings::default() }
+}
+
+/// Questions about scenes, as rows of `metadata.jsonl`, with the scene of each and how far it was turned.
+fn make(scenes: &[Value], settings: Settings) -> Vec<Value> {
     let facts = |s: &Value| Facts::new(serde_json::from_value(s.clone()).unwrap());
     let pool = Pool::new(scenes.iter().filter_map(facts).collect());
-    let made = generate(&pool, Settings { questions, seed: 11, signed_azimuth, open: false }).unwrap();
+    let made = generate(&pool, settings).unwrap();
     assert_eq!(made.again, 0, "facts are asked about again");
     made.filled.iter().for_each(|f| println!("filled: {f:?}"));
-    made.rows.iter().map(|r| serde_json::from_str(&serde_json::to_string(&r.question).unwrap()).unwrap()).collect()
+    let mut often = vec![0; pool.scenes.len()];
+    made.rows.iter().for_each(|r| often[r.scene] += 1);
+    assert!(often.iter().all(|&n| n <= settings.per_scene.unwrap_or(n)), "a scene is asked about too often");
+    let row = |r: &twnm::benchmark::generate::Row| {
+        let mut row = serde_json::to_value(&r.question).unwrap();
+        row["scene"] = r.derivation.scene.clone().into();
+        row["yaw_deg"] = r.derivation.yaw_deg.into();
+        row
+    };
+    made.rows.iter().map(row).collect()
 }
 
 /// Each letter is right in a quarter of the questions of each task, to one percent.
@@ -142,8 +158,8 @@ fn levels(rows: &[Value]) -> [usize; 3] {
 #[test]
 fn every_key_is_the_only_truth_and_answerers_without_ears_learn_nothing() {
     let n = questions();
-    let scenes = synthetic_scenes::scenes((n / 6).max(1500), Named::AsInTheBank);
-    let rows = make(&scenes, n, false);
+    let scenes = synthetic_scenes::scenes(n * 3 / 2, Named::AsInTheBank);
+    let rows = make(&scenes, settings(n));
     let of_task = |task: &str| rows.iter().filter(|r| r["task"] == task).count();
     let planned = [n * 385 / 7000, n * 279 / 5000, n * 336 / 6000];
     assert!(TASKS.iter().all(|t| of_task(t).abs_diff(planned["123".find(&t[1..2]).unwrap()]) <= 1), "shares of tasks");
@@ -156,8 +172,8 @@ fn every_key_is_the_only_truth_and_answerers_without_ears_learn_nothing() {
     let items: Vec<Item> = rows.iter().map(item).collect();
     check_letters(&items);
     without_ears("many scenes", &items);
-    // Ten questions per scene are what twnm benchmark promises without repeating facts.
-    let few = make(&scenes[..n / 10], n, false);
+    // More questions per scene, as training data have them.
+    let few = make(&scenes[..n / 8], Settings { per_scene: Some(10), ..settings(n) });
     without_ears("few scenes", &few.iter().map(item).collect::<Vec<_>>());
 }
 
@@ -180,10 +196,47 @@ fn without_ears(what: &str, items: &[Item]) {
 }
 
 #[test]
+fn who_reads_the_chain_alone_finds_the_key_and_wordings_vary() {
+    let scenes = synthetic_scenes::scenes(3000, Named::AsInTheBank);
+    let facts = |s: &Value| Facts::new(serde_json::from_value(s.clone()).unwrap());
+    let pool = Pool::new(scenes.iter().filter_map(facts).collect());
+    let made = generate(&pool, Settings { questions: questions(), seed: 5, ..Settings::default() }).unwrap();
+    let (mut found, mut questions) = (BTreeMap::<String, (usize, usize)>::new(), BTreeSet::new());
+    let mut chains = BTreeMap::<String, BTreeSet<String>>::new();
+    for (i, row) in made.rows.iter().enumerate() {
+        let (task, chain) = (row.derivation.task.id(), &row.derivation.reasoning);
+        let options = row.question.options().map(String::from);
+        let right = row.derivation.answer_letter.index();
+        let entry = found.entry(task.clone()).or_default();
+        let is_found = chain_reader::choice(chain, &options) == right;
+        if !is_found && entry.0 + 3 > entry.1 {
+            println!("{task}: {chain}\n    {options:?}, right: {:?}", options[right]);
+        }
+        *entry = (entry.0 + usize::from(is_found), entry.1 + 1);
+        if i < 2000 {
+            questions.insert(chain_reader::form(&row.question.question, &pool.labels));
+            chains.entry(task.clone()).or_default().insert(chain_reader::form(chain, &pool.labels));
+        }
+        if task == "l1_localize_elevation" {
+            assert!(["above", "below", "ear level", "elevation"].iter().any(|w| chain.contains(w)), "{chain}");
+        }
+    }
+    for (task, (right, n)) in &found {
+        println!("{task:42} {:.4} of {n}, {} forms of chains", *right as f64 / *n as f64, chains[task].len());
+    }
+    println!("{} forms of questions", questions.len());
+    assert!(questions.len() >= 200, "{} forms of questions", questions.len());
+    assert!(chains.values().all(|forms| forms.len() >= 8));
+    for (task, (right, n)) in found {
+        assert!(right as f64 >= 0.99 * n as f64, "{task}: the chain leads to {right} of {n} keys");
+    }
+}
+
+#[test]
 fn keys_are_the_only_truth_under_names_of_data_sets() {
     let n = questions() / 4;
-    let scenes = synthetic_scenes::scenes((n / 2).max(1000), Named::AsInDataSets);
-    let rows = make(&scenes, n, true);
+    let scenes = synthetic_scenes::scenes(n * 2, Named::AsInDataSets);
+    let rows = make(&scenes, Settings { signed_azimuth: true, ..settings(n) });
     check(&rows, &truths(&scenes));
     let items: Vec<Item> = rows.iter().map(item).collect();
     let scores = answerer::scores(&items, View::Words);
@@ -202,10 +255,11 @@ fn an_answerer_finds_what_is_given_away() {
 #[test]
 fn the_checker_sees_what_is_wrong() {
     let scenes = synthetic_scenes::scenes(1500, Named::AsInTheBank);
-    let (rows, truths) = (make(&scenes, 1800, false), truths(&scenes));
+    let (rows, truths) = (make(&scenes, Settings { per_scene: None, ..settings(1800) }), truths(&scenes));
     let mut caught = BTreeMap::<&str, usize>::new();
     for (k, row) in rows.iter().enumerate() {
-        let (item, truth) = (item(row), &truths[&text(row, "file_name")[6..20]]);
+        let yaw_deg = row["yaw_deg"].as_f64().unwrap();
+        let (item, truth) = (item(row), &truths[text(row, "scene")].turned(yaw_deg));
         let holds = |scene: &Truth| {
             let judged = item.options.each_ref().map(|o| judge(scene, &item.task, &item.question, o));
             (0..4).all(|i| match &judged[i] {
@@ -216,7 +270,7 @@ fn the_checker_sees_what_is_wrong() {
         };
         assert!(holds(truth));
         // The same texts about another scene.
-        let other = truths.values().nth((k * 97 + 13) % truths.len()).unwrap();
+        let other = &truths.values().nth((k * 97 + 13) % truths.len()).unwrap().turned(yaw_deg);
         let task = TASKS.iter().find(|t| **t == item.task).unwrap();
         *caught.entry(task).or_default() += usize::from(!holds(other));
     }

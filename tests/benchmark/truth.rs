@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 /// One sound source as the listener hears it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Source {
     pub label: String,
     pub is_speech: bool,
@@ -18,7 +18,7 @@ pub struct Source {
 }
 
 /// A scene.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Truth {
     pub sources: Vec<Source>,
     pub floor_m2: f64,
@@ -103,6 +103,13 @@ impl Truth {
             ceiling_m: size[2] - ear[2],
             corner_m: reach.sqrt(),
         }
+    }
+
+    /// The same scene turned to the left about the listener.
+    pub fn turned(&self, degrees: f64) -> Truth {
+        let mut turned = self.clone();
+        turned.sources.iter_mut().for_each(|s| s.azimuth = circle(s.azimuth + degrees));
+        turned
     }
 
     /// The sources whose label a text names after "the", in the order of the text. A longer label goes before a shorter

@@ -40,11 +40,12 @@ pub fn check(out: &Path, asked: &Asked) -> Result<()> {
     })?;
     let azimuth = if asked.settings.signed_azimuth { "signed" } else { "around" };
     let short = |hash: &str| json!(hash.get(..16).unwrap_or(hash));
-    let fields: [(&str, Value, Value); 6] = [
+    let fields: [(&str, Value, Value); 7] = [
         ("--kind", json!(stored.kind), json!(asked.kind)),
         ("--questions", json!(questions_asked(&stored)), json!(asked.settings.questions)),
         ("--seed", json!(stored.seed), json!(asked.settings.seed)),
         ("--azimuth", json!(stored.azimuth), json!(azimuth)),
+        ("--per-scene", json!(stored.per_scene), json!(asked.settings.per_scene)),
         ("--scenes", short(&stored.scenes_blake3), short(&asked.scenes_blake3)),
         ("--teacher-model", json!(stored.teacher.as_ref().map(|t| &t.model)), json!(asked.teacher)),
     ];

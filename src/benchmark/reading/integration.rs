@@ -183,8 +183,10 @@ pub(super) fn relative_direction(asked: &Asked) -> Read {
     enum Order {
         Asked,
         ReferenceFirst,
+        /// The reference comes first, and the listener has turned to it.
+        Facing,
     }
-    use Order::{Asked as AskedFirst, ReferenceFirst};
+    use Order::{Asked as AskedFirst, Facing, ReferenceFirst};
     const QUESTIONS: &[(Order, &str)] = &[
         (AskedFirst, "[ seen/heard by listener ] where is S located? relative to S [ as listener hears it ]"),
         (AskedFirst, "as listener hears it where is S located? relative to S"),
@@ -192,8 +194,8 @@ pub(super) fn relative_direction(asked: &Asked) -> Read {
         (AskedFirst, "in which/what direction does S lie from S [ as listener hears it ]"),
         (AskedFirst, "in which/what direction is S located? from S [ as listener hears it ]"),
         (AskedFirst, "in which/what direction is S located? relative to S [ as listener hears it ]"),
-        (ReferenceFirst, "listener faces S where is S from there"),
-        (ReferenceFirst, "listener turns to face S where is S relative to it"),
+        (Facing, "listener faces S where is S from there"),
+        (Facing, "listener turns to face S where is S relative to it"),
         (ReferenceFirst, "relative to S where is S located? [ as listener hears it ]"),
     ];
     const OPTIONS: &[((), &str)] = &[
@@ -204,7 +206,7 @@ pub(super) fn relative_direction(asked: &Asked) -> Read {
     ];
     let (order, values) = asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
     let [Value::Label(first), Value::Label(second)] = &values[..] else { return Err(Unreadable::Question) };
-    let (x, y) = if order == ReferenceFirst { (second, first) } else { (first, second) };
+    let (x, y) = if order != AskedFirst { (second, first) } else { (first, second) };
     let (Some(a), Some(b)) = (asked.only(x), asked.only(y)) else { return Err(Unreadable::Question) };
     if a == b {
         return Err(Unreadable::Question);
@@ -221,6 +223,7 @@ pub(super) fn relative_direction(asked: &Asked) -> Read {
         let height_first =
             ["higher", "above", "lower", "below"].iter().any(|w| option.first() == Some(&Token::Word((*w).into())));
         let (left, higher) = if height_first { (second, first) } else { (first, second) };
-        Some(Claim::both(Claim::Beside { a, b, left }, Claim::Above { a, b, higher }))
+        let beside = Claim::Beside { a, b, left, facing: order == Facing };
+        Some(Claim::both(beside, Claim::Above { a, b, higher }))
     })
 }

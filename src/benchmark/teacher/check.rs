@@ -138,7 +138,7 @@ fn conclude(context: &Context, claim: &Claim, sentences: &mut Vec<String>) {
             format!("I hear the room answer for about {measured:.1} s, as a {size} room with {finish} surfaces does.")
         }
         Claim::CloserBy { a, .. } => format!("So the {} is closer.", label(*a)),
-        Claim::Beside { a, b, left } => {
+        Claim::Beside { a, b, left, .. } => {
             format!("The {} is to the {} of the {}.", label(*a), if *left { "left" } else { "right" }, label(*b))
         }
         Claim::Above { a, higher, .. } => {

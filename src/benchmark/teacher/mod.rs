@@ -177,7 +177,7 @@ impl<'a> Session<'a> {
                 let Some(ask) = material(self.pool, self.settings, task, number) else { continue };
                 let scene = ask.scene;
                 match self.answer(&ask)? {
-                    Attempt::Row(draft) => drop(given.insert(slot, Given { task, scene, draft: *draft })),
+                    Attempt::Row(draft) => drop(given.insert(slot, Given { task, scene, yaw_deg: 0.0, draft: *draft })),
                     Attempt::Spent => return Ok(given.into_values().collect()),
                     Attempt::Nothing | Attempt::Again => {}
                 }
