@@ -122,3 +122,43 @@ pub fn chain(
     let step = capital(&fill(steps[rng.below(steps.len())], gaps));
     format!("{heard} {step}")
 }
+
+/// Last sentences of a chain.
+const ENDS: [&str; 8] = [
+    "The answer: {option}",
+    "So the right option is {option}",
+    "Hence the answer is {option}",
+    "That is the option {option}",
+    "This agrees with {option}",
+    "I choose {option}",
+    "The option that fits: {option}",
+    "Therefore: {option}",
+];
+
+/// Reasoning that ends in what the chosen option says. A model finds an option that it has just said long before it learns to
+/// compare one with a conclusion in other words, and a decoder that cannot find it learns nothing of the rest.
+pub(super) fn concluded(reasoning: &str, answer: &str, rng: &mut Rng) -> String {
+    let ending = |text: &str| text.trim_end_matches(['.', '"']).to_lowercase();
+    if ending(reasoning).ends_with(&ending(answer)) {
+        return reasoning.to_string();
+    }
+    let end = if answer.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{reasoning} {}{end}", say(rng, &ENDS, &[("option", answer)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasoning_ends_in_what_the_option_says() {
+        let mut rng = Rng::new(1, "ends", 0);
+        assert_eq!(concluded("I hear Rain.", "rain", &mut rng), "I hear Rain.");
+        for (answer, end) in [("12 m", "12 m."), ("\"Stop!\" he said.", "he said."), ("Is it?", "Is it?")] {
+            for _ in 0..20 {
+                let whole = concluded("I hear it.", answer, &mut rng);
+                assert!(whole.starts_with("I hear it. ") && whole.ends_with(end) && whole.contains(answer), "{whole}");
+            }
+        }
+    }
+}

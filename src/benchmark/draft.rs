@@ -54,6 +54,9 @@ pub fn grid(mut make: impl FnMut(bool, bool) -> Choice) -> [Choice; 4] {
     [make(true, true), make(true, false), make(false, true), make(false, false)]
 }
 
+/// Sounds of other scenes that are tried as wrong options before all labels are.
+const LABELS_HEARD: usize = 12;
+
 /// What a set of scenes offers.
 #[derive(Debug)]
 pub struct Pool {
@@ -89,10 +92,17 @@ impl Pool {
     }
 
     /// `n` labels that are alike neither each other nor any of `without`; `None` when there are not as many. Not each
-    /// other either: of two alike options a reader would know that none is right.
+    /// other either: of two alike options a reader would know that none is right. Labels come as often as their sounds do,
+    /// so that a frequent one is not known to be right.
     pub fn other_labels(&self, rng: &mut Rng, n: usize, without: &[Sense]) -> Option<Vec<String>> {
-        let mut order: Vec<usize> = (0..self.labels.len()).collect();
-        rng.shuffle(&mut order);
+        let mut heard = || {
+            let (facts, i) = self.any(rng);
+            self.labels.binary_search(&facts.labels[i]).expect("labels are those of the scenes")
+        };
+        let mut order: Vec<usize> = (0..LABELS_HEARD).map(|_| heard()).collect();
+        let mut rest: Vec<usize> = (0..self.labels.len()).collect();
+        rng.shuffle(&mut rest);
+        order.extend(rest);
         let mut chosen: Vec<usize> = Vec::new();
         for i in order {
             let taken = without.iter().chain(chosen.iter().map(|&c| &self.senses[c]));

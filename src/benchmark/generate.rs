@@ -7,6 +7,7 @@ mod slots;
 #[cfg(test)]
 pub(super) mod tests;
 
+use super::chain::concluded;
 use super::claims::Claim;
 use super::draft::{Choice, Context, Draft, Pool};
 use super::task::{Task, quotas};
@@ -113,6 +114,7 @@ fn draft_of(make: kinds::Make, context: &Context, rng: &mut Rng) -> Option<Draft
     let mut draft = make(context, rng)?;
     // Checked is what is printed, not what it was rounded from.
     draft.choices = draft.choices.map(|choice| Choice { claim: choice.claim.as_printed(), ..choice });
+    draft.reasoning = concluded(&draft.reasoning, &draft.choices[0].text, rng);
     let fits = QUESTION_CHARS.contains(&draft.question.chars().count())
         && CHAIN_CHARS.contains(&draft.reasoning.chars().count());
     (fits && draft.holds(context.facts)).then_some(draft)
@@ -174,8 +176,12 @@ fn numbered(mut rows: Vec<Row>, settings: Settings) -> Vec<Row> {
     rows
 }
 
+/// Missing questions of a task that are made in one round.
+const LAST_ROUND: usize = 16;
+
 /// The planned number of questions of every task, as far as its scenes go. Where the questions of a scene are limited, the
-/// scenes are divided among the tasks, and what one could not use is divided again among those that lack questions.
+/// scenes are divided among the tasks, each makes half of what it lacks, and the scenes that it did not choose are divided
+/// again: so every question is chosen among several scenes, and what is left over by one task's choice serves others.
 fn make_planned(makers: &mut [Maker], plan: &[(Task, usize)], left: &mut Slots) {
     for round in 0.. {
         let needs: Vec<(Task, usize)> =
@@ -188,8 +194,10 @@ fn make_planned(makers: &mut [Maker], plan: &[(Task, usize)], left: &mut Slots) 
         let work = makers.par_iter_mut().zip(shares).zip(plan);
         let unused: Vec<Option<Vec<usize>>> = work
             .map(|((maker, share), &(_, n))| {
+                let lacks = n - maker.rows.len();
+                let now = if share.is_none() || lacks <= LAST_ROUND { lacks } else { lacks.div_ceil(2) };
                 maker.scenes = share;
-                maker.make(n);
+                maker.make(maker.rows.len() + now);
                 maker.scenes.take()
             })
             .collect();

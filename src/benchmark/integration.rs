@@ -115,12 +115,12 @@ const CLOSER: [&str; 12] = [
     "Which statement about how near the {x} and the {y} are is true?",
     "Is the listener nearer to the {x} or to the {y}, and how large is the difference?",
     "The {x} and the {y}: which one is closer, and by what distance?",
-    "How much closer is the nearer one of the {x} and the {y}?",
+    "How much closer is the nearer one of these two, the {x} or the {y}?",
     "Between the {x} and the {y}, which is the nearer one, and by how much?",
     "Judge the distances of the {x} and of the {y} against each other.",
     "Who would be reached first from here, the {x} or the {y}, and how many metres sooner?",
     "What is the difference in distance between the {x} and the {y}, and which is closer?",
-    "Which comparison of the distances of the {x} and the {y} is correct?",
+    "The {x} and the {y}: which comparison of their distances is correct?",
 ];
 const CLOSER_STEPS: [&str; 8] = [
     "{far} m minus {near} m is {gap} m, so the {x} {is} closer.",
@@ -143,14 +143,14 @@ const ROUGHLY_STEPS: [&str; 8] = [
     "So the {x} {is} closer than the {y}; {gap} m is {words}.",
 ];
 const RELATIVE: [&str; 12] = [
-    "Is the {x} to the left or to the right of the {y}, and is it higher or lower?",
+    "{Is} the {x} to the left or to the right of the {y}, and higher or lower?",
     "As the listener hears it, where {is} the {x} relative to the {y}?",
     "In which direction {does} the {x} lie from the {y}, as the listener hears it?",
-    "Seen from the listener, on which side of the {y} {is} the {x}, and higher or lower?",
+    "Seen from the listener, {is} the {x} left or right of the {y}, and higher or lower?",
     "Compared with the {y}, where does the listener hear the {x}?",
     "How {does} the {x} lie in relation to the {y}, for the listener?",
     "For somebody looking straight ahead, where {is} the {x} from the {y}?",
-    "Which relation between the {x} and the {y} does the listener hear?",
+    "To the listener's ears, how {does} the {x} lie with respect to the {y}?",
     "Left or right, higher or lower: how {is} the {x} placed relative to the {y}?",
     "Starting at the {y}, which way does the listener's attention go to reach the {x}?",
     "Take the {y} as the reference. Where {is} the {x} for the listener?",
@@ -161,7 +161,7 @@ const FACING: [&str; 11] = [
     "With the listener facing the {y}, on which side {is} the {x}, and higher or lower?",
     "Suppose the listener faces the {y}: where {is} the {x} then, compared with it?",
     "Turned towards the {y}, where does the listener hear the {x} in relation to it?",
-    "The listener looks at the {y}. Is the {x} to the left or right of it, higher or lower?",
+    "The listener looks at the {y}. {Is} the {x} to the left or right of it, higher or lower?",
     "Facing the {y}, the listener hears the {x} on which side and at which height?",
     "Once the listener has turned to the {y}, where {is} the {x} relative to it?",
     "Imagine facing the {y}. Which way would one turn to the {x}, and up or down?",
@@ -206,16 +206,43 @@ fn claim(source: usize, (azimuth_deg, elevation_deg, m): Place) -> Claim {
     Claim::both(Claim::Direction { source, azimuth_deg, elevation_deg }, Claim::Distance { source, m })
 }
 
-/// Two named sources whose directions and distances can be told apart, and whose mixed places fit into rooms.
-fn pair_apart(c: &Context, rng: &mut Rng) -> Option<(usize, usize)> {
-    let (a, b) = c.named_pair(rng)?;
-    let (p, q) = (place(c.facts, a), place(c.facts, b));
+/// Whether the directions and distances of two sources can be told apart, and the two places mixed fit into rooms.
+fn are_apart(facts: &Facts, a: usize, b: usize) -> bool {
+    let (p, q) = (place(facts, a), place(facts, b));
     // Far and steep at once fits into no room: a reader would know.
     let fits = |elevation: f64, m: f64| PLAUSIBLE_HEIGHTS_M.contains(&(m * elevation.to_radians().sin()));
-    let plausible = [p.1, q.1].into_iter().all(|elevation| fits(elevation, p.2) && fits(elevation, q.2));
-    let apart =
-        angle_between_deg(unit_vector(p.0, p.1), unit_vector(q.0, q.1)) >= APART_DEG && distances_apart(p.2, q.2);
-    (plausible && apart).then_some((a, b))
+    [p.1, q.1].into_iter().all(|elevation| fits(elevation, p.2) && fits(elevation, q.2))
+        && angle_between_deg(unit_vector(p.0, p.1), unit_vector(q.0, q.1)) >= APART_DEG
+        && distances_apart(p.2, q.2)
+}
+
+/// Two named sources that are apart, in random order.
+fn pair_apart(c: &Context, rng: &mut Rng) -> Option<(usize, usize)> {
+    let (a, b) = c.named_pair(rng)?;
+    are_apart(c.facts, a, b).then_some((a, b))
+}
+
+/// Whether two named sources of a scene are as `fits` asks.
+fn has_pair(facts: &Facts, fits: impl Fn(usize, usize) -> bool) -> bool {
+    facts.named.iter().any(|&a| facts.named.iter().any(|&b| a < b && fits(a, b)))
+}
+
+/// Whether a scene has sources whose places may be mixed up.
+pub(super) fn can_mix_places(facts: &Facts) -> bool {
+    has_pair(facts, |a, b| are_apart(facts, a, b))
+}
+
+/// Whether a scene has sources whose distances may be compared.
+pub(super) fn can_compare(facts: &Facts) -> bool {
+    has_pair(facts, |a, b| clear_gap_m(facts, a, b).is_some())
+}
+
+/// Whether a scene has sources one of which is clearly higher than the other, and neither in line nor opposite.
+pub(super) fn can_relate(facts: &Facts) -> bool {
+    has_pair(facts, |a, b| {
+        let verdict = |claim: Claim| claim.verdict(facts) != super::verdict::Verdict::Unclear;
+        verdict(Claim::Above { a, b, higher: true }) && verdict(Claim::Beside { a, b, left: true, facing: true })
+    })
 }
 
 /// Which direction and distance a sound has: its own, or another's of the scene.
@@ -455,11 +482,8 @@ fn relative(c: &Context, rng: &mut Rng, facing: bool) -> Option<Draft> {
     });
     let (x, y) = (c.label(a), c.label(b));
     let (is, does, is_y) = (agree(x, "is", "are"), agree(x, "does", "do"), agree(y, "is", "are"));
-    let gaps = [("x", x), ("y", y), ("is", is), ("does", does), ("isy", is_y)];
-    let mut question = ask(rng, if facing { &FACING[..] } else { &RELATIVE[..] }, &gaps);
-    if is == "are" {
-        question = question.replacen("Is the ", "Are the ", 1).replace("and is it ", "and are they ");
-    }
+    let gaps = [("x", x), ("y", y), ("is", is), ("does", does), ("isy", is_y), ("Is", agree(x, "Is", "Are"))];
+    let question = ask(rng, if facing { &FACING[..] } else { &RELATIVE[..] }, &gaps);
     let (answer, turn) = (words(left, higher), format!("{:.0}°", turn.abs()));
     let rise = format!("{:.0}° {}", rise.abs(), if higher { "up" } else { "down" });
     let gaps =

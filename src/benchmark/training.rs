@@ -1,9 +1,9 @@
 //! Training data from the same drafts: open questions, chains of thought, questions to choose from, and text alone.
 
+use super::chain::concluded;
 use super::describe::description;
 use super::draft::{Context, Pool};
 use super::generate::{Row, Settings};
-use super::phrases::say;
 use super::task::Task;
 use crate::rng::Rng;
 use crate::text::questions::Letter;
@@ -45,28 +45,6 @@ impl Kind {
 /// What a model should write to a question of stage 3: its reasoning from what is heard, then the letter.
 pub fn response(reasoning: &str, letter: Letter) -> String {
     format!("<think>{reasoning}</think><answer>{letter}</answer>")
-}
-
-/// Last sentences of a chain.
-const ENDS: [&str; 8] = [
-    "The answer: {option}",
-    "So the right option is {option}",
-    "Hence the answer is {option}",
-    "That is the option {option}",
-    "This agrees with {option}",
-    "I choose {option}",
-    "The option that fits: {option}",
-    "Therefore: {option}",
-];
-
-/// Reasoning that ends in what the chosen option says. A model finds an option that it has just said long before it learns to
-/// compare one with a conclusion in other words, and a decoder that cannot find it learns nothing of the rest.
-fn concluded(reasoning: &str, answer: &str, rng: &mut Rng) -> String {
-    if reasoning.to_lowercase().contains(&answer.to_lowercase()) {
-        return reasoning.to_string();
-    }
-    let end = if answer.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{reasoning} {}{end}", say(rng, &ENDS, &[("option", answer)]))
 }
 
 /// What has to be done with a described scene to answer a question of a task: the grades of [`Kind::Text`].
@@ -122,23 +100,6 @@ pub(super) fn training_row(kind: Kind, index: usize, row: &Row, pool: &Pool, set
             columns["operation"] = operation(derivation.task).into();
             columns["description"] = description(&context, &mut rng).into();
             columns
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasoning_ends_in_what_the_option_says() {
-        let mut rng = Rng::new(1, "ends", 0);
-        assert_eq!(concluded("I hear Rain.", "rain", &mut rng), "I hear Rain.");
-        for (answer, end) in [("12 m", "12 m."), ("\"Stop!\" he said.", "he said."), ("Is it?", "Is it?")] {
-            for _ in 0..20 {
-                let whole = concluded("I hear it.", answer, &mut rng);
-                assert!(whole.starts_with("I hear it. ") && whole.ends_with(end) && whole.contains(answer), "{whole}");
-            }
         }
     }
 }

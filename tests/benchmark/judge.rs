@@ -428,7 +428,7 @@ fn relative(truth: &Truth, question: &str, option: &str) -> Result<Judged, Strin
     let faces = faces.iter().any(|w| question.contains(w))
         || question.contains("turns towards")
         || question.contains("after a turn");
-    let first = ["Compared with the ", "Starting at the ", "Take the ", "Relative to the ", "on which side of the "];
+    let first = ["Compared with the ", "Starting at the ", "Take the ", "Relative to the "];
     let (a, b) = match named[..] {
         [first_named, second] if faces || first.iter().any(|w| question.contains(w)) => (second, first_named),
         [first_named, second] => (first_named, second),

@@ -2,13 +2,14 @@
 
 use super::super::draft::Pool;
 use super::super::facts::Facts;
+use super::super::integration;
 use super::super::task::Task;
 use super::Settings;
 use crate::rng::Rng;
 use crate::sources::Domain;
 
-/// Scenes that a task gets beyond the number of its questions, where there are as many: a choice among drafts.
-const CHOICE: usize = 6;
+/// Scenes that a task gets for each of its questions at most, where there are as many: a choice among drafts.
+const CHOICE_MAX: f64 = 6.0;
 
 /// The scenes that nobody asked about yet, each as often as it may be.
 pub(super) struct Slots<'a> {
@@ -53,7 +54,7 @@ impl<'a> Slots<'a> {
         left.sort_unstable();
         Rng::new(self.seed, "benchmark scenes", round).shuffle(left);
         let missing: usize = needs.iter().map(|(_, n)| n).sum();
-        let choice = (left.len() / missing.max(1)).clamp(1, CHOICE);
+        let choice = (left.len() as f64 / missing.max(1) as f64).clamp(1.0, CHOICE_MAX);
         let pool = self.pool;
         let fitting = |task: Task| left.iter().filter(|&&scene| suits(task, &pool.scenes[scene])).count();
         let mut order: Vec<(usize, usize)> = (0..needs.len())
@@ -64,8 +65,9 @@ impl<'a> Slots<'a> {
         let mut shares = vec![vec![]; needs.len()];
         for (_, i) in order {
             let ((task, n), share) = (needs[i], &mut shares[i]);
+            let most = (choice * n as f64) as usize;
             left.retain(|&scene| {
-                let takes = share.len() < choice * n && suits(task, &pool.scenes[scene]);
+                let takes = share.len() < most && suits(task, &pool.scenes[scene]);
                 if takes {
                     share.push(scene);
                 }
@@ -87,13 +89,10 @@ fn suits(task: Task, facts: &Facts) -> bool {
         Task::LocalizeAzimuth | Task::LocalizeElevation | Task::EstimateDistance | Task::RotateObserver => {
             !facts.named.is_empty()
         }
-        Task::BindIdentityLocationDistance
-        | Task::QueryLocation
-        | Task::QueryIdentity
-        | Task::CompareDistances
-        | Task::RelativeDirection
-        | Task::MultiHopQuery
-        | Task::SourceRemoval => facts.named.len() >= 2,
+        Task::BindIdentityLocationDistance | Task::QueryLocation => integration::can_mix_places(facts),
+        Task::CompareDistances => integration::can_compare(facts),
+        Task::RelativeDirection => integration::can_relate(facts),
+        Task::QueryIdentity | Task::MultiHopQuery | Task::SourceRemoval => facts.named.len() >= 2,
         _ => true,
     }
 }

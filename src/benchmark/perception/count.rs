@@ -103,7 +103,7 @@ pub(in super::super) fn plain_count(c: &Context, rng: &mut Rng) -> Option<Draft>
 }
 
 /// Regions with the words for them; "somewhere", because each is half of all directions.
-pub(in super::super) const REGIONS: [(Region, &str); 7] = [
+const REGIONS: [(Region, &str); 7] = [
     (Region::Left, "somewhere to the left of the listener"),
     (Region::Right, "somewhere to the right of the listener"),
     (Region::Front, "somewhere in front of the listener"),

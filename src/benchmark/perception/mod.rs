@@ -6,8 +6,8 @@ mod place;
 mod room;
 
 pub(super) use content::{identify_event_class, identify_speech_transcript};
-pub(super) use count::{REGIONS, count_and_region, count_in_region, plain_count};
+pub(super) use count::{count_and_region, count_in_region, plain_count};
 pub(super) use place::{
-    AZIMUTH_FROM, BANDS, distances_apart, elevation_angle, elevation_band, estimate_distance, localize_azimuth,
+    AZIMUTH_FROM, distances_apart, elevation_angle, elevation_band, estimate_distance, localize_azimuth,
 };
-pub(super) use room::{FINISHES, SIZES, reverberation_time, room};
+pub(super) use room::{reverberation_time, room};

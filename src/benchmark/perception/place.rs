@@ -35,7 +35,7 @@ const AZIMUTH_STEPS: [&str; 8] = [
     "No other option comes near {deg}.",
 ];
 const BAND: [&str; 12] = [
-    "Is the {x} above, below or at eye level?",
+    "{Is} the {x} above, below or at eye level?",
     "Where {is} the {x} in height: above, below or at eye level?",
     "Seen from the listener's ears, how high {is} the {x}?",
     "How high {does} the {x} sound, compared with eye level?",
@@ -141,7 +141,7 @@ pub(in super::super) fn localize_azimuth(c: &Context, rng: &mut Rng) -> Option<D
 }
 
 /// Bands of elevation with a gap between them, lowest first: limits inside which a band holds, and its words.
-pub(in super::super) const BANDS: [(f64, f64, &str); 5] = [
+const BANDS: [(f64, f64, &str); 5] = [
     (-90.0, -35.0, "far below eye level, by more than 30°"),
     (-25.0, -15.0, "below eye level, by 10° to 30°"),
     (-5.0, 5.0, "at eye level, within 10° of it"),
@@ -162,10 +162,7 @@ pub(in super::super) fn elevation_band(c: &Context, rng: &mut Rng) -> Option<Dra
     };
     let label = c.label(source);
     let (is, does) = (agree(label, "is", "are"), agree(label, "does", "do"));
-    let mut question = ask(rng, &BAND, &[("x", label), ("is", is), ("does", does)]);
-    if is == "are" {
-        question = question.replacen("Is the ", "Are the ", 1);
-    }
+    let question = ask(rng, &BAND, &[("x", label), ("is", is), ("does", does), ("Is", agree(label, "Is", "Are"))]);
     let height = height(elevation);
     Some(Draft {
         kind: "elevation band",

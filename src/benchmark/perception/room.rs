@@ -46,13 +46,13 @@ const HEARD: [&str; 10] = [
     "By ear, the room rings for about {s} s.",
 ];
 const ROOM_STEPS: [&str; 8] = [
-    "The echoes arrive as in a {size} room, and the surfaces sound {finish}.",
+    "The echoes arrive as in a {size} room, and its surfaces are {finish}.",
     "With first reflections as a {size} room gives them, the walls must be {finish}.",
     "That speaks of a {size} room with {finish} walls.",
     "The early reflections tell of a {size} room; such a decay in it means {finish} surfaces.",
     "For a {size} room, which the first echoes show, this means {finish} walls.",
-    "So the room is {size} and its walls are {finish}.",
-    "A {size} room by the delays of its walls, {finish} by how they ring.",
+    "So the room is {size}, with {finish} walls.",
+    "A {size} room by the delays of its walls; by how it rings, {finish} surfaces.",
     "Size by the first echoes: {size}. Surfaces by the decay: {finish}.",
 ];
 const FADES_STEPS: [&str; 8] = [
@@ -67,13 +67,13 @@ const FADES_STEPS: [&str; 8] = [
 ];
 
 /// Words for the finish of walls, with the limits that make them checkable.
-pub(in super::super) const FINISHES: [(&str, &str); 3] = [
+const FINISHES: [(&str, &str); 3] = [
     ("reflective", "hard walls that absorb less than 20 % of the sound"),
     ("moderate", "walls that absorb 20 to 40 % of the sound"),
     ("absorptive", "soft walls that absorb more than 40 % of the sound"),
 ];
 /// Sizes of rooms by floor area: rooms between them are not asked about.
-pub(in super::super) const SIZES: [(&str, &str); 3] = [
+const SIZES: [(&str, &str); 3] = [
     ("small", "a small room (up to 20 m² of floor)"),
     ("medium", "a medium-sized room (30 to 55 m² of floor)"),
     ("large", "a large room (70 m² of floor or more)"),
@@ -82,7 +82,12 @@ pub(in super::super) const SIZES: [(&str, &str); 3] = [
 /// What is heard of the room, and what follows.
 fn reasoning(c: &Context, rng: &mut Rng, measured_s: f64, steps: &[&str]) -> String {
     let (seconds, room) = (format!("{measured_s:.1}"), c.facts.room());
-    let gaps = [("s", seconds.as_str()), ("size", &room.size), ("finish", &room.finish)];
+    let finish = match room.finish.as_str() {
+        "reflective" => "hard, reflective",
+        "absorptive" => "soft, absorptive",
+        _ => "moderately absorptive",
+    };
+    let gaps = [("s", seconds.as_str()), ("size", &room.size), ("finish", finish)];
     format!("{} {}", say(rng, &HEARD, &gaps), say(rng, steps, &gaps))
 }
 
