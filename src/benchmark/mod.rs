@@ -26,6 +26,7 @@ mod perception;
 
 pub mod reading;
 mod reasoning;
+mod situations;
 mod task;
 pub mod teacher;
 pub mod training;

@@ -1,5 +1,6 @@
 //! Training data from the same drafts: open questions, chains of thought, questions to choose from, and text alone.
 
+use super::claims::Side;
 use super::facts::Facts;
 use super::generate::Row;
 use crate::text::questions::Letter;
@@ -93,21 +94,27 @@ pub fn description(facts: &Facts) -> String {
     let room = facts.room();
     let [x, y, z] = room.dimensions_m;
     let fades = facts.reverberation_s().map_or(String::new(), |s| format!(", reverberation time {s:.2} s"));
+    let wall = |side| facts.wall_m(side);
     let mut text = format!(
-        "A {} room of {x:.1} x {y:.1} x {z:.1} m with {} walls{fades}. The ceiling is {:.2} m above the listener's \
-         ears, the farthest corner {:.2} m away.",
+        "A {} room of {x:.1} x {y:.1} x {z:.1} m with {} walls{fades}. The walls are {:.2} m in front of the listener, \
+         {:.2} m to the left, {:.2} m behind and {:.2} m to the right, the ceiling {:.2} m above the ears.",
         room.size,
         room.finish,
-        facts.ceiling_above_m(),
-        facts.farthest_corner_m()
+        wall(Side::Front),
+        wall(Side::Left),
+        wall(Side::Back),
+        wall(Side::Right),
+        wall(Side::Up)
     );
     for i in 0..facts.count() {
         text += &format!(
-            " The {}: azimuth {:.2}°, elevation {:.2}°, {:.2} m.",
+            " The {}: azimuth {:.2}°, elevation {:.2}°, {:.2} m, from {:.1} to {:.1} s.",
             facts.labels[i],
             facts.azimuth_deg(i, 0.0),
             facts.elevation_deg(i),
-            facts.distance_m(i)
+            facts.distance_m(i),
+            facts.begins_s(i),
+            facts.ends_s(i)
         );
         if let Some(words) = facts.transcript(i) {
             text += &format!(" It says \"{words}\".");
