@@ -2,6 +2,7 @@
 //!
 //! Numbers are rounded as a model will come to hear them: whole degrees, tenths of metres and seconds.
 
+use super::claims::Side;
 use super::draft::Context;
 use super::facts::OCTANTS;
 use super::phrases::fill;
@@ -80,6 +81,10 @@ fn source(c: &Context, i: usize, wording: &str) -> String {
     let gaps =
         [("name", label), ("Name", &name), ("az", &az), ("el", &el), ("m", &m), ("dir", OCTANTS[octant(azimuth)])];
     let mut text = fill(wording, &gaps);
+    let (begins, ends) = (facts.begins_s(i), facts.ends_s(i));
+    if begins >= 0.3 || ends <= facts.truth.seconds - 0.3 {
+        text += &format!(" It sounds from {begins:.1} to {ends:.1} s.");
+    }
     if let Some(words) = facts.transcript(i) {
         text += &format!(" It says \"{words}\".");
     }
@@ -96,7 +101,14 @@ fn room(c: &Context, wording: &str) -> String {
     let seconds = format!("{:.1}", c.facts.reverberation_s().unwrap_or(room.rt60_s));
     let gaps =
         [("size", room.size.as_str()), ("finish", &room.finish), ("x", &x), ("y", &y), ("z", &z), ("s", &seconds)];
-    fill(wording, &gaps)
+    let room = fill(wording, &gaps);
+    if !c.facts.faces_a_wall() {
+        return room;
+    }
+    let [front, left, back, right, up] = Side::ALL.map(|side| format!("{:.1} m", c.facts.wall_m(side)));
+    format!(
+        "{room} The walls: {front} ahead, {left} to the left, {back} behind, {right} to the right; the ceiling {up} up."
+    )
 }
 
 /// Questions for the whole scene.

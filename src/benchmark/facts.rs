@@ -1,5 +1,6 @@
 //! What may be asked about a scene: its truth, in the words and units of questions.
 
+use super::claims::Side;
 use super::knowledge::Sense;
 use crate::audio::foa::{Rotation, angle_between_deg, unit_vector};
 use crate::scene::{Point, RoomTruth, Track, Truth};
@@ -8,8 +9,6 @@ use crate::scene::{Point, RoomTruth, Track, Truth};
 const AUDIBLE_DB: f64 = 15.0;
 /// Nor is one with a source that stands out less from the noise.
 const ABOVE_NOISE_DB: f64 = 10.0;
-/// In the rooms that `twnm simulate` draws.
-const SPEED_OF_SOUND: f64 = 343.0;
 /// Longest label and longest transcript in characters: the longest official option has 233.
 const LABEL_CHARS_MAX: usize = 60;
 const TRANSCRIPT_CHARS_MAX: usize = 200;
@@ -153,26 +152,37 @@ impl Facts {
         self.room().t20_s.filter(|_| !self.room().t20_octaves_s.is_empty())
     }
 
-    /// Time that the direct sound of source `i` travels.
-    pub fn travel_ms(&self, i: usize) -> f64 {
-        self.distance_m(i) / SPEED_OF_SOUND * 1000.0
+    /// When source `i` begins, in seconds.
+    pub fn begins_s(&self, i: usize) -> f64 {
+        self.source(i).active_s.iter().map(|stretch| stretch[0]).fold(f64::INFINITY, f64::min)
     }
 
-    /// Height of the ceiling above the listener's ears.
-    pub fn ceiling_above_m(&self) -> f64 {
-        self.room().dimensions_m[2] - self.receiver_m()[2]
+    /// When source `i` ends, in seconds.
+    pub fn ends_s(&self, i: usize) -> f64 {
+        self.source(i).active_s.iter().map(|stretch| stretch[1]).fold(0.0, f64::max)
+    }
+
+    /// Whether the listener, as turned, looks straight at a wall: only then do sides of the room lie to the listener's sides.
+    pub fn faces_a_wall(&self) -> bool {
+        (self.yaw_deg / 90.0 - (self.yaw_deg / 90.0).round()).abs() < 1e-9
+    }
+
+    /// From the listener to a side of the room, for one who faces a wall.
+    pub fn wall_m(&self, side: Side) -> f64 {
+        let ((axis, far_end), at) = (side.turned((self.yaw_deg / 90.0).round() as usize).axis(), self.receiver_m());
+        if far_end { self.room().dimensions_m[axis] - at[axis] } else { at[axis] }
+    }
+
+    /// How far towards a side there are sources; 0 where there are none.
+    pub fn extent_m(&self, side: Side) -> f64 {
+        let (axis, far_end) = side.axis();
+        let towards = |i: usize| self.direction(i)[axis] * self.distance_m(i) * if far_end { 1.0 } else { -1.0 };
+        (0..self.count()).map(towards).fold(0.0, f64::max)
     }
 
     /// The sources called `label`.
     pub fn called(&self, label: &str) -> Vec<usize> {
         (0..self.count()).filter(|&i| self.labels[i] == label).collect()
-    }
-
-    /// Greatest distance from the receiver to a corner of the room.
-    pub fn farthest_corner_m(&self) -> f64 {
-        let (room, receiver) = (self.room().dimensions_m, self.receiver_m());
-        let reach = |a: usize| receiver[a].max(room[a] - receiver[a]);
-        (0..3).map(|a| reach(a).powi(2)).sum::<f64>().sqrt()
     }
 }
 
@@ -271,6 +281,7 @@ pub(crate) mod tests {
             room: Some(room),
             receiver_m: Some([2.0, 2.0, 1.7]),
             snr_db: Some(30.0),
+            script: None,
         };
         Facts::new(truth).unwrap()
     }
@@ -300,8 +311,11 @@ pub(crate) mod tests {
         without(&|t| t.snr_db = None);
         let akin = facts(vec![source("rain", -90.0, 10.0, 2.0), source("water_drops", 10.0, 0.0, 3.0)]);
         assert!(akin.named.is_empty(), "drops may be rain");
-        let corner: f64 = (2.0f64.powi(2) + 2.5f64.powi(2) + 1.7f64.powi(2)).sqrt();
-        assert!((two.farthest_corner_m() - corner).abs() < 1e-12);
+        // The room is 4 x 4.5 x 2.7 m, the listener at (2, 2, 1.7).
+        assert_eq!(Side::ALL.map(|side| two.wall_m(side)), [2.0, 2.5, 2.0, 2.0, 2.7 - 1.7]);
+        let extents = [Side::Front, Side::Right, Side::Back].map(|side| two.extent_m(side));
+        let (front, right) = (3.0 * 10f64.to_radians().cos(), 2.0 * 10f64.to_radians().cos());
+        assert!((extents[0] - front).abs() < 1e-9 && (extents[1] - right).abs() < 1e-9 && extents[2] < 1e-9);
     }
 
     #[test]

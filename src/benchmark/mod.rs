@@ -29,6 +29,7 @@ mod phrases;
 
 pub mod reading;
 mod reasoning;
+mod situations;
 mod task;
 pub mod teacher;
 pub mod training;

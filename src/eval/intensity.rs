@@ -231,6 +231,7 @@ mod tests {
             equal_level: true,
             snr_db: 200.0,
             pause_s: [0.1, 0.5],
+            script: None,
         };
         render(&scene, sources).unwrap().samples
     }

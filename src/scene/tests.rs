@@ -44,6 +44,7 @@ fn recorded() -> Truth {
         room: None,
         receiver_m: None,
         snr_db: None,
+        script: None,
     }
 }
 

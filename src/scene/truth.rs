@@ -34,6 +34,9 @@ pub struct Truth {
     /// Noise below the mixture on W.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snr_db: Option<f64>,
+    /// Id of the script that the scene plays (`sim::scripts`), when it plays one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
 }
 
 /// The room of a scene.

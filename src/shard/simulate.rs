@@ -7,6 +7,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::sim::config::SceneConfig;
 use crate::sim::render::{render_on, render_with_truth};
 use crate::sim::scene::{DRAWING, SceneSampler};
+use crate::sim::scripts::{SCRIPTED, SCRIPTS};
 use crate::sources::{Sources, Split};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
@@ -83,6 +84,12 @@ impl Simulation<'_> {
         // Which recordings are in the split is part of what a set is made from.
         let mut members = blake3::Hasher::new();
         members.update(DRAWING.as_bytes()).update(b"\n");
+        match (self.config.scripts_share > 0.0, spec.config.as_object_mut()) {
+            (true, _) => drop(members.update(format!("{SCRIPTED} {SCRIPTS:?}\n").as_bytes())),
+            // Sets of before there were scripts are continued.
+            (false, Some(config)) => drop(config.shift_remove("scripts_share")),
+            (false, None) => {}
+        }
         for i in self.sources.in_split(self.split) {
             members.update(self.sources.recordings()[i].id.as_bytes()).update(b"\n");
         }

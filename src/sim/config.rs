@@ -80,6 +80,9 @@ pub struct SceneConfig {
     /// Share of the sources in scenes of the train split in which a second recording of the class sounds from the same
     /// place, so that music or a chorus is not taken for several sources.
     pub train_layered_share: f64,
+    /// Share of the scenes that are drawn from scenario scripts ([`crate::sim::scripts`]): their sounds begin one after the
+    /// other and stand where the script wants them, so that a scene means something. The others are as without scripts.
+    pub scripts_share: f64,
 }
 
 impl Default for SceneConfig {
@@ -118,6 +121,7 @@ impl Default for SceneConfig {
             train_speed: [0.85, 1.15],
             train_sequence_share: 0.5,
             train_layered_share: 0.25,
+            scripts_share: 0.0,
         }
     }
 }
@@ -178,6 +182,13 @@ impl Recipe for SceneConfig {
                 0.0,
                 1.0,
                 "Training sources in which two recordings of a class sound from one place.",
+            ),
+            Setting::number(
+                "scripts_share",
+                "",
+                0.0,
+                1.0,
+                "Scenes drawn from scenario scripts: sounds that begin and end, at places that mean something.",
             ),
         ]
     }

@@ -10,3 +10,4 @@ pub mod render;
 pub mod room;
 mod room_json;
 pub mod scene;
+pub mod scripts;

@@ -50,7 +50,7 @@ pub fn render_with_truth(scene: &Scene, sources: &Sources) -> Result<Rendered> {
     let gains: Vec<f64> = (scene.sources.iter().zip(&powers).zip(&sounds))
         .map(|((source, power), sound)| {
             let reference = if scene.equal_level { *power } else { power_of(sound) };
-            10f64.powf(source.gain_db / 20.0) * LEVEL / reference.max(1e-20).sqrt()
+            source.amplitude(scene.frames) * LEVEL / reference.max(1e-20).sqrt()
         })
         .collect();
     let mut samples = spectra.mix(&gains.iter().map(|g| *g as f32).collect::<Vec<_>>());
@@ -131,6 +131,23 @@ mod tests {
                 assert!((only.path.points()[0].distance_m() - 2.75).abs() <= 2.25);
             }
             assert!(rendered.truth.sources.iter().all(|s| !s.active_s.is_empty()));
+        }
+    }
+
+    #[test]
+    fn sounds_of_a_script_are_heard_within_their_windows() {
+        let sources = Sources::procedural(3);
+        let config = SceneConfig { scripts_share: 1.0, ..SceneConfig::default() };
+        let sampler = SceneSampler::new(&config, &sources, Split::All, 9).unwrap();
+        for index in 0..4 {
+            let scene = sampler.scene(index).unwrap();
+            let truth = render_with_truth(&scene, &sources).unwrap().truth;
+            assert_eq!(truth.script.as_deref(), scene.script);
+            for (source, track) in scene.sources.iter().zip(&truth.sources) {
+                let [from, to] = source.window.unwrap_or([0, scene.frames]).map(|s| s as f64 / SAMPLE_RATE as f64);
+                let heard = |[start, end]: &[f64; 2]| *start > from - 0.1 && *end < to + 0.1;
+                assert!(!track.active_s.is_empty() && track.active_s.iter().all(heard), "{from} to {to} s: {track:?}");
+            }
         }
     }
 

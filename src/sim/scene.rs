@@ -9,6 +9,8 @@ use crate::sim::room::{Extent, FILTER_HALF_SAMPLES, Room};
 use crate::sources::{Domain, Sources, Split};
 use std::collections::BTreeMap;
 
+mod scripted;
+
 /// A scene before it is rendered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scene {
@@ -34,6 +36,8 @@ pub struct Scene {
     pub snr_db: f64,
     /// Pauses between repetitions.
     pub pause_s: [f64; 2],
+    /// The script that it plays ([`crate::sim::scripts`]).
+    pub script: Option<&'static str>,
 }
 
 /// One source of a scene.
@@ -49,12 +53,21 @@ pub struct SceneSource {
     pub following: Vec<usize>,
     /// A second recording of the class that sounds from the same place.
     pub layer: Option<Layer>,
+    /// First sample in which it sounds and the one after the last, where that is not the whole scene.
+    pub window: Option<[usize; 2]>,
 }
 
 impl SceneSource {
     /// A recording as it stands.
     pub fn new(recording: usize, gain_db: f64) -> SceneSource {
-        SceneSource { recording, gain_db, speed: 1.0, following: vec![], layer: None }
+        SceneSource { recording, gain_db, speed: 1.0, following: vec![], layer: None, window: None }
+    }
+
+    /// Amplitude of its gain. A source that sounds for a part of the scene is as loud there as one that sounds all the
+    /// time, though its power over the scene is less.
+    pub fn amplitude(&self, frames: usize) -> f64 {
+        let share = self.window.map_or(1.0, |[start, end]| (end - start) as f64 / frames as f64);
+        10f64.powf(self.gain_db / 20.0) * share.sqrt()
     }
 
     /// All recordings that sound.
@@ -102,6 +115,8 @@ pub struct SceneSampler {
     class_names: Vec<String>,
     /// Whether speeds and layers vary: in training scenes alone.
     varies: bool,
+    /// What scripts can be played with.
+    scripts: Vec<scripted::Casting>,
 }
 
 impl SceneSampler {
@@ -132,9 +147,10 @@ impl SceneSampler {
                 config.max_sources
             )));
         }
-        let class_names = recordings.iter().map(|r| r.class_name.clone()).collect();
+        let class_names: Vec<String> = recordings.iter().map(|r| r.class_name.clone()).collect();
         let varies = split == Split::Train;
-        Ok(SceneSampler { config: config.clone(), seed, pools, class_names, varies })
+        let scripts = scripted::castings(config, &pools, &class_names)?;
+        Ok(SceneSampler { config: config.clone(), seed, pools, class_names, varies, scripts })
     }
 
     /// Scene `index`.
@@ -143,6 +159,9 @@ impl SceneSampler {
     /// Settings that no room can meet (`Usage`).
     pub fn scene(&self, index: u64) -> Result<Scene> {
         let config = &self.config;
+        if config.scripts_share > 0.0 && Rng::new(self.seed, "script", index).uniform() < config.scripts_share {
+            return self.scripted(index);
+        }
         let mut rng = Rng::new(self.seed, "scene", index);
         let count = 1 + rng.below(config.max_sources as usize);
         for _ in 0..ATTEMPTS {
@@ -168,6 +187,7 @@ impl SceneSampler {
                 equal_level: config.level == "equal",
                 snr_db: rng.range(config.snr_db[0], config.snr_db[1]),
                 pause_s: config.pause_s,
+                script: None,
             });
         }
         Err(Error::usage(format!(

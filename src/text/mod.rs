@@ -1,5 +1,6 @@
-//! Text around the model: multiple-choice questions, answers to them, and answers to single statements.
+//! Text around the model: multiple-choice questions, answers to them, answers to single statements, names of sounds.
 
 pub mod judgements;
 pub mod numbers;
 pub mod questions;
+pub mod stems;

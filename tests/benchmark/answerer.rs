@@ -19,6 +19,8 @@ pub struct Item {
     pub question: String,
     pub options: [String; 4],
     pub right: usize,
+    /// What a listener with one ear, perfect names and a perfect clock knows of the scene.
+    pub heard: Vec<String>,
 }
 
 /// What an answerer looks at.
@@ -28,6 +30,8 @@ pub enum View {
     Words,
     /// Besides, how large the numbers are, also beside those of every other option, and the other options' words.
     Values,
+    /// Words, and what is heard with one ear: which sounds there are and in which order they begin.
+    Mono,
 }
 
 /// Right answers and questions per task, and of all tasks; and right answers of one who takes what looks least likely.
@@ -162,6 +166,12 @@ fn features(item: &Item, view: View) -> [Vec<u32>; 4] {
             let own = template(words);
             out.extend(numbers.iter().map(|x| slot(&["size", &own, &size(*x)])));
         }
+        if view == View::Mono {
+            for heard in &item.heard {
+                out.push(slot(&["heard", heard, &item.options[i]]));
+                out.extend(words.iter().map(|w| slot(&["heard", heard, w])));
+            }
+        }
         out.sort_unstable();
         out.dedup();
         out
@@ -217,7 +227,7 @@ pub fn planted(n: usize) -> Vec<Item> {
         let at = rng.below(4);
         options.swap(0, at);
         let right = if right == 0 { at } else { [0, 1, 2, 3].into_iter().filter(|x| *x != at).nth(right - 1).unwrap() };
-        Item { task: "trees".into(), question: "Which tree?".into(), options, right }
+        Item { task: "trees".into(), question: "Which tree?".into(), options, right, heard: vec!["wind".into()] }
     };
     (0..n).map(item).collect()
 }

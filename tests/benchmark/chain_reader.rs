@@ -43,6 +43,11 @@ fn support(chain: &[String], option: &[String], others: &[&Vec<String>]) -> f64 
 /// The option that a chain bears out best, the first of equals.
 pub fn choice(chain: &str, options: &[String; 4]) -> usize {
     let (chain, options) = (tokens(chain), options.each_ref().map(|o| tokens(o)));
+    // What a chain ends in is its conclusion.
+    let ends: Vec<usize> = (0..4).filter(|&i| chain.ends_with(&options[i])).collect();
+    if let [only] = ends[..] {
+        return only;
+    }
     let scores: Vec<f64> = (0..4)
         .map(|i| {
             let others: Vec<&Vec<String>> = (0..4).filter(|j| *j != i).map(|j| &options[j]).collect();

@@ -87,7 +87,7 @@ fn other_questions_are_not_overwritten(home: &Path) {
     common::assert_same(&before, &home.join("other"));
 }
 
-const SHORT: &str = "--set seconds=0.5 --set rir_max_s=0.3 --sources dry";
+const SHORT: &str = "--set seconds=1.2 --set scripts_share=0.6 --set rir_max_s=0.3 --sources dry";
 
 /// Audio of every scene as it stands in the shards.
 fn shard_audio(folder: &Path) -> BTreeMap<String, Vec<i16>> {

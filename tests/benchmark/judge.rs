@@ -16,13 +16,19 @@
 //! | nearest, farthest | a fifth of the larger distance and 0.4 m before the next | as much behind |
 //! | highest, lowest, higher | 8 degrees and 0.1 m before the next | as much behind |
 //! | left or right of a source | 14 to 151 degrees of azimuth, unless faced also 0.19 of a sideward unit | |
-//! | reverberation time; corner, ceiling, travel time | 5 % | 38 %; 28 % |
+//! | reverberation time | 5 % | 38 % |
+//! | wall, ceiling | 5 % | a sound is heard 30 % and 0.6 m beyond it |
+//! | how far the room reaches | 10 % and 0.2 m inside | 35 % and 0.7 m beyond the wall |
+//! | near; far | 1.4 m; 2.6 m | 2 m |
+//! | one direction; opposite sides | 40; 110 degrees | 75 degrees |
+//! | begins last | 0.3 s after the others | 0.3 s before another |
+//! | dies away; rings on | 0.4 s; 0.75 s | 0.55 s |
 //! | floor area; absorption of walls | inside the stated range; 15 % inside it | 25 %; 15 % outside |
 //! | (all lengths less 1 cm, for texts have two decimals) | | |
 //! | names, words, what sounds tell of | equal | neither equal nor a word for the same |
 
 use super::truth::{Truth, angle, apart, circle};
-use super::words::{self, Borne};
+use super::{situations, words};
 
 /// Texts have two decimals.
 const ROUNDING_M: f64 = 0.01;
@@ -47,14 +53,6 @@ fn fact(holds: bool) -> Part {
 /// Something that cannot be said either way.
 fn open() -> Part {
     part(0.5, 0.0, 1.0)
-}
-
-fn borne(b: Borne) -> Part {
-    match b {
-        Borne::Out => fact(true),
-        Borne::Not => fact(false),
-        Borne::Perhaps => open(),
-    }
 }
 
 /// How an option stands to the truth.
@@ -152,7 +150,7 @@ impl Truth {
         // A lead of one noticeable difference holds, a lag of one fails.
         let lead = |lead: f64, noticeable: f64| part(-lead, -noticeable, noticeable);
         let gap = (0.2 * x.distance.max(y.distance)).max(0.4) * 0.999;
-        let (degrees, metres) = (x.elevation - y.elevation, x.height - y.height);
+        let (degrees, metres) = (x.elevation - y.elevation, x.offset[2] - y.offset[2]);
         Ok(match what {
             "nearest" => [lead(y.distance - x.distance, gap), lead(y.distance - x.distance, gap)],
             "farthest" => [lead(x.distance - y.distance, gap), lead(x.distance - y.distance, gap)],
@@ -174,9 +172,9 @@ impl Truth {
     }
 
     /// How many sources lie in a region; `None` when one lies at its border.
-    fn inside(&self, region: &str) -> Result<Option<usize>, String> {
+    fn inside(&self, region: &str, without: Option<usize>) -> Result<Option<usize>, String> {
         let mut count = 0;
-        for s in &self.sources {
+        for (_, s) in self.sources.iter().enumerate().filter(|(i, _)| Some(*i) != without) {
             // Degrees or metres inside, by how much it must be clear.
             let (depth, clear) = match region {
                 "somewhere to the left of the listener" => (90.0 - apart(s.azimuth, 90.0), 9.0),
@@ -196,8 +194,8 @@ impl Truth {
         Ok(Some(count))
     }
 
-    fn regional(&self, region: &str, n: usize) -> Result<Part, String> {
-        Ok(self.inside(region)?.map_or(open(), |inside| fact(inside == n)))
+    fn regional(&self, region: &str, n: usize, without: Option<usize>) -> Result<Part, String> {
+        Ok(self.inside(region, without)?.map_or(open(), |inside| fact(inside == n)))
     }
 
     /// "azimuth 1.00°, elevation 2.00°, 3.00 m away".
@@ -225,9 +223,8 @@ pub fn judge(truth: &Truth, task: &str, question: &str, option: &str) -> Result<
         "l2_query_identity_given_location" => identity(truth, question, option),
         "l2_compare_object_distances" => closer(truth, question, option),
         "l2_relative_direction_between_objects" => relative(truth, question, option),
-        "l3_scene_abduction" => abduction(truth, option),
-        "l3_causal_intent" if option.starts_with("to ") => aim(truth, question, option),
-        "l3_causal_intent" => way(truth, question, option),
+        "l3_scene_abduction" => conditions(truth, &situations::situation(option)?),
+        "l3_causal_intent" => conditions(truth, &situations::purpose(option)?),
         "l3_rotate_observer" => turned(truth, question, option),
         "l3_source_removal" => removal(truth, question, option),
         "l3_multi_hop_query" => multi_hop(truth, question, option),
@@ -256,11 +253,11 @@ fn count(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> 
     if let Some((n, rest)) = option.split_once(" in all, ") {
         let n = count_word(split(n, " ")?.0)?;
         let (k, region) = split(rest, " ")?;
-        return Ok(all(&[fact(n == total), truth.regional(region, count_word(k)?)?]));
+        return Ok(all(&[fact(n == total), truth.regional(region, count_word(k)?, None)?]));
     }
     let n = count_word(option)?;
     match REGIONS.iter().find(|region| question.contains(*region)) {
-        Some(region) => Ok(all(&[truth.regional(region, n)?])),
+        Some(region) => Ok(all(&[truth.regional(region, n, None)?])),
         None => Ok(all(&[fact(n == total)])),
     }
 }
@@ -456,52 +453,54 @@ fn relative(truth: &Truth, question: &str, option: &str) -> Result<Judged, Strin
     Ok(agreed(&[vec![beside.clone(), as_angle], vec![beside, in_metres]]))
 }
 
-fn abduction(truth: &Truth, option: &str) -> Result<Judged, String> {
-    let labels: Vec<&str> = truth.sources.iter().map(|s| s.label.as_str()).collect();
-    let situations: Vec<&str> = option.split(", and ").collect();
-    if situations.len() > 1 && situations[0] == situations[1] {
-        return Err(format!("{option:?} says one thing twice"));
+/// The only source that may be what a condition calls `name`.
+fn meant(truth: &Truth, name: &str) -> Result<usize, String> {
+    let fits = |i: &usize| words::words(&truth.sources[*i].label).iter().any(|w| situations::sound(name).contains(w));
+    let all: Vec<usize> = (0..truth.sources.len()).filter(fits).collect();
+    match all[..] {
+        [i] => truth.only(&truth.sources[i].label),
+        _ => Err(format!("{} sources may be the {name}", all.len())),
     }
-    let parts: Result<Vec<Part>, String> = situations.iter().map(|s| words::tells(s, &labels).map(borne)).collect();
+}
+
+/// Whether what a sentence amounts to holds.
+fn conditions(truth: &Truth, all_of: &[&str]) -> Result<Judged, String> {
+    let parts: Result<Vec<Part>, String> = all_of.iter().map(|c| condition(truth, c)).collect();
     Ok(all(&parts?))
 }
 
-/// The only source that somebody with an aim would go to.
-fn goal(truth: &Truth, aim: &str) -> Result<usize, String> {
-    let mut goals = Vec::new();
-    for (i, s) in truth.sources.iter().enumerate() {
-        match words::draws(aim, &s.label)? {
-            Borne::Out => goals.push(i),
-            Borne::Perhaps => return Err(format!("who wants to {aim} may go to the {}", s.label)),
-            Borne::Not => {}
+fn condition(truth: &Truth, text: &str) -> Result<Part, String> {
+    let mut words = text.split(' ');
+    let what = words.next().unwrap_or("");
+    let players: Vec<usize> = words.map(|w| meant(truth, w)).collect::<Result<_, _>>()?;
+    let own = |k: usize| &truth.sources[players[k]];
+    let from = |degrees: f64| part(apart(own(0).azimuth, degrees), 72.0, 108.0);
+    let between = || {
+        let [a, b] = [own(0), own(1)].map(|s| (s.azimuth, s.elevation));
+        angle(a, b)
+    };
+    let fades = truth.fades_s.ok_or("no response was measured");
+    Ok(match what {
+        "any" => fact(true),
+        // Near within 1.4 m and not from 2 m on; far from 2.6 m on and not within 2 m.
+        "near" => part(own(0).distance, 1.405, 1.995),
+        "far" => part(1.0 / own(0).distance, 1.0 / 2.595, 1.0 / 2.005),
+        "front" => from(0.0),
+        "behind" => from(180.0),
+        "high" => part(90.0 - own(0).elevation, 78.1, 87.9),
+        "low" => part(90.0 + own(0).elevation, 78.1, 87.9),
+        "same" => part(between(), 40.1, 74.9),
+        "opposite" => part(180.0 - between(), 70.1, 104.9),
+        "dry" => part(fades?, 0.405, 0.545),
+        "live" => part(1.0 / fades?, 1.0 / 0.745, 1.0 / 0.555),
+        "last" => {
+            let others = (0..truth.sources.len()).filter(|&i| i != players[0]);
+            let latest = others.map(|i| truth.sources[i].begins_s).fold(f64::MIN, f64::max);
+            // One second late is as late as can be asked.
+            part(1.0 - (own(0).begins_s - latest), 0.71, 1.29)
         }
-    }
-    match goals[..] {
-        [i] => Ok(i),
-        _ => Err(format!("{} sources serve to {aim}", goals.len())),
-    }
-}
-
-fn way(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
-    let i = goal(truth, words::aim_in(question)?)?;
-    let (direction, m) = split(option, ", about ")?;
-    let direction = truth.eighth(i, between(direction, "towards ", "")?)?;
-    Ok(all(&[direction, truth.distance(i, one_number(between(m, "", " m away")?)?)]))
-}
-
-fn aim(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
-    let at = question.find("towards the ").ok_or(format!("no way in {question:?}"))? + "towards the ".len();
-    let word: String = question[at..].chars().take_while(|c| c.is_alphabetic() || *c == '-').collect();
-    let mut there = Vec::new();
-    for i in 0..truth.sources.len() {
-        match all(&[truth.sector(i, &word, 0.0, 45.0)?]) {
-            Judged::Holds => there.push(i),
-            Judged::Unclear => return Err(format!("source {i} is at the border of {word}")),
-            Judged::Fails(_) => {}
-        }
-    }
-    let [i] = there[..] else { return Err(format!("{} sources lie towards {word}", there.len())) };
-    Ok(all(&[borne(words::draws(between(option, "to ", "")?, &truth.sources[i].label)?)]))
+        _ => return Err(format!("unknown condition {text:?}")),
+    })
 }
 
 fn turned(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
@@ -523,20 +522,37 @@ fn turned(truth: &Truth, question: &str, option: &str) -> Result<Judged, String>
 fn removal(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
     let removed = truth.subject(question)?;
     let rest: Vec<usize> = (0..truth.sources.len()).filter(|&i| i != removed).collect();
-    if let Ok(place) = between(option, "what is left comes from the ", " m away") {
-        let (word, m) = split(place, ", about ")?;
-        let [i] = rest[..] else { return Err(format!("{} sounds are left", rest.len())) };
-        return Ok(all(&[truth.sector(i, word, 0.0, 45.0)?, truth.distance(i, one_number(m)?)]));
+    let [a, b] = rest[..] else { return Err(format!("{} sounds are left", rest.len())) };
+    if let Some((count, near)) = option.split_once(", and nearest is then the ") {
+        let near = truth.only(near)?;
+        let (n, place) = match count {
+            c if c.starts_with("both ") => (2, between(c, "both that remain are ", "")?),
+            c if c.starts_with("one ") => (1, between(c, "one of the two that remain is ", "")?),
+            c => (0, between(c, "none of the two that remain is ", "")?),
+        };
+        let region = if place.ends_with("ear level") { place.to_string() } else { format!("somewhere {place}") };
+        let [nearest, _] = truth.extreme(near, &[a, b], "nearest")?;
+        let counted = truth.regional(&region, n, Some(removed))?;
+        return Ok(all(&[vec![counted], nearest].concat()));
     }
-    let (near, high) = split(between(option, "nearest is then the ", "")?, ", highest up the ")?;
+    let (first, second) = split(option, ", ")?;
+    let (near, what_near) = extreme_first(first, " is then the ")?;
+    let (high, what_high) = extreme_first(second, " the ")?;
     let (near, high) = (truth.only(near)?, truth.only(high)?);
     if !(rest.contains(&near) && rest.contains(&high)) {
         return Err("a removed sound is named".into());
     }
-    let [nearest, _] = truth.extreme(near, &rest, "nearest")?;
-    let highest = truth.extreme(high, &rest, "highest up")?;
+    let [nearest, _] = truth.extreme(near, &rest, what_near)?;
+    let highest = truth.extreme(high, &rest, what_high)?;
     let reading = |r: &Vec<Part>| nearest.iter().chain(r).cloned().collect::<Vec<_>>();
     Ok(agreed(&[reading(&highest[0]), reading(&highest[1])]))
+}
+
+/// The sound and the extreme of "nearest is then the rain".
+fn extreme_first<'a>(text: &'a str, joined: &str) -> Result<(&'a str, &'a str), String> {
+    let extremes = ["nearest", "farthest", "highest up", "lowest down"];
+    let what = *extremes.iter().find(|e| text.starts_with(**e)).ok_or(format!("no extreme in {text:?}"))?;
+    Ok((between(text, &format!("{what}{joined}"), "")?, &text[..what.len()]))
 }
 
 fn multi_hop(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
@@ -556,13 +572,28 @@ fn statement(truth: &Truth, option: &str) -> Result<Part, String> {
     if let Ok(s) = between(option, "sounds in this room take about ", " s to fade by 60 dB") {
         return Ok(factor(truth.fades_s.ok_or("no response was measured")?, one_number(s)?, 1.38));
     }
-    if let Ok(m) = between(option, "the farthest corner of the room is about ", " m away") {
-        return Ok(factor(truth.corner_m, one_number(m)?, 1.28));
-    }
+    let sides = ["in front of", "to the left of", "behind", "to the right of", "above"];
+    let side = |text: &str| sides.iter().position(|s| *s == text).ok_or(format!("{text:?} is no side"));
+    let wall = |i: usize, m: f64| {
+        // True within 5 %; impossible when a sound is heard from 0.6 m or 30 % beyond it.
+        let (axis, sign) = [(0, 1.0), (1, 1.0), (0, -1.0), (1, -1.0), (2, 1.0)][i];
+        let farthest = truth.sources.iter().map(|s| sign * s.offset[axis]).fold(0.0, f64::max);
+        match (m / truth.sides_m[i]).ln().abs() <= 1.055f64.ln() {
+            true => fact(true),
+            false => part(farthest - m, f64::NEG_INFINITY, (0.3 * farthest).max(0.6) - ROUNDING_M),
+        }
+    };
     if let Ok(m) = between(option, "the ceiling is about ", " m above the listener's ears") {
-        return Ok(factor(truth.ceiling_m, one_number(m)?, 1.28));
+        return Ok(wall(4, one_number(m)?));
     }
-    let (label, ms) = split(between(option, "the direct sound of the ", " ms")?, " travels for about ")?;
-    let travels_ms = truth.sources[truth.only(label)?].distance / 343.0 * 1000.0;
-    Ok(factor(travels_ms, one_number(ms)?, 1.28))
+    if let Ok(rest) = between(option, "the wall ", " m away") {
+        let (place, m) = split(rest, " the listener is about ")?;
+        return Ok(wall(side(place)?, one_number(m)?));
+    }
+    let (m, place) = split(between(option, "a sound could come from ", " the listener")?, " m away ")?;
+    let place = place.trim_start_matches("straight ").trim_start_matches("exactly ");
+    let (m, wall_m) = (one_number(m)?, truth.sides_m[side(place)?]);
+    // Possible with a tenth of the way and 20 cm to spare, impossible from 35 % and 70 cm beyond the wall; as a share of these.
+    let (inside, outside) = ((0.1 * wall_m).max(0.2) - ROUNDING_M, (0.35 * wall_m).max(0.7) - ROUNDING_M);
+    Ok(part(m - wall_m + inside, 0.0, inside + outside))
 }

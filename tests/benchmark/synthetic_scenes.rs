@@ -4,7 +4,7 @@ use serde_json::Value;
 use twnm::rng::Rng;
 use twnm::sim::config::SceneConfig;
 use twnm::sim::render::drawn_truth;
-use twnm::sim::scene::{Scene, SceneSampler};
+use twnm::sim::scene::{Scene, SceneSampler, SceneSource};
 use twnm::sources::{Domain, Sources, Split};
 
 /// Names as data sets have them, many of them for similar sounds.
@@ -91,18 +91,26 @@ pub enum Named {
     AsInDataSets,
 }
 
-/// Lines of `scenes.jsonl`.
+/// Lines of `scenes.jsonl`, more than half of them from scripts.
 pub fn scenes(n: usize, named: Named) -> Vec<Value> {
     let sources = Sources::procedural(1);
-    let sampler = SceneSampler::new(&SceneConfig::default(), &sources, Split::All, 5).unwrap();
+    let config = SceneConfig { scripts_share: 0.6, ..SceneConfig::default() };
+    let sampler = SceneSampler::new(&config, &sources, Split::All, 5).unwrap();
     (0..n as u64).map(|index| scene(&sampler.scene(index).unwrap(), &sources, named)).collect()
+}
+
+/// Steps in which a source sounds: within its window, after up to 0.3 s of silence with which its recording may begin.
+fn steps(source: &SceneSource, rng: &mut Rng) -> Vec<u8> {
+    let [from, to] = source.window.unwrap_or([0, 80_000]).map(|sample| sample as f64 / 1600.0);
+    let from = from + source.window.map_or(0.0, |_| rng.range(0.0, 3.0));
+    (0..50).map(|k| u8::from((from..to).contains(&(k as f64 + 0.5)))).collect()
 }
 
 fn scene(scene: &Scene, sources: &Sources, named: Named) -> Value {
     let mut rng = Rng::new(7, "truth", scene.index);
     let powers: Vec<f64> = scene.sources.iter().map(|s| 10f64.powf(s.gain_db / 10.0)).collect();
     let total: f64 = powers.iter().sum();
-    let mut truth = drawn_truth(scene, sources, &vec![vec![1; 50]; powers.len()]);
+    let mut truth = drawn_truth(scene, sources, &scene.sources.iter().map(|s| steps(s, &mut rng)).collect::<Vec<_>>());
     for (slot, track) in truth.sources.iter_mut().enumerate() {
         let number = scene.sources[slot].recording;
         if named == Named::AsInDataSets && track.domain == Domain::Environment {

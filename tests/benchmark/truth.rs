@@ -13,8 +13,10 @@ pub struct Source {
     pub azimuth: f64,
     pub elevation: f64,
     pub distance: f64,
-    /// Above the ears.
-    pub height: f64,
+    /// From the ears: to the front, to the left, upwards.
+    pub offset: [f64; 3],
+    /// When it is first heard.
+    pub begins_s: f64,
 }
 
 /// A scene.
@@ -26,8 +28,8 @@ pub struct Truth {
     pub absorption: f64,
     /// Measured on a response.
     pub fades_s: Option<f64>,
-    pub ceiling_m: f64,
-    pub corner_m: f64,
+    /// From the ears to the walls in front, to the left, behind and to the right, and to the ceiling.
+    pub sides_m: [f64; 5],
 }
 
 fn number(value: &Value) -> f64 {
@@ -83,14 +85,14 @@ impl Truth {
                 azimuth: circle(y.atan2(x).to_degrees()),
                 elevation: z.atan2(x.hypot(y)).to_degrees(),
                 distance: x.hypot(y).hypot(z),
-                height: z,
+                offset: [x, y, z],
+                begins_s: s["active_s"].as_array().unwrap().iter().map(|a| number(&a[0])).fold(f64::MAX, f64::min),
             }
         };
         // West and east are y by z, south and north x by z, floor and ceiling x by y.
         let areas = [size[1] * size[2], size[0] * size[2], size[0] * size[1]];
         let walls: Vec<f64> = (0..6).map(|i| number(&room["wall_absorption"][i])).collect();
         let absorbed: f64 = (0..6).map(|i| areas[i / 2] * walls[i]).sum();
-        let reach: f64 = (0..3).map(|i| ear[i].max(size[i] - ear[i]).powi(2)).sum();
         let sources: Vec<Source> = rtsd["sources"].as_array().unwrap().iter().map(source).collect();
         let levels: Vec<f64> = rtsd["sources"].as_array().unwrap().iter().map(|s| number(&s["level_db"])).collect();
         let loudest = levels.iter().copied().fold(f64::MIN, f64::max);
@@ -100,8 +102,7 @@ impl Truth {
             floor_m2: areas[2],
             absorption: absorbed / (2.0 * areas.iter().sum::<f64>()),
             fades_s: room["t20_s"].as_f64(),
-            ceiling_m: size[2] - ear[2],
-            corner_m: reach.sqrt(),
+            sides_m: [size[0] - ear[0], size[1] - ear[1], ear[0], ear[1], size[2] - ear[2]],
         }
     }
 

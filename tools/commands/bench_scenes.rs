@@ -114,5 +114,6 @@ fn scene(args: &Args, frames: usize, recordings: &[usize], index: u64) -> Scene 
         equal_level: true,
         snr_db: 40.0,
         pause_s: [0.1, 0.5],
+        script: None,
     }
 }

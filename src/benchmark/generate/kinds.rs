@@ -44,7 +44,7 @@ pub(super) fn of(task: Task) -> &'static [KindOf] {
         Task::RelativeDirection => kinds![2 integration::beside_and_above, 1 integration::facing_and_above],
         Task::SceneAbduction => kinds![1 reasoning::scene_abduction],
         Task::CausalIntent => kinds![1 reasoning::causal_intent],
-        Task::RotateObserver => kinds![1 reasoning::rotate_observer],
+        Task::RotateObserver => kinds![1 reasoning::side_after_turn, 1 reasoning::azimuth_after_turn],
         Task::SourceRemoval => kinds![1 reasoning::source_removal],
         Task::MultiHopQuery => kinds![1 reasoning::multi_hop_query],
         Task::PhysicalConsistency => kinds![1 reasoning::physical_consistency],

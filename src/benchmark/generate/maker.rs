@@ -132,7 +132,7 @@ impl<'a> Maker<'a> {
                     (at, scenes[at])
                 }
             };
-            let yaw_deg = if self.settings.turned { self.rng.below(3600) as f64 / 10.0 } else { 0.0 };
+            let yaw_deg = if self.settings.turned { self.yaw_deg() } else { 0.0 };
             let Some(draft) = self.draft(kind, scene, yaw_deg) else { continue };
             if self.seen.contains(&mark(scene, &draft)) || self.settings.open && draft.open.is_none() {
                 continue;
@@ -148,6 +148,14 @@ impl<'a> Maker<'a> {
             found += 1;
         }
         best
+    }
+
+    /// How far a scene is turned. Where walls are spoken of they must lie ahead, behind and to the sides.
+    fn yaw_deg(&mut self) -> f64 {
+        match self.task {
+            Task::PhysicalConsistency => 90.0 * self.rng.below(4) as f64,
+            _ => self.rng.below(3600) as f64 / 10.0,
+        }
     }
 
     fn draft(&mut self, kind: usize, scene: usize, yaw_deg: f64) -> Option<Draft> {

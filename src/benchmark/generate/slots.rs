@@ -3,6 +3,7 @@
 use super::super::draft::Pool;
 use super::super::facts::Facts;
 use super::super::integration;
+use super::super::situations;
 use super::super::task::Task;
 use super::Settings;
 use crate::rng::Rng;
@@ -92,7 +93,10 @@ fn suits(task: Task, facts: &Facts) -> bool {
         Task::BindIdentityLocationDistance | Task::QueryLocation => integration::can_mix_places(facts),
         Task::CompareDistances => integration::can_compare(facts),
         Task::RelativeDirection => integration::can_relate(facts),
-        Task::QueryIdentity | Task::MultiHopQuery | Task::SourceRemoval => facts.named.len() >= 2,
+        Task::QueryIdentity | Task::MultiHopQuery => facts.named.len() >= 2,
+        Task::SourceRemoval => facts.named.len() == 3,
+        Task::SceneAbduction => !situations::casts(facts).is_empty(),
+        Task::CausalIntent => situations::casts(facts).iter().any(|cast| cast.purpose(false, false).is_some()),
         _ => true,
     }
 }

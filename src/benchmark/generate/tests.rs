@@ -5,18 +5,23 @@ use super::super::verdict::Verdict;
 use super::*;
 use crate::sim::config::SceneConfig;
 use crate::sim::render::drawn_truth;
-use crate::sim::scene::SceneSampler;
+use crate::sim::scene::{SceneSampler, SceneSource};
 use crate::sources::{Domain, Sources, Split};
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-/// Scenes as `twnm simulate` draws them, equally loud, with a word for every speaker.
+/// Scenes as `twnm simulate` draws them, half of them from scripts, equally loud, with a word for every speaker.
 pub(in crate::benchmark) fn scenes(n: u64) -> Vec<Facts> {
     let sources = Sources::procedural(1);
-    let sampler = SceneSampler::new(&SceneConfig::default(), &sources, Split::All, 5).unwrap();
+    let config = SceneConfig { scripts_share: 0.5, ..SceneConfig::default() };
+    let sampler = SceneSampler::new(&config, &sources, Split::All, 5).unwrap();
     let facts = |index| {
         let scene = sampler.scene(index).unwrap();
-        let mut truth = drawn_truth(&scene, &sources, &vec![vec![1; 50]; scene.sources.len()]);
+        let steps = |source: &SceneSource| {
+            let [from, to] = source.window.unwrap_or([0, scene.frames]);
+            (0..50).map(|k| u8::from((from..to).contains(&(1600 * k + 800)))).collect()
+        };
+        let mut truth = drawn_truth(&scene, &sources, &scene.sources.iter().map(steps).collect::<Vec<_>>());
         let level_db = Some(-10.0 * (scene.sources.len() as f64).log10());
         for track in &mut truth.sources {
             let words = ["nine", "seven", "please close the door", "good morning", "two"];

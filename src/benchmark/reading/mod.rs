@@ -2,13 +2,14 @@
 //!
 //! A text is read only when it has one of the listed forms as a whole and can be read in one way. Everything else is
 //! [`Unreadable`]: a negation, a condition or an instruction that no form foresees can therefore not slip through.
-//! Labels are those of the set and situations those of the knowledge table: of a word outside them nobody could say
+//! Labels are those of the set and situations those of the table: of words outside them nobody could say
 //! whether it fits a scene.
 
 mod integration;
 mod pattern;
 mod perception;
 mod reasoning;
+mod situations;
 mod tables;
 mod tokens;
 
@@ -68,8 +69,8 @@ pub fn read(
         Task::QueryIdentity => integration::query_identity,
         Task::CompareDistances => integration::compare_distances,
         Task::RelativeDirection => integration::relative_direction,
-        Task::SceneAbduction => reasoning::scene_abduction,
-        Task::CausalIntent => reasoning::causal_intent,
+        Task::SceneAbduction => situations::scene_abduction,
+        Task::CausalIntent => situations::causal_intent,
         Task::RotateObserver => reasoning::rotate_observer,
         Task::SourceRemoval => reasoning::source_removal,
         Task::MultiHopQuery => reasoning::multi_hop_query,

@@ -2,14 +2,13 @@
 //!
 //! ```text
 //! word            that word; "a/b" either        word?        may be missing        [ w w ]   may be missing as a whole
-//! S               a label of the set             N            a count               M SEC MS  a number with its unit
+//! S               a label of the set             N            a count               M SEC     a number with its unit
 //! AZ EL DEG TURN  angles                         OCT ..       a word of a table: see `tables`
 //! LEAD TAIL ..    phrases that add nothing: see `tables`
 //! ```
 //! A form fits a text only as a whole, and a text is read only when all fits agree.
 
 use super::super::facts::around;
-use super::super::knowledge::TABLE;
 use super::tables::{Value, phrases, values};
 use super::tokens::{Token, tokens};
 
@@ -121,15 +120,11 @@ impl Forms {
 
     /// Values at the beginning of `text` that a place may hold, with how many tokens they take.
     fn measured(&self, place: &str, text: &[Token]) -> Vec<(Value, usize)> {
-        let known =
-            |words: &'static str| tokens(words).filter(|t| text.starts_with(t)).map(|t| (Value::Name(words), t.len()));
         match place {
             "S" => {
                 let here = self.labels.iter().filter(|(_, label)| text.starts_with(label));
                 here.map(|(name, label)| (Value::Label(name.clone()), label.len())).collect()
             }
-            "SITUATION" => TABLE.iter().filter_map(|entry| known(entry.situation)).collect(),
-            "AIM" => TABLE.iter().filter_map(|entry| known(entry.intention)).collect(),
             "N" => match text.first() {
                 Some(Token::Number(n)) if n.fract() == 0.0 && (0.0..10.0).contains(n) => vec![(Value::Number(*n), 1)],
                 Some(token) if is_word(token, "none") => vec![(Value::Number(0.0), 1)],
@@ -137,7 +132,6 @@ impl Forms {
             },
             "M" => with_unit(text, "m"),
             "SEC" => with_unit(text, "s"),
-            "MS" => with_unit(text, "ms"),
             "DEG" => with_unit(text, "deg"),
             "AZ" => azimuths(text),
             "EL" => elevations(text),
@@ -305,7 +299,7 @@ mod tests {
             include_str!("reasoning.rs"),
             include_str!("tables.rs"),
         ];
-        let measured = ["S", "SITUATION", "AIM", "N", "M", "SEC", "MS", "DEG", "AZ", "EL", "TURN"];
+        let measured = ["S", "N", "M", "SEC", "DEG", "AZ", "EL", "TURN"];
         let forms = Forms::new(&["rain".into()]);
         let mut count = 0;
         for (file, text) in files.iter().zip(texts) {
@@ -364,6 +358,6 @@ mod tests {
         assert_eq!(number("TURN", "90°"), None);
         assert_eq!(number("M", "2.5 meters"), Some(2.5));
         assert_eq!(number("M", "2.5"), None);
-        assert_eq!(number("MS", "7 s"), None);
+        assert_eq!(number("SEC", "7 m"), None);
     }
 }

@@ -1,84 +1,11 @@
 //! Reading questions of level 3.
 
-use super::super::claims::{Claim, Extreme};
+use super::super::claims::{Claim, Extreme, Side};
 use super::tables::Value;
 use super::tokens::{Token, tokens};
 use super::{Asked, Unreadable, octant_claim};
 
 type Read = Result<[Claim; 4], Unreadable>;
-
-pub(super) fn scene_abduction(asked: &Asked) -> Read {
-    const QUESTIONS: &[((), &str)] = &[
-        ((), "what is most plausible/likely explanation of/for this scene"),
-        ((), "what is most plausible/likely explanation of/for what is heard"),
-        ((), "what is most? likely/probably going on/happening here?"),
-        ((), "what is most? likely/probably happening"),
-        ((), "which situation best? explains sounds/scene best?"),
-    ];
-    const OPTIONS: &[((), &str)] = &[((), "SITUATION"), ((), "SITUATION and SITUATION")];
-    asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
-    let event = |situation: &str| Claim::Event { situation: situation.into() };
-    asked.each(|option| match asked.forms.read(OPTIONS, option)?.1[..] {
-        [Value::Name(situation)] => Some(event(situation)),
-        [Value::Name(a), Value::Name(b)] => Some(Claim::both(event(a), event(b))),
-        _ => None,
-    })
-}
-
-pub(super) fn causal_intent(asked: &Asked) -> Read {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Question {
-        Way,
-        Aim,
-    }
-    use Question::{Aim, Way};
-    const QUESTIONS: &[(Question, &str)] = &[
-        (Way, "listener/somebody wants/has to AIM which way should they go and how far"),
-        (Way, "listener/somebody wants/has to AIM where should they go"),
-        (Way, "listener/somebody wants/has to AIM which way should they turn and how far away is goal"),
-        (Way, "somebody at this place has to AIM where do they have to go"),
-        (Way, "somebody at this place has to AIM where is place to go"),
-        (Way, "in order? to AIM in which direction would/should listener/somebody go and how far away is it"),
-        (Way, "in order? to AIM in which direction and how far would/should listener/somebody walk/go"),
-        (Way, "to AIM which way and how far should listener/somebody walk/go"),
-        (Aim, "listener turns and walks towards/to OCT why most likely"),
-        (Aim, "listener/somebody walks/goes towards/to OCT why most? likely?"),
-        (Aim, "somebody walks/goes towards/to OCT what do they probably? want"),
-        (Aim, "what would be reason to go/walk towards/to OCT from here"),
-        (Aim, "why would listener/somebody go/walk towards/to OCT"),
-    ];
-    const WAYS: &[((), &str)] = &[((), "go/walk? towards/to? OCT for? M away?")];
-    const AIMS: &[((), &str)] = &[((), "to? AIM"), ((), "they want to AIM"), ((), "because they want to AIM")];
-    let (question, values) = asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
-    let source = match (question, &values[..]) {
-        (Question::Way, [Value::Name(aim)]) => source_of_aim(asked, aim),
-        (Question::Aim, [Value::Octant(octant)]) => asked.only_where(|i| octant_claim(i, *octant)),
-        _ => None,
-    };
-    let source = source.ok_or(Unreadable::Question)?;
-    asked.each(|option| match question {
-        Way => match asked.forms.read(WAYS, option)?.1[..] {
-            [Value::Octant(octant), Value::Number(m)] => {
-                Some(Claim::both(octant_claim(source, octant), Claim::Distance { source, m }))
-            }
-            _ => None,
-        },
-        Aim => match asked.forms.read(AIMS, option)?.1[..] {
-            [Value::Name(intention)] => Some(Claim::Intends { source, intention: intention.into() }),
-            _ => None,
-        },
-    })
-}
-
-/// The one source that somebody with this aim goes to; of a sound outside the table nobody knows.
-fn source_of_aim(asked: &Asked, aim: &str) -> Option<usize> {
-    let entries = asked.facts.senses.iter().map(|s| s.entry).collect::<Option<Vec<_>>>()?;
-    let with_aim: Vec<usize> = (0..entries.len()).filter(|&i| entries[i].intention == aim).collect();
-    match with_aim[..] {
-        [source] => Some(source),
-        _ => None,
-    }
-}
 
 pub(super) fn rotate_observer(asked: &Asked) -> Read {
     #[derive(Clone, Copy, PartialEq)]
@@ -143,35 +70,41 @@ pub(super) fn source_removal(asked: &Asked) -> Read {
     enum Form {
         Extremes,
         ExtremesFirst,
-        Left,
+        Counted,
+        Both,
     }
     const OPTIONS: &[(Form, &str)] = &[
         (Form::ExtremesFirst, "EXTREME is then/now? S and? EXTREME is? then/now? S"),
         (Form::Extremes, "S is? then/now? EXTREME sound/source/1? and S is? then/now? EXTREME sound/source/1?"),
         (Form::Extremes, "S is then/now? EXTREME sound/source/1?"),
-        (Form::Left, "what is left comes from OCT M away?"),
-        (Form::Left, "what remains comes from OCT M away?"),
-        (Form::Left, "remaining sound/source comes from OCT M away?"),
+        (Form::Counted, "N of 2 that remain is REGION and EXTREME is then/now? S"),
+        (Form::Both, "both that remain is REGION and EXTREME is then/now? S"),
     ];
     let (_, values) = asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
     let [Value::Label(label)] = &values[..] else { return Err(Unreadable::Question) };
     let removed = asked.only(label).ok_or(Unreadable::Question)?;
-    let rest: Vec<usize> = (0..asked.facts.count()).filter(|&i| i != removed).collect();
+    let two_remain = asked.facts.count() == 3;
     let out = |label: &str, what: Extreme| {
         asked.of_label(label, |source| Some(Claim::StandsOut { source, what, without: Some(removed) }))
     };
+    let remain = |region, n| Claim::Remain { region, n, without: removed };
     asked.each(|option| {
         let (form, values) = asked.forms.read(OPTIONS, option)?;
-        match (form, &values[..], &rest[..]) {
-            (Form::Extremes, [Value::Label(a), Value::Extreme(x), Value::Label(b), Value::Extreme(y)], _) => {
+        match (form, &values[..]) {
+            (Form::Extremes, [Value::Label(a), Value::Extreme(x), Value::Label(b), Value::Extreme(y)]) => {
                 Some(Claim::both(out(a, *x)?, out(b, *y)?))
             }
-            (Form::ExtremesFirst, [Value::Extreme(x), Value::Label(a), Value::Extreme(y), Value::Label(b)], _) => {
+            (Form::ExtremesFirst, [Value::Extreme(x), Value::Label(a), Value::Extreme(y), Value::Label(b)]) => {
                 Some(Claim::both(out(a, *x)?, out(b, *y)?))
             }
-            (Form::Extremes, [Value::Label(a), Value::Extreme(x)], _) => out(a, *x),
-            (Form::Left, [Value::Octant(octant), Value::Number(m)], [source]) => {
-                Some(Claim::both(octant_claim(*source, *octant), Claim::Distance { source: *source, m: *m }))
+            (Form::Extremes, [Value::Label(a), Value::Extreme(x)]) => out(a, *x),
+            (Form::Counted, [Value::Number(n), Value::Region(region), Value::Extreme(x), Value::Label(a)])
+                if two_remain =>
+            {
+                Some(Claim::both(remain(*region, *n as usize), out(a, *x)?))
+            }
+            (Form::Both, [Value::Region(region), Value::Extreme(x), Value::Label(a)]) if two_remain => {
+                Some(Claim::both(remain(*region, 2), out(a, *x)?))
             }
             _ => None,
         }
@@ -213,29 +146,31 @@ pub(super) fn physical_consistency(asked: &Asked) -> Read {
     #[derive(Clone, Copy, PartialEq)]
     enum Form {
         Time,
-        Corner,
+        Wall,
         Ceiling,
-        Travel,
+        Reach,
     }
     const OPTIONS: &[(Form, &str)] = &[
         (Form::Time, "sounds in this? room fade/decay by 60 db within/in SEC"),
         (Form::Time, "sounds in this? room take SEC to fade/decay by 60 db"),
         (Form::Time, "reverberation time rt60? of this? room is SEC"),
         (Form::Time, "reverberation time rt60? is SEC"),
-        (Form::Corner, "farthest corner of this? room is M away [ from listener/you ]"),
+        (Form::Wall, "wall WAY is M away [ from listener/you ]"),
         (Form::Ceiling, "ceiling is M above EAR"),
-        (Form::Travel, "direct? sound of S travels for? MS"),
-        (Form::Travel, "direct? sound of S takes/needs MS to reach listener/you"),
+        (Form::Reach, "sound could come/arrive from M away straight/exactly? WAY"),
+        (Form::Reach, "sound could come/arrive straight/exactly? from WAY M away"),
     ];
     asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
     asked.each(|option| {
         let (form, values) = asked.forms.read(OPTIONS, option)?;
         let claim = match (form, &values[..]) {
             (Form::Time, [Value::Number(s)]) => Claim::ReverberationTime { s: *s },
-            (Form::Corner, [Value::Number(m)]) => Claim::FarthestCorner { m: *m },
-            (Form::Ceiling, [Value::Number(m)]) => Claim::CeilingAbove { m: *m },
-            (Form::Travel, [Value::Label(label), Value::Number(ms)]) => {
-                Claim::TravelTime { source: asked.only(label)?, ms: *ms }
+            (Form::Wall, [Value::Side(side), Value::Number(m)]) if *side != Side::Up => {
+                Claim::Wall { side: *side, m: *m }
+            }
+            (Form::Ceiling, [Value::Number(m)]) => Claim::Wall { side: Side::Up, m: *m },
+            (Form::Reach, [Value::Number(m), Value::Side(side)] | [Value::Side(side), Value::Number(m)]) => {
+                Claim::Reach { side: *side, m: *m }
             }
             _ => return None,
         };

@@ -1,6 +1,6 @@
 //! Words with what they mean, and phrases that mean nothing.
 
-use super::super::claims::{Extreme, Region};
+use super::super::claims::{Extreme, Region, Side};
 
 /// What stands in a place.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub(super) enum Value {
     Region(Region),
     /// An extreme.
     Extreme(Extreme),
+    /// A side of the room.
+    Side(Side),
     /// A word of a closed list.
     Name(&'static str),
 }
@@ -100,6 +102,16 @@ static UP: &[(&str, Value)] = &[("above", Value::Flag(true)), ("below", Value::F
 /// More (true) or less.
 static MORE: &[(&str, Value)] = &[("more than", Value::Flag(true)), ("less than", Value::Flag(false))];
 
+/// Sides of the room from where the listener stands.
+static WAY: &[(&str, Value)] = &[
+    ("in front of listener/you", Value::Side(Side::Front)),
+    ("ahead of listener/you", Value::Side(Side::Front)),
+    ("to left of listener/you", Value::Side(Side::Left)),
+    ("behind listener/you", Value::Side(Side::Back)),
+    ("to right of listener/you", Value::Side(Side::Right)),
+    ("above listener/you", Value::Side(Side::Up)),
+];
+
 /// A table of words with what they mean.
 pub(super) fn values(place: &str) -> Option<&'static [(&'static str, Value)]> {
     Some(match place {
@@ -112,6 +124,7 @@ pub(super) fn values(place: &str) -> Option<&'static [(&'static str, Value)]> {
         "HEIGHT" => HEIGHT,
         "UP" => UP,
         "MORE" => MORE,
+        "WAY" => WAY,
         _ => return None,
     })
 }

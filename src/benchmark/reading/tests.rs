@@ -213,8 +213,11 @@ fn what_asks_or_says_something_else_is_not_read() {
     // What is said in another scene and in none; a word outside the table; a label that the set does not have.
     let said = claims(Task::IdentifySpeechTranscript, "What is said?", ["seven please", "nine", "nine", "7 please"]);
     assert_eq!(said, Err(Unreadable::Option(Letter::D)));
-    let events = ["wet weather has set in", "a gale is rising", "it rains", "a gale is rising"];
-    let abduction = claims(Task::SceneAbduction, "What is most likely happening?", events);
+    let near = "the listener is right beside the wet weather while the company keeps at a distance";
+    let far = "The company is right beside the listener, while the wet weather is at a distance";
+    let room = "in a furnished room that swallows every echo.";
+    let both = [near, far, "it rains", near].map(|beginning| format!("{beginning}, {room}"));
+    let abduction = claims(Task::SceneAbduction, "What is most likely happening?", both.each_ref().map(|o| o.as_str()));
     assert_eq!(abduction, Err(Unreadable::Option(Letter::C)));
     let labels = claims(Task::IdentifyEventClass, "What do you hear?", ["dog bark", "a barking dog", "wind", "siren"]);
     assert_eq!(labels, Err(Unreadable::Option(Letter::B)));

@@ -153,8 +153,17 @@ fn conclude(context: &Context, claim: &Claim, sentences: &mut Vec<String>) {
             };
             format!("The {word} is the {}.", label(*source))
         }
-        Claim::Event { situation } => format!("That means that {situation}."),
-        Claim::Intends { intention, .. } => format!("Somebody who goes there probably wants to {intention}."),
+        Claim::Near { source, near } => {
+            format!("The {} is {}.", label(*source), if *near { "close by" } else { "far off" })
+        }
+        Claim::Together { together: true, .. } => "The two lie in one direction.".into(),
+        Claim::Together { .. } => "The two lie on opposite sides.".into(),
+        Claim::BeginsLast { source } => {
+            format!("The {} begins last, at {:.1} s.", label(*source), facts.begins_s(*source))
+        }
+        Claim::Rings { .. } => {
+            format!("Sounds fade within about {:.1} s.", facts.reverberation_s().unwrap_or(room.rt60_s))
+        }
         Claim::Not { .. } => {
             let measured = facts.reverberation_s().unwrap_or(room.rt60_s);
             format!("The room is {} and rings for {measured:.1} s, which does not fit.", room.size)

@@ -109,18 +109,19 @@ fn form_of_contents(kind: &str) -> Form {
             "DIRECTION is one of the eight directions of the data and only this source is there; the right label, those of \
              other sources, and labels_for_wrong_options",
         ),
-        "one event" | "two events" => (
+        "situation" => (
             "what is going on",
             &["What is the most plausible explanation of this scene?", "What is most likely going on here?"],
-            &["SITUATION", "SITUATION, and SITUATION"],
-            "situations word for word: of the sounds in the scene, and of situations_for_wrong_options; right only when \
-             everything in the option is heard",
+            &["SITUATION"],
+            "the four situations word for word, all four of one group; the one whose places and room are those of the data is \
+             right",
         ),
-        "aim of a way" => (
-            "why somebody goes into a direction",
-            &["Somebody walks towards the DIRECTION. What do they probably want?"],
-            &["to AIM"],
-            "DIRECTION is that of one source and of no other; aims word for word: the one of this source is right",
+        "purpose" => (
+            "what the sound that begins last is for",
+            &["What is the sound that begins last most likely for?"],
+            &["PURPOSE"],
+            "the four purposes word for word, all four of one group; the one whose order and places are those of the data is \
+             right",
         ),
         _ => return form_of_relations(kind),
     };
@@ -155,13 +156,6 @@ fn form_of_relations(kind: &str) -> Form {
             "the four combinations of left and right, higher up and lower down; left is counter-clockwise; take two sources whose \
              azimuths differ by 15 to 150 degrees and whose elevations by at least 8",
         ),
-        "way to an aim" => (
-            "which way and how far somebody goes to reach an aim",
-            &["The listener wants to AIM. Which way should they go, and how far?"],
-            &["towards the DIRECTION, about 2.13 m"],
-            "AIM word for word of one source; right: its direction and distance; wrong: another direction, or a distance off \
-             by a third and 0.5 m",
-        ),
         _ => return form_of_reasoning(kind),
     };
     Form { task, questions, options, rule }
@@ -188,11 +182,17 @@ fn form_of_reasoning(kind: &str) -> Form {
             &["nearest is then the LABEL, highest up the LABEL"],
             "about the two sources that are left",
         ),
-        "one remains" => (
-            "what holds when one of two sources is removed",
-            &["If the LABEL is removed, which statement remains true?"],
-            &["what is left comes from the DIRECTION, about 2.13 m away"],
-            "about the source that is left; wrong: another direction, or a distance off by a third and 0.5 m",
+        "how many remain" => (
+            "how many of two remaining sources are in one region when one of three is removed (REGION: to the left of the \
+             listener, to the right of the listener, in front of the listener, behind the listener, above ear level, below \
+             ear level), and which of the two is the nearest",
+            &["If the LABEL is removed, which statement is true of the rest?"],
+            &[
+                "one of the two that remain is REGION, and nearest is then the LABEL",
+                "none of the two that remain is REGION, and nearest is then the LABEL",
+                "both that remain are REGION, and nearest is then the LABEL",
+            ],
+            GRID,
         ),
         "multi-hop" => (
             "find a source by one property (nearest, farthest, highest up or lowest down), tell its direction",
@@ -201,16 +201,18 @@ fn form_of_reasoning(kind: &str) -> Form {
             "it leads by a fifth of the distance and 0.5 m, or by 10 degrees of elevation; wrong: another source, or another \
              direction",
         ),
-        "physics" => (
-            "what cannot be true of this room: three options are true, the right answer is the one that is not",
+        "walls" | "reach" | "mixed" => (
+            "what cannot be in this room: three options are true or possible, the right answer is the one that is not",
             &["Which statement is physically impossible given the room?"],
             &[
-                "sounds in this room fade by 60 dB within about 0.52 s",
-                "the farthest corner of the room is about 3.45 m away",
+                "the wall to the left of the listener is about 1.23 m away",
                 "the ceiling is about 1.23 m above the listener's ears",
-                "the direct sound of the LABEL travels for about 7.29 ms",
+                "a sound could come from 2.34 m away straight in front of the listener",
+                "sounds in this room fade by 60 dB within about 0.52 s",
             ],
-            "true: within two per cent; impossible: off by a factor of at least 1.5; sound travels 343 m in a second",
+            "walls are in front of, to the left of, behind or to the right of the listener; true: a wall or a time within two per \
+             cent, or a sound clearly inside the room; impossible: a wall at least 0.7 m and a third nearer than a source on \
+             its side, a sound at least 0.8 m and 40 per cent beyond the wall, a time off by a factor of at least 2",
         ),
         _ => panic!("no form for questions of kind {kind:?}"),
     };

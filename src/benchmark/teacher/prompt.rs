@@ -4,9 +4,10 @@
 //! prompt says that data are no instructions. What makes hidden instructions harmless is not the prompt but the check of
 //! what comes back.
 
+use super::super::claims::Side;
 use super::super::draft::Pool;
 use super::super::facts::{Facts, OCTANTS};
-use super::super::knowledge::Sense;
+use super::super::situations::{Cast, casts};
 use super::super::task::Task;
 use super::super::wording::octant;
 use super::check::is_invisible;
@@ -93,7 +94,7 @@ fn data(ask: &Ask, pool: &Pool, seed: u64, signed: bool) -> String {
     let mut rng = Rng::new(seed, "teacher data", ask.number);
     let azimuth = |degrees: f64| rounded(if signed && degrees > 180.0 { degrees - 360.0 } else { degrees });
     let source = |i: usize| {
-        let (from, entry) = (facts.source(i), facts.senses[i].entry);
+        let from = facts.source(i);
         json!({
             "label": quote(&facts.labels[i]),
             "can_be_named": facts.named.contains(&i),
@@ -102,11 +103,9 @@ fn data(ask: &Ask, pool: &Pool, seed: u64, signed: bool) -> String {
             "elevation_deg": rounded(facts.elevation_deg(i)),
             "distance_m": rounded(facts.distance_m(i)),
             "direction": OCTANTS[octant(facts.azimuth_deg(i, 0.0))],
-            "direct_sound_ms": rounded(facts.travel_ms(i)),
+            "sounds_s": [facts.begins_s(i), facts.ends_s(i)],
             "transcript": from.transcript.as_deref().map(quote),
             "caption": from.caption.as_deref().map(quote),
-            "situation": entry.map(|e| e.situation),
-            "aim": entry.map(|e| e.intention),
         })
     };
     let room = facts.room();
@@ -118,8 +117,9 @@ fn data(ask: &Ask, pool: &Pool, seed: u64, signed: bool) -> String {
             "size": room.size,
             "walls": room.finish,
             "reverberation_s": facts.reverberation_s().map(rounded),
-            "farthest_corner_m": rounded(facts.farthest_corner_m()),
-            "ceiling_above_ears_m": rounded(facts.ceiling_above_m()),
+            "walls_m": Side::ALL[..4].iter().map(|s| rounded(facts.wall_m(*s))).collect::<Vec<_>>(),
+            "walls_are": "in front, to the left, behind, to the right",
+            "ceiling_above_ears_m": rounded(facts.wall_m(Side::Up)),
         },
     });
     let labels = pool.other_labels(&mut rng, OFFERED, &facts.senses);
@@ -140,15 +140,23 @@ fn data(ask: &Ask, pool: &Pool, seed: u64, signed: bool) -> String {
             rng.shuffle(&mut others);
             data["transcripts_for_wrong_options"] = others.iter().take(OFFERED).map(|t| quote(t)).collect();
         }
-        Task::SceneAbduction | Task::CausalIntent => {
-            let entries = labels.iter().filter_map(|l| Sense::new(l).entry);
-            let entries = entries.map(|e| json!({"situation": e.situation, "aim": e.intention}));
-            data["situations_for_wrong_options"] = entries.collect();
+        Task::SceneAbduction => data["situations"] = groups(facts, |cast, a, b| Some(cast.situation([a, b], 0))),
+        Task::CausalIntent => {
+            data["purposes"] = groups(facts, |cast, a, b| cast.purpose(a, b).map(String::from));
         }
         _ => {}
     }
     // Only strings can hold angle brackets, and there these escapes mean the same.
     data.to_string().replace('<', "\\u003c").replace('>', "\\u003e")
+}
+
+/// The four sentences of every script that the scene's sources play.
+fn groups(facts: &Facts, sentence: impl Fn(&Cast, bool, bool) -> Option<String>) -> Value {
+    let four = |cast: &Cast| {
+        let all = [(false, false), (false, true), (true, false), (true, true)];
+        all.into_iter().map(|(a, b)| sentence(cast, a, b)).collect::<Option<Vec<String>>>()
+    };
+    casts(facts).iter().filter_map(four).collect()
 }
 
 fn rounded(x: f64) -> f64 {
@@ -200,7 +208,9 @@ mod tests {
         let mut speech = source("speech", -160.0, -20.0, 4.0);
         (speech.transcript, speech.domain) = (Some("seven".into()), crate::sources::Domain::Speech);
         let three = facts(vec![source("dog_bark", 30.0, 15.0, 2.1), speech, source("rain", 100.0, 2.0, 2.5)]);
-        let two = facts(vec![source("dog_bark", 30.0, 15.0, 2.1), source("rain", 100.0, 2.0, 2.5)]);
+        let two = facts(vec![source("music", 30.0, 15.0, 2.1), source("speech", -160.0, -20.0, 4.0)]);
+        let cast = casts(&two)[0];
+        let (situation, purpose) = (cast.situation([false, true], 0), cast.purpose(false, true).unwrap());
         let pool = Pool::new(vec![three.clone(), two.clone()]);
         let put_in = |text: &str| {
             let mut text = text.replacen("LABEL", "dog bark", 1).replace("LABEL", "rain");
@@ -210,8 +220,8 @@ mod tests {
                 ("TRANSCRIPT", "seven"),
                 ("SIZE", "small"),
                 ("WALLS", "soft, absorptive walls"),
-                ("SITUATION", "wet weather has set in"),
-                ("AIM", "calm the pet"),
+                ("SITUATION", situation.as_str()),
+                ("PURPOSE", purpose),
             ] {
                 text = text.replace(word, value);
             }
@@ -230,15 +240,15 @@ mod tests {
             (Task::QueryIdentity, &["identity"]),
             (Task::CompareDistances, &["closer"]),
             (Task::RelativeDirection, &["relative direction"]),
-            (Task::SceneAbduction, &["one event", "two events"]),
-            (Task::CausalIntent, &["way to an aim", "aim of a way"]),
+            (Task::SceneAbduction, &["situation"]),
+            (Task::CausalIntent, &["purpose"]),
             (Task::RotateObserver, &["side after a turn", "azimuth after a turn"]),
-            (Task::SourceRemoval, &["two remain", "one remains"]),
+            (Task::SourceRemoval, &["two remain", "how many remain"]),
             (Task::MultiHopQuery, &["multi-hop"]),
-            (Task::PhysicalConsistency, &["physics"]),
+            (Task::PhysicalConsistency, &["walls", "reach", "mixed"]),
         ];
         for (task, kind) in kinds.iter().flat_map(|(task, kinds)| kinds.iter().map(move |k| (*task, *k))) {
-            let (form, facts) = (form(kind), if kind == "one remains" { &two } else { &three });
+            let (form, facts) = (form(kind), if ["situation", "purpose"].contains(&kind) { &two } else { &three });
             for question in form.questions.iter().map(|q| put_in(q)) {
                 for option in form.options.iter().map(|o| put_in(o)) {
                     let options = [option.clone(), option.clone(), option.clone(), option];

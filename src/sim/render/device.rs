@@ -33,7 +33,7 @@ pub fn render_on(device: Device, scene: &Scene, sources: &Sources) -> Result<Ren
     for (slot, source) in scene.sources.iter().enumerate() {
         let sound = dry(scene, slot, sources)?;
         levels.push(Level {
-            amplitude: 10f64.powf(source.gain_db / 20.0) * LEVEL,
+            amplitude: source.amplitude(scene.frames) * LEVEL,
             reference: (!scene.equal_level).then(|| power_of(&sound)),
         });
         activity.push(active_steps(&sound));

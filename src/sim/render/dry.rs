@@ -24,8 +24,9 @@ pub(super) fn dry(scene: &Scene, slot: usize, sources: &Sources) -> Result<Vec<f
         }
     };
     let takes: Vec<usize> = std::iter::once(source.recording).chain(source.following.iter().copied()).collect();
+    let [start, end] = source.window.unwrap_or([0, scene.frames]);
     let layout = |takes: &[usize], speed: f64, stream: &str| {
-        lay_out(scene, takes.len(), |i| audio(takes[i]), speed, Rng::new(scene.seed, stream, place))
+        lay_out(scene, end - start, takes.len(), |i| audio(takes[i]), speed, Rng::new(scene.seed, stream, place))
     };
     let mut sound = layout(&takes, source.speed, "layout")?;
     if let Some(layer) = &source.layer {
@@ -34,13 +35,33 @@ pub(super) fn dry(scene: &Scene, slot: usize, sources: &Sources) -> Result<Vec<f
         let gain = ratio.sqrt() as f32;
         sound.iter_mut().zip(&second).for_each(|(x, y)| *x += gain * y);
     }
-    Ok(sound)
+    if source.window.is_none() {
+        return Ok(sound);
+    }
+    fade(&mut sound);
+    let mut whole = vec![0.0; scene.frames];
+    whole[start..end].copy_from_slice(&sound);
+    Ok(whole)
 }
 
-/// `n` takes on the scene's time: of a first one that is longer than the scene a part from a random offset; else the takes
+/// Samples over which a sound that begins or ends within a scene rises and falls: cut off it would click.
+const FADE_SAMPLES: usize = SAMPLE_RATE as usize / 100;
+
+fn fade(sound: &mut [f32]) {
+    let n = FADE_SAMPLES.min(sound.len() / 2);
+    let last = sound.len().saturating_sub(1);
+    for i in 0..n {
+        let gain = 0.5 - 0.5 * (std::f32::consts::PI * (i as f32 + 0.5) / n as f32).cos();
+        sound[i] *= gain;
+        sound[last - i] *= gain;
+    }
+}
+
+/// `n` takes on `frames` samples of the scene's time: of a first one that is longer a part from a random offset; else the takes
 /// one after the other, again and again, with pauses. A take that no longer fits is neither decoded nor resampled.
 fn lay_out<T: AsRef<[f32]>>(
     scene: &Scene,
+    frames: usize,
     n: usize,
     take: impl Fn(usize) -> Result<T>,
     speed: f64,
@@ -48,30 +69,30 @@ fn lay_out<T: AsRef<[f32]>>(
 ) -> Result<Vec<f32>> {
     // Whole hundredths keep the ratio of the two clocks simple, and with it the resampler's blocks short.
     let rate = SAMPLE_RATE / 100 * (speed * 100.0).round() as u32;
-    let needed = (scene.frames as u64 * u64::from(rate)).div_ceil(u64::from(SAMPLE_RATE)) as usize;
+    let needed = (frames as u64 * u64::from(rate)).div_ceil(u64::from(SAMPLE_RATE)) as usize;
     let first = take(0)?;
     let first = first.as_ref();
     if first.len() >= needed {
         let from = rng.below(first.len() - needed + 1);
         let mut whole = played(&first[from..from + needed], rate, scene)?;
-        whole.truncate(scene.frames);
+        whole.truncate(frames);
         return Ok(whole);
     }
     // Takes that follow each other run on as in connected speech.
     let [shortest, longest] = if n > 1 { SEQUENCE_PAUSE_S } else { scene.pause_s };
     let mut pause = || (rng.range(shortest, longest) * SAMPLE_RATE as f64) as usize;
     let mut takes = vec![played(first, rate, scene)?];
-    let mut dry = vec![0.0; scene.frames];
+    let mut dry = vec![0.0; frames];
     // The first repetition starts within a pause's length, so that onsets do not give the scene's start away.
-    let mut at = pause().min(scene.frames.saturating_sub(takes[0].len())) / 2;
+    let mut at = pause().min(frames.saturating_sub(takes[0].len())) / 2;
     for i in (0..n).cycle() {
-        if at >= scene.frames {
+        if at >= frames {
             break;
         }
         if i == takes.len() {
             takes.push(played(take(i)?.as_ref(), rate, scene)?);
         }
-        let sounding = takes[i].len().min(scene.frames - at);
+        let sounding = takes[i].len().min(frames - at);
         dry[at..at + sounding].copy_from_slice(&takes[i][..sounding]);
         at += sounding + pause().max(1);
     }
@@ -123,7 +144,7 @@ mod tests {
         let [clean, offset] = [0.0, 0.5].map(|dc| (0..9000).map(|t| tone(t) + dc).collect::<Vec<f32>>());
         for speed in [1.0, 1.15] {
             let [clean, offset] = [&clean, &offset]
-                .map(|take| lay_out(&scene, 1, |_| Ok(take), speed, Rng::new(0, "layout", 0)).unwrap());
+                .map(|take| lay_out(&scene, scene.frames, 1, |_| Ok(take), speed, Rng::new(0, "layout", 0)).unwrap());
             let largest = clean.iter().zip(&offset).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(largest < 1e-6, "speed {speed}: {largest}");
             assert!(power_of(&clean) > 0.3);
@@ -134,7 +155,7 @@ mod tests {
     fn short_recordings_are_repeated() {
         let scene = unfiltered(&Sources::procedural(3));
         for speed in [1.0, 0.85, 1.15] {
-            let dry = lay_out(&scene, 1, |_| Ok([1.0; 4000]), speed, Rng::new(0, "layout", 0)).unwrap();
+            let dry = lay_out(&scene, scene.frames, 1, |_| Ok([1.0; 4000]), speed, Rng::new(0, "layout", 0)).unwrap();
             assert_eq!(dry.len(), scene.frames);
             let gaps = dry.chunks(12_000).filter(|c| c.iter().all(|x| *x < 0.5)).count();
             assert_eq!(gaps, 0, "no three quarters of a second without sound at speed {speed}");
@@ -145,12 +166,12 @@ mod tests {
     fn takes_follow_each_other_and_come_round_again() {
         let scene = unfiltered(&Sources::procedural(3));
         let takes: Vec<Vec<f32>> = (1..=4).map(|k| vec![k as f32; 8000 * k]).collect();
-        let dry = lay_out(&scene, 4, |i| Ok(&takes[i]), 1.0, Rng::new(0, "layout", 0)).unwrap();
+        let dry = lay_out(&scene, scene.frames, 4, |i| Ok(&takes[i]), 1.0, Rng::new(0, "layout", 0)).unwrap();
         let mut order: Vec<i32> = dry.iter().map(|x| *x as i32).filter(|x| *x > 0).collect();
         order.dedup();
         assert_eq!(order, [1, 2, 3, 4], "together they fill five seconds");
         let short: Vec<Vec<f32>> = (1..=4).map(|k| vec![k as f32; 8000]).collect();
-        let dry = lay_out(&scene, 4, |i| Ok(&short[i]), 1.0, Rng::new(0, "layout", 0)).unwrap();
+        let dry = lay_out(&scene, scene.frames, 4, |i| Ok(&short[i]), 1.0, Rng::new(0, "layout", 0)).unwrap();
         let mut order: Vec<i32> = dry.iter().map(|x| *x as i32).filter(|x| *x > 0).collect();
         order.dedup();
         assert_eq!(order[..8], [1, 2, 3, 4, 1, 2, 3, 4]);
@@ -163,12 +184,29 @@ mod tests {
         let scene = scene(&Sources::procedural(3));
         let tone: Vec<f32> = (0..100_000).map(|t| (TAU * 500.0 * t as f64 / 16_000.0).sin() as f32).collect();
         for speed in [0.85, 1.0, 1.004, 1.015, 1.15, 1.2499] {
-            let dry = lay_out(&scene, 1, |_| Ok(&tone), speed, Rng::new(0, "layout", 0)).unwrap();
+            let dry = lay_out(&scene, scene.frames, 1, |_| Ok(&tone), speed, Rng::new(0, "layout", 0)).unwrap();
             let middle = &dry[1000..scene.frames - 1000];
             let rising = middle.windows(2).filter(|w| w[0] < 0.0 && w[1] >= 0.0).count() as f64;
             let hz = rising / (middle.len() as f64 / 16_000.0);
             assert!((hz - 500.0 * speed).abs() < 3.5, "{hz} Hz at speed {speed}");
         }
+    }
+
+    #[test]
+    fn a_source_with_a_window_is_silent_outside_and_as_loud_inside() {
+        let sources = Sources::procedural(3);
+        let mut scene = scene(&sources);
+        let whole = scene.sources[0].amplitude(scene.frames);
+        scene.sources[0].window = Some([20_000, 60_000]);
+        let sound = dry(&scene, 0, &sources).unwrap();
+        assert_eq!(sound.len(), scene.frames);
+        assert!(sound[..20_000].iter().chain(&sound[60_000..]).all(|x| *x == 0.0));
+        assert!(power_of(&sound[20_000..60_000]) > 0.0);
+        // Levels are of the whole scene: half of it sounds at half the power.
+        assert!((scene.sources[0].amplitude(scene.frames) / whole - 0.5f64.sqrt()).abs() < 1e-12);
+        let mut tone = vec![1.0; 1000];
+        fade(&mut tone);
+        assert!(tone[0] < 0.01 && tone[999] < 0.01 && tone[500] == 1.0);
     }
 
     #[test]

@@ -63,6 +63,7 @@ pub fn drawn_truth(scene: &Scene, sources: &Sources, activity: &[Vec<u8>]) -> Tr
         }),
         receiver_m: Some(scene.room.receiver_m),
         snr_db: Some(scene.snr_db),
+        script: scene.script.map(String::from),
     }
 }
 

@@ -146,6 +146,7 @@ mod tests {
                 room: None,
                 receiver_m: None,
                 snr_db: None,
+                script: None,
             };
             Sample::new(&audio, Labels::of(&truth).unwrap(), &truth).unwrap()
         };
