@@ -99,8 +99,8 @@ const SITUATIONS: &[(&str, &str)] = &[
     ("somebody moves about on the opposite side from the door at which a visitor waits", "opposite steps knock"),
     ("a person passes close by the listener while somebody talks at a distance", "near steps, far voice"),
     ("somebody talks close by the listener while a person passes at a distance", "far steps, near voice"),
-    ("with the passer-by before their eyes and the talk behind them", "front steps, behind voice"),
-    ("with the talk before their eyes and the passer-by behind them", "behind steps, front voice"),
+    ("with the passer-by in front of the listener and the talk behind", "front steps, behind voice"),
+    ("with the talk in front of the listener and the passer-by behind", "behind steps, front voice"),
 ];
 
 /// What the sound that begins last is for.

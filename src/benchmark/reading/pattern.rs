@@ -292,11 +292,12 @@ mod tests {
     /// A place that does not exist, or a bracket that is not closed, would end the program on some text of somebody's.
     #[test]
     fn every_form_of_the_readers_is_well_formed() {
-        let files = ["perception.rs", "integration.rs", "reasoning.rs", "tables.rs"];
+        let files = ["perception.rs", "integration.rs", "reasoning.rs", "situations.rs", "tables.rs"];
         let texts = [
             include_str!("perception.rs"),
             include_str!("integration.rs"),
             include_str!("reasoning.rs"),
+            include_str!("situations.rs"),
             include_str!("tables.rs"),
         ];
         let measured = ["S", "N", "M", "SEC", "DEG", "AZ", "EL", "TURN"];

@@ -30,7 +30,7 @@ pub(super) fn scene_abduction(asked: &Asked) -> Read {
         ((), "which situation best? explains sounds/scene best?"),
         ((), "taken together what do sounds their places and room tell"),
         ((), "which account/situation fits everything that can be heard"),
-        ((), "who hears this scene what would they say is happening"),
+        ((), "what would somebody who hears this scene say is happening"),
     ];
     asked.forms.read_question(QUESTIONS, &asked.question).ok_or(Unreadable::Question)?;
     let worded = |cast: &Cast, sides, wording| (cast.situation(sides, wording), cast.situation_claim(sides));

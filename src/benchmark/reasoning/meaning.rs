@@ -39,7 +39,7 @@ pub fn scene_abduction(c: &Context, rng: &mut Rng) -> Option<Draft> {
             "Which situation explains the sounds best?",
             "Taken together, what do the sounds, their places and the room tell?",
             "Which account fits everything that can be heard?",
-            "Who hears this scene, what would they say is happening?",
+            "What would somebody who hears this scene say is happening?",
         ],
     );
     let lead =

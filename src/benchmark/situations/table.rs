@@ -395,8 +395,8 @@ pub(super) const TABLE: &[Meanings] = &[
             "somebody talks close by the listener while a person passes at a distance",
         ],
         Some([
-            "with the passer-by before their eyes and the talk behind them",
-            "with the talk before their eyes and the passer-by behind them",
+            "with the passer-by in front of the listener and the talk behind",
+            "with the talk in front of the listener and the passer-by behind",
         ]),
         Some([
             [
