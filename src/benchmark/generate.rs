@@ -132,10 +132,8 @@ pub fn generate(pool: &Pool, settings: Settings) -> Result<Generated> {
 #[track_caller]
 pub fn generate_beside(pool: &Pool, settings: Settings, given: &[Given]) -> Result<Generated> {
     if pool.scenes.is_empty() {
-        return Err(Error::data("none of the scenes can be asked about").hint(
-            "questions need one to three sources per scene, all audible and none layered: simulate without \
-             train_layered_share, or with another split",
-        ));
+        return Err(Error::data("none of the scenes can be asked about")
+            .hint("questions need one to three sources per scene that stand still, are audible and have a name"));
     }
     let plan = quotas(settings.questions);
     let make = |&(task, n): &(Task, usize)| {
@@ -366,7 +364,7 @@ pub(super) mod tests {
             room.t20_octaves_s = [500, 1000, 2000].map(|hz| (hz, 1.2 * scene.rt60_s)).into();
             Facts::new(truth)
         };
-        (0..n).filter_map(facts).collect()
+        (0..n).filter_map(|index| facts(index).ok()).collect()
     }
 
     #[test]

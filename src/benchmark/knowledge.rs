@@ -4,7 +4,10 @@
 //! that contains one of its keywords as a word. Entries of a family stand never against each other: who hears a siren may
 //! also say that a warning device has gone off.
 
+use super::alike::{Kinds, words_of};
+use super::names;
 use super::verdict::Verdict;
+use crate::scene::Track;
 
 /// One kind of sound.
 #[derive(Debug, PartialEq)]
@@ -128,31 +131,45 @@ pub fn stem(word: &str) -> &str {
     }
 }
 
-/// What is known about a label: its words without endings, and its entry.
+/// What is known about a sound: the kinds that its words name, and its entry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sense {
-    stems: Vec<String>,
+    kinds: Kinds,
     /// The entry, the first of which the label has a keyword.
     pub entry: Option<&'static Entry>,
+    /// Entries of other sounds that captions and keywords tell of: they may be heard as well.
+    also: Vec<&'static Entry>,
+}
+
+/// The entries whose keywords a text has, in the order of the table.
+fn entries_in(text: &str) -> impl Iterator<Item = &'static Entry> {
+    let stems: Vec<String> = words_of(&text.to_lowercase()).map(|word| stem(word).to_string()).collect();
+    TABLE.iter().filter(move |entry| stems.iter().any(|s| entry.keywords.contains(&s.as_str())))
 }
 
 impl Sense {
     /// The sense of a label.
     pub fn new(label: &str) -> Sense {
-        let stems: Vec<String> = label.split(' ').map(|word| stem(word).to_string()).collect();
-        let entry = TABLE.iter().find(|entry| stems.iter().any(|s| entry.keywords.contains(&s.as_str())));
-        Sense { stems, entry }
+        Sense { kinds: Kinds::of([label]), entry: entries_in(label).next(), also: vec![] }
     }
 
-    /// Whether a sound of one label might be called by the other: they share a word or an entry, or one is a word for
-    /// all of the other's family.
+    /// The sense of a source: its entry is that of its class, or else of its name.
+    pub fn of(source: &Track, name: Option<&str>) -> Sense {
+        let class = names::label(&source.class);
+        let entry = entries_in(&class).chain(name.into_iter().flat_map(entries_in)).next();
+        let also = names::about(source).chain(name).flat_map(entries_in).filter(|e| Some(*e) != entry).collect();
+        Sense { kinds: names::kinds(source, name), entry, also }
+    }
+
+    /// Whether a sound of one label might be called by the other: they share a word, or one is a word for the other's
+    /// kind of sound.
     pub fn is_alike(&self, other: &Sense) -> bool {
-        let telling = |s: &&String| s.chars().count() >= 3 && !["the", "and", "with"].contains(&s.as_str());
-        if self.stems == other.stems || self.stems.iter().filter(telling).any(|s| other.stems.contains(s)) {
-            return true;
-        }
-        let (Some(a), Some(b)) = (self.entry, other.entry) else { return false };
-        a == b || a.is_akin(b) && (a.broad || b.broad)
+        self.kinds.is_alike(&other.kinds)
+    }
+
+    /// Whether what else is heard with the sound might tell of what an entry tells of.
+    fn may_tell_of(&self, entry: &Entry) -> bool {
+        self.also.iter().any(|e| e.is_akin(entry))
     }
 }
 
@@ -170,7 +187,7 @@ pub fn happens(situation: &str, senses: &[Sense]) -> Verdict {
         return Verdict::True;
     }
     let Some(asked) = TABLE.iter().find(|e| e.situation == situation) else { return Verdict::Unclear };
-    let foreign = senses.iter().all(|s| s.entry.is_some_and(|e| !e.is_akin(asked)));
+    let foreign = senses.iter().all(|s| s.entry.is_some_and(|e| !e.is_akin(asked)) && !s.may_tell_of(asked));
     if foreign { Verdict::False } else { Verdict::Unclear }
 }
 
@@ -179,14 +196,14 @@ pub fn intends(intention: &str, sense: &Sense) -> Verdict {
     let asked = TABLE.iter().find(|e| e.intention == intention);
     match (asked, sense.entry) {
         (Some(asked), Some(own)) if asked == own => Verdict::True,
-        (Some(asked), Some(own)) if !asked.is_akin(own) => Verdict::False,
+        (Some(asked), Some(own)) if !asked.is_akin(own) && !sense.may_tell_of(asked) => Verdict::False,
         _ => Verdict::Unclear,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts::label;
+    use super::super::names::label;
     use super::*;
     use std::collections::BTreeSet;
 

@@ -2,7 +2,8 @@
 
 use super::claims::{Claim, Region, overlap, plain};
 use super::draft::{Choice, Context, Draft, agree, all_apart, grid, one_of};
-use super::wording::{hear, how_many, number};
+use super::names::a;
+use super::wording::{hear, how_many, join, number};
 use crate::rng::Rng;
 
 /// How many sources there are: plain, in a region, or both at once. Plain counts are one to three and never the fourth
@@ -117,7 +118,7 @@ fn count_and_region(c: &Context, rng: &mut Rng) -> Option<Draft> {
 
 /// Which of four sounds is heard.
 pub(super) fn identify_event_class(c: &Context, rng: &mut Rng) -> Option<Draft> {
-    let source = rng.below(c.facts.count());
+    let source = c.with_name(rng);
     let label = c.label(source).to_string();
     let others = c.pool.other_labels(rng, 3, &c.facts.senses)?;
     let choice = |label: &String| Choice::new(label, Claim::Present { label: label.clone() });
@@ -137,7 +138,7 @@ pub(super) fn identify_event_class(c: &Context, rng: &mut Rng) -> Option<Draft> 
         reasoning: format!("{} The {label} is among these sounds, the others are not heard.", hear(c, &[source])),
         open: Some([
             "Which sounds can be heard in the recording?".into(),
-            format!("I hear {}.", super::wording::join(&c.facts.labels)),
+            format!("I hear {}.", join(&c.facts.labels.iter().map(|l| a(l)).collect::<Vec<_>>())),
         ]),
     })
 }

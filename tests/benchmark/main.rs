@@ -4,6 +4,7 @@
 
 mod answerer;
 mod cli;
+mod corpora;
 mod hostile;
 mod judge;
 mod synthetic_scenes;
@@ -117,7 +118,7 @@ fn questions() -> usize {
 /// Questions about scenes, as rows of `metadata.jsonl`.
 fn make(scenes: &[Value], questions: usize, signed_azimuth: bool) -> Vec<Value> {
     let facts = |s: &Value| Facts::new(serde_json::from_value(s.clone()).unwrap());
-    let pool = Pool::new(scenes.iter().filter_map(facts).collect());
+    let pool = Pool::new(scenes.iter().filter_map(|s| facts(s).ok()).collect());
     let made = generate(&pool, Settings { questions, seed: 11, signed_azimuth, open: false }).unwrap();
     assert_eq!(made.again, 0, "facts are asked about again");
     made.filled.iter().for_each(|f| println!("filled: {f:?}"));

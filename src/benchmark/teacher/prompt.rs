@@ -203,7 +203,7 @@ mod tests {
         let two = facts(vec![source("dog_bark", 30.0, 15.0, 2.1), source("rain", 100.0, 2.0, 2.5)]);
         let pool = Pool::new(vec![three.clone(), two.clone()]);
         let put_in = |text: &str| {
-            let mut text = text.replacen("LABEL", "dog bark", 1).replace("LABEL", "rain");
+            let mut text = text.replacen("LABEL", "barking dog", 1).replace("LABEL", "rain");
             for (word, value) in [
                 ("DIRECTION", "front-left"),
                 ("REGION", "above ear level"),
