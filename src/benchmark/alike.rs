@@ -257,9 +257,9 @@ impl Kinds {
         Kinds { open: true, ..Kinds::default() }
     }
 
-    /// Whether the words name a kind of sound.
+    /// Whether the words name a kind of sound, or persons.
     pub fn is_known(&self) -> bool {
-        !self.kinds.is_empty()
+        !self.kinds.is_empty() || self.of_persons
     }
 
     /// Whether one of the words belongs to a group, such as `music`.

@@ -5,7 +5,7 @@
 //! tried in their order, then the keywords. What cannot be named well has no name: it is counted, and asked about by place
 //! at most.
 
-use super::alike::{Kinds, is_of_sound, is_person, words_of};
+use super::alike::{Kinds, is_of_sound, words_of};
 use super::display::{is_too_wide, listed};
 use super::phrase::{is_participle, is_preposition, noun_phrase};
 use crate::scene::Track;
@@ -26,7 +26,7 @@ const NO_NOUNS: &str = "ignore answer answers option options question instructio
      degrees front left right rear above below nearest farthest";
 /// Nouns that stand without "a".
 const MASS: &str = "rain wind water music traffic speech thunder applause laughter poultry machinery cutlery birdsong \
-     breathing snoring typing knocking clapping percussion drizzle hail surf gunfire liquid scratching food construction \
+     breathing snoring typing knocking clapping percussion drizzle hail surf gunfire liquid scratching food wood paper oil metal plastic bacon air steam sea construction \
      crackling singing chatter static rustling footwork wildlife weather drumming crying whispering barking chirping \
      sawing hammering";
 /// Whole names that stand without "a", though their nouns do not.
@@ -111,11 +111,11 @@ fn head(name: &str) -> &str {
     let words: Vec<&str> = name.split(' ').collect();
     let ends = |i: usize| {
         let (word, before) = (words[i], words[i - 1]);
-        let participle = is_participle(word) || word == "being" || word == "filling";
+        let of_before = before.ends_with('s') || PLURAL.contains(&before) || is_of_sound(before);
         is_preposition(word)
-            || participle && (i + 1 == words.len() || words[i + 1].ends_with("ly") || is_preposition(words[i + 1]))
-            || participle && (is_person(before) || before.ends_with('s') || is_of_sound(before))
-            // "strummed", "played": what was done to it.
+            || ["being", "filling", "and"].contains(&word)
+            || word.ends_with("ing") && of_before
+            // "Strummed", "played": what was done to it.
             || word.ends_with("ed") && i + 1 < words.len() && is_preposition(words[i + 1])
     };
     let end = (1..words.len()).find(|&i| ends(i)).unwrap_or(words.len());
@@ -132,15 +132,18 @@ pub fn is_plural(name: &str) -> bool {
 /// A name with its indefinite article: "a barking dog", "an engine", "rain", "birds chirping".
 pub fn a(name: &str) -> String {
     let head = head(name);
-    let is_mass = MASS.split_whitespace().any(|w| w == head);
-    if name.starts_with("sound of ") {
+    let is_mass = is_participle(head) || MASS.split_whitespace().any(|w| w == head);
+    if name.starts_with("sound of ") || name.contains("ing of ") {
         return the(name);
     }
     if is_plural(name) || is_mass || UNCOUNTED.contains(&name) {
         return name.to_string();
     }
     let lower = name.to_lowercase();
-    let sounds_as_consonant = ["uni", "use", "usu", "eu", "one", "ukul"].iter().any(|start| lower.starts_with(start));
+    let sounds_as_consonant =
+        ["unic", "unif", "unio", "uniq", "unis", "unit", "univ", "use", "usu", "eu", "one", "ukul"]
+            .iter()
+            .any(|start| lower.starts_with(start));
     let first = name.split(' ').next().unwrap_or(name);
     let is_abbreviation = first.len() > 1 && first.chars().all(|c| c.is_ascii_uppercase());
     let vowel = match first.chars().next() {
