@@ -156,7 +156,7 @@ static KINDS: &[Kind] = &[
 
 /// Who may sound in many ways; alone, a word for all of these.
 const PERSONS: &str = "person people human someone somebody man men woman women male female lady gentleman guy child \
-     children kid boy girl adult youth teenager toddler guys ladies youngster individual student players player";
+     children kid boy girl adult youth teenager toddler guys ladies youngster individual student worker officer farmer teacher neighbour neighbor mother father players player";
 static OF_PERSONS: Kind = broad("voice crowd body steps", "");
 
 /// Words that tell nothing about a sound.

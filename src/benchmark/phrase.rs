@@ -198,7 +198,8 @@ pub fn noun_phrase(caption: &str) -> Option<String> {
     }
     let statement = statement.replace(" & ", " and ");
     let words: Vec<String> = cased(&statement).split_whitespace().map(String::from).collect();
-    let words = first_statement(without_opening(words))?;
+    let mut words = first_statement(without_opening(words))?;
+    strip_places(&mut words);
     let mut words = as_phrase(words)?;
     strip_places(&mut words);
     shorten(&mut words);
@@ -431,7 +432,13 @@ fn is_fit(words: &[String], phrase: &str) -> bool {
         && phrase.chars().count() <= PHRASE_CHARS_MAX
         && phrase.chars().all(|c| c.is_ascii_alphabetic() || " '-".contains(c))
         && words.iter().all(allowed)
-        && Kinds::of([phrase]).is_known()
+        && says_what_sounds(words, phrase)
+}
+
+/// Whether a phrase names a kind of sound, or what people do: "man" alone may sound in any way.
+fn says_what_sounds(words: &[String], phrase: &str) -> bool {
+    let acts = words.iter().any(|word| word.ends_with("ing"));
+    Kinds::of([phrase]).is_known() && (acts || words.iter().any(|word| is_of_sound(word) && !is_person(word)))
 }
 
 #[cfg(test)]
@@ -476,6 +483,7 @@ mod tests {
             ("A group of people are cheering", "group of people cheering"),
             ("Wind chimes are being blown by the wind", "wind chimes being blown by the wind"),
             ("The ticking of a wall clock", "ticking of a wall clock"),
+            ("Loud barking of a dog outdoors", "loud barking of a dog"),
             ("An old wooden door creaks on its hinges", "old wooden door creaking"),
             ("Distant thunder is rumbling", "thunder rumbling"),
             ("A person coughs several times in a large hall", "person coughing several times"),
@@ -509,6 +517,7 @@ mod tests {
             "A dog on the left side",
             "The neighbour has a dog",
             "Birds in a tree sing",
+            "A man and a woman are speaking",
             "This song is a slow ballad",
             "An object of unclear make",
             "Rain \u{fffd} falls",
