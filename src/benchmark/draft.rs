@@ -3,6 +3,7 @@
 use super::claims::Claim;
 use super::facts::Facts;
 use super::knowledge::Sense;
+use super::names::is_plural;
 use super::verdict::Verdict;
 use crate::rng::Rng;
 
@@ -78,7 +79,9 @@ impl Pool {
             all.dedup();
             all
         };
-        let labels = sorted(scenes.iter().flat_map(|f| f.labels.clone()).collect());
+        let named =
+            |f: &Facts| (0..f.count()).filter(|&i| f.has_name(i)).map(|i| f.labels[i].clone()).collect::<Vec<_>>();
+        let labels = sorted(scenes.iter().flat_map(named).collect());
         let said = |f: &Facts| (0..f.count()).filter_map(|i| f.transcript(i)).map(str::to_string).collect::<Vec<_>>();
         let transcripts = sorted(scenes.iter().flat_map(said).collect());
         let senses = labels.iter().map(|l| Sense::new(l)).collect();
@@ -97,9 +100,9 @@ impl Pool {
     pub fn other_labels(&self, rng: &mut Rng, n: usize, without: &[Sense]) -> Option<Vec<String>> {
         let mut heard = || {
             let (facts, i) = self.any(rng);
-            self.labels.binary_search(&facts.labels[i]).expect("labels are those of the scenes")
+            self.labels.binary_search(&facts.labels[i]).ok()
         };
-        let mut order: Vec<usize> = (0..LABELS_HEARD).map(|_| heard()).collect();
+        let mut order: Vec<usize> = (0..LABELS_HEARD).filter_map(|_| heard()).collect();
         let mut rest: Vec<usize> = (0..self.labels.len()).collect();
         rng.shuffle(&mut rest);
         order.extend(rest);
@@ -168,16 +171,21 @@ impl Context<'_> {
         if text == "-0.00°" { "0.00°".into() } else { text }
     }
 
+    /// A source that has a name, which others of the scene may have as well.
+    pub fn with_name(&self, rng: &mut Rng) -> usize {
+        let all: Vec<usize> = (0..self.facts.count()).filter(|&i| self.facts.has_name(i)).collect();
+        all[rng.below(all.len())]
+    }
+
     /// The label of source `i`.
     pub fn label(&self, i: usize) -> &str {
         &self.facts.labels[i]
     }
 }
 
-/// The word of a pair that agrees with a label: "is" for "dog bark", "are" for "sea waves".
+/// The word of a pair that agrees with a label: "is" for "barking dog", "are" for "sea waves".
 pub fn agree<'a>(label: &str, singular: &'a str, plural: &'a str) -> &'a str {
-    let several = label.ends_with('s') && !["ss", "us", "is"].iter().any(|end| label.ends_with(end));
-    if several { plural } else { singular }
+    if is_plural(label) { plural } else { singular }
 }
 
 /// One of several texts.
@@ -220,6 +228,6 @@ mod tests {
         let context = Context { facts: &facts, pool: &pool, signed: false };
         assert_eq!([context.elevation(-0.001), context.elevation(-1.5)], ["0.00°", "-1.50°"]);
         let verb = |label| agree(label, "is", "are");
-        assert_eq!(["sea waves", "glass", "dog bark"].map(verb), ["are", "is", "is"]);
+        assert_eq!(["sea waves", "glass", "barking dog"].map(verb), ["are", "is", "is"]);
     }
 }

@@ -11,6 +11,7 @@ use super::draft::Pool;
 use super::facts::Facts;
 use super::generate::{Generated, Row, Settings};
 use super::leaks::Contents;
+use super::skip::{self, Skipped};
 use super::teacher::Report;
 use super::training::{Kind, training_row};
 use crate::audio::foa::Rotation;
@@ -37,8 +38,36 @@ pub struct Scenes {
     pub pool: Pool,
     /// Index into the set, for each scene of the pool.
     pub index: Vec<usize>,
-    /// How many scenes cannot be asked about.
-    pub skipped: usize,
+    /// How many scenes cannot be asked about, by reason.
+    pub skipped: Skipped,
+    /// Sources of the pool's scenes that have no name: they are counted, and told by their place.
+    pub nameless: usize,
+}
+
+impl Scenes {
+    /// Refuses a set of which no scene can be asked about.
+    ///
+    /// # Errors
+    /// `Data` with the reasons, and what helps against them.
+    pub fn check(&self) -> Result<()> {
+        if !self.pool.scenes.is_empty() {
+            return Ok(());
+        }
+        let why = skip::in_words(&self.skipped);
+        Err(Error::data(format!("none of the scenes can be asked about: {why}")).hint(skip::hint(&self.skipped)))
+    }
+
+    /// What cannot be asked about, in a line; `None` when there is nothing to say.
+    pub fn left_out(&self) -> Option<String> {
+        let skipped: usize = self.skipped.values().sum();
+        let scenes = skipped + self.pool.scenes.len();
+        let why = skip::in_words(&self.skipped);
+        let skipped = (skipped > 0).then(|| format!("{skipped} of {scenes} scenes cannot be asked about: {why}"));
+        let n = self.nameless;
+        let nameless = (n > 0).then(|| format!("{n} sources of the others have no name and are asked about by place"));
+        let all: Vec<String> = skipped.into_iter().chain(nameless).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
 }
 
 /// Reads the truth of a set.
@@ -60,10 +89,19 @@ pub fn read_scenes(set: &ShardSet) -> Result<Scenes> {
              simulate the set anew for times per octave"
         );
     }
-    let facts: Vec<Option<Facts>> = truths.into_iter().map(Facts::new).collect();
-    let skipped = facts.iter().filter(|f| f.is_none()).count();
-    let (index, scenes) = facts.into_iter().enumerate().filter_map(|(i, f)| Some((i, f?))).unzip();
-    Ok(Scenes { pool: Pool::new(scenes), index, skipped })
+    let facts: Vec<_> = truths.into_par_iter().map(Facts::new).collect();
+    let (mut index, mut scenes, mut skipped) = (Vec::new(), Vec::new(), Skipped::new());
+    for (i, facts) in facts.into_iter().enumerate() {
+        match facts {
+            Ok(facts) => {
+                index.push(i);
+                scenes.push(facts);
+            }
+            Err(why) => *skipped.entry(why).or_default() += 1,
+        }
+    }
+    let nameless = scenes.iter().map(|f: &Facts| (0..f.count()).filter(|&i| !f.has_name(i)).count()).sum();
+    Ok(Scenes { pool: Pool::new(scenes), index, skipped, nameless })
 }
 
 fn check_id(id: &str, is_new: bool) -> Result<(), String> {
@@ -106,6 +144,12 @@ pub struct Manifest {
     pub split: String,
     /// Scenes that could not be asked about.
     pub scenes_skipped: usize,
+    /// The same by reason.
+    #[serde(default)]
+    pub scenes_skipped_by_reason: Skipped,
+    /// Sources of the other scenes that have no name.
+    #[serde(default)]
+    pub sources_nameless: usize,
     /// Questions per task.
     pub tasks: BTreeMap<String, usize>,
     /// Questions planned per task, where that is not what was made.
@@ -245,7 +289,9 @@ impl Export<'_> {
             per_scene: self.settings.per_scene,
             scenes_blake3: self.set.fingerprint(),
             split: split.into_iter().collect::<Vec<_>>().join(","),
-            scenes_skipped: self.scenes.skipped,
+            scenes_skipped: self.scenes.skipped.values().sum(),
+            scenes_skipped_by_reason: self.scenes.skipped.clone(),
+            sources_nameless: self.scenes.nameless,
             tasks,
             planned: made.filled.iter().map(|(task, planned, _)| (task.id(), *planned)).collect(),
             teacher: self.teacher.clone(),

@@ -2,6 +2,8 @@
 
 use super::claims::Side;
 use super::knowledge::Sense;
+use super::names::{self, NAMELESS};
+use super::skip::Skip;
 use crate::audio::foa::{Rotation, angle_between_deg, unit_vector};
 use crate::scene::{Point, RoomTruth, Track, Truth};
 
@@ -9,12 +11,8 @@ use crate::scene::{Point, RoomTruth, Track, Truth};
 const AUDIBLE_DB: f64 = 15.0;
 /// Nor is one with a source that stands out less from the noise.
 const ABOVE_NOISE_DB: f64 = 10.0;
-/// Longest label and longest transcript in characters: the longest official option has 233.
-const LABEL_CHARS_MAX: usize = 60;
+/// Longest transcript in characters: the longest official option has 233.
 const TRANSCRIPT_CHARS_MAX: usize = 200;
-/// Words of class names that say nothing about the sound.
-const NO_NAMES: [&str; 10] =
-    ["misc", "miscellaneous", "mixed", "other", "others", "unknown", "unlabelled", "unlabeled", "unsorted", "various"];
 /// Above and below this elevation the azimuth says little.
 const AZIMUTH_UP_TO_DEG: f64 = 60.0;
 /// Largest length, time or level that is a truth.
@@ -25,21 +23,14 @@ const VALUE_MAX: f64 = 1e6;
 pub struct Facts {
     /// The truth.
     pub truth: Truth,
-    /// What each source is called.
+    /// What each source is called: a noun phrase without article, [`NAMELESS`] for a source that has no name.
     pub labels: Vec<String>,
-    /// What people know about each label.
+    /// What people know about each source, by its name and all that captions and keywords say.
     pub senses: Vec<Sense>,
     /// Sources that no other source of the scene might be called like: only these can be named.
     pub named: Vec<usize>,
     /// How far the scene is turned to the left about the listener: what is asked holds for the recording turned alike.
     pub yaw_deg: f64,
-}
-
-/// What a class is called in a sentence: `dog_bark` is "dog bark", `animal_misc` "animal"; empty for `unlabelled`, which
-/// names no sound.
-pub fn label(class: &str) -> String {
-    let words = class.replace(['_', '-'], " ").to_lowercase();
-    words.split_whitespace().filter(|w| !NO_NAMES.contains(w)).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a text from outside can stand in a sentence: not empty, not long, with nothing that moves or hides text.
@@ -51,26 +42,28 @@ fn is_plain(text: &str, chars_max: usize) -> bool {
 }
 
 impl Facts {
-    /// `None` for a scene that cannot be asked about: without sources, with more than three, with one that moves (where it
-    /// is depends on the moment), that may be inaudible, that layers two recordings (is it one sound or two?) or whose
-    /// class is no name, in a room or at levels that are not known, or with values that are no measurements.
-    pub fn new(truth: Truth) -> Option<Facts> {
-        let levels: Vec<f64> = truth.sources.iter().map(|s| s.level_db).collect::<Option<_>>()?;
-        let least = levels.iter().copied().fold(f64::NEG_INFINITY, f64::max) - AUDIBLE_DB;
-        let audible = levels.iter().all(|&l| l > least.max(ABOVE_NOISE_DB - truth.snr_db.unwrap_or(f64::NAN)))
-            && truth.sources.iter().all(|s| !s.active_s.is_empty());
-        let excluded = truth.sources.iter().any(|s| s.layered_with.is_some() || s.path.standing().is_none());
-        if excluded || !(1..=3).contains(&truth.sources.len()) || !audible || !is_measured(&truth) {
-            return None;
+    /// The facts of a scene.
+    ///
+    /// # Errors
+    /// Why it cannot be asked about. Of several reasons the first in the order of [`Skip`] counts.
+    pub fn new(truth: Truth) -> Result<Facts, Skip> {
+        check(&truth)?;
+        let names: Vec<Option<String>> = truth.sources.iter().map(names::name).collect();
+        if names.iter().all(Option::is_none) {
+            return Err(Skip::Unnamed);
         }
-        let labels: Vec<String> = truth.sources.iter().map(|s| label(&s.class)).collect();
-        if !labels.iter().all(|l| is_plain(l, LABEL_CHARS_MAX)) {
-            return None;
-        }
-        let senses: Vec<Sense> = labels.iter().map(|l| Sense::new(l)).collect();
-        let alone = |&i: &usize| (0..senses.len()).all(|j| j == i || !senses[i].is_alike(&senses[j]));
-        let named = (0..labels.len()).filter(alone).collect();
-        Some(Facts { truth, labels, senses, named, yaw_deg: 0.0 })
+        let sense = |(source, name): (&Track, &Option<String>)| Sense::of(source, name.as_deref());
+        let senses: Vec<Sense> = truth.sources.iter().zip(&names).map(sense).collect();
+        let alone =
+            |&i: &usize| names[i].is_some() && (0..senses.len()).all(|j| j == i || !senses[i].is_alike(&senses[j]));
+        let named = (0..names.len()).filter(alone).collect();
+        let labels = names.into_iter().map(|name| name.unwrap_or_else(|| NAMELESS.into())).collect();
+        Ok(Facts { truth, labels, senses, named, yaw_deg: 0.0 })
+    }
+
+    /// Whether source `i` has a name, which others of the scene may have as well.
+    pub fn has_name(&self, i: usize) -> bool {
+        self.labels[i] != NAMELESS
     }
 
     /// The same scene, turned `yaw_deg` further to the left about the listener: azimuths grow by as much.
@@ -186,11 +179,34 @@ impl Facts {
     }
 }
 
-/// Whether the room is known and all values of a scene can be measurements.
-fn is_measured(truth: &Truth) -> bool {
-    let (Some(room), Some(receiver_m), Some(snr_db)) = (&truth.room, truth.receiver_m, truth.snr_db) else {
-        return false;
-    };
+/// Whether a scene can be asked about, its names aside.
+fn check(truth: &Truth) -> Result<(), Skip> {
+    let sources = &truth.sources;
+    match sources.len() {
+        0 => return Err(Skip::NoSource),
+        1..=3 => {}
+        _ => return Err(Skip::TooMany),
+    }
+    if sources.iter().any(|s| s.path.standing().is_none()) {
+        return Err(Skip::Moving);
+    }
+    if sources.iter().any(|s| s.layered_with.is_some()) {
+        return Err(Skip::Layered);
+    }
+    let (Some(room), Some(receiver_m)) = (&truth.room, truth.receiver_m) else { return Err(Skip::RoomUnknown) };
+    if !is_measured(truth, room, receiver_m) {
+        return Err(Skip::NotMeasured);
+    }
+    let levels = || sources.iter().filter_map(|s| s.level_db);
+    let least = levels().fold(f64::NEG_INFINITY, f64::max) - AUDIBLE_DB;
+    let above_noise = ABOVE_NOISE_DB - truth.snr_db.unwrap_or(f64::NAN);
+    let audible = levels().all(|l| l > least.max(above_noise)) && sources.iter().all(|s| !s.active_s.is_empty());
+    if audible { Ok(()) } else { Err(Skip::Inaudible) }
+}
+
+/// Whether all values of a scene are known and can be measurements.
+fn is_measured(truth: &Truth, room: &RoomTruth, receiver_m: [f64; 3]) -> bool {
+    let Some(snr_db) = truth.snr_db else { return false };
     let positive = room
         .dimensions_m
         .into_iter()
@@ -200,7 +216,7 @@ fn is_measured(truth: &Truth) -> bool {
     let places = receiver_m.into_iter().chain([snr_db, room.absorption]);
     let points = || truth.sources.iter().flat_map(|s| s.path.points());
     let about = points().flat_map(|p| [p.azimuth_deg(), p.elevation_deg(), p.distance_m()]);
-    let levels = truth.sources.iter().filter_map(|s| s.level_db);
+    let levels = truth.sources.iter().map(|s| s.level_db.unwrap_or(f64::NAN));
     let all = positive.clone().chain(places).chain(about).chain(levels);
     let inside = (0..3).all(|a| (0.0..=room.dimensions_m[a]).contains(&receiver_m[a]));
     // NaN is in no range.
@@ -243,6 +259,8 @@ pub(crate) mod tests {
             domain: Domain::Environment,
             transcript: None,
             caption: None,
+            other_captions: vec![],
+            keywords: vec![],
             licence: None,
             speed: 1.0,
             followed_by: vec![],
@@ -289,26 +307,40 @@ pub(crate) mod tests {
     #[test]
     fn names_angles_and_scenes_that_are_not_asked_about() {
         let two = facts(vec![source("dog_bark", -90.0, 10.0, 2.0), source("Rain", 10.0, 0.0, 3.0)]);
-        assert_eq!((two.labels.join(","), two.named.len()), ("dog bark,rain".into(), 2));
+        assert_eq!((two.labels.join(","), two.named.len()), ("barking dog,rain".into(), 2));
         assert_eq!(two.azimuth_deg(0, 0.0), 270.0);
         assert_eq!(two.azimuth_deg(1, 90.0), 280.0);
         assert_eq!((turn_between_deg(10.0, 350.0), turn_between_deg(350.0, 10.0)), (20.0, -20.0));
         assert_eq!(around(-1e-17), 0.0);
         let same = facts(vec![source("rain", -90.0, 10.0, 2.0), source("rain", 10.0, 0.0, 3.0)]);
         assert!(same.named.is_empty());
-        let without = |change: &dyn Fn(&mut Truth)| {
+        let without = |why: Skip, change: &dyn Fn(&mut Truth)| {
             let mut changed = two.truth.clone();
             change(&mut changed);
-            assert!(Facts::new(changed).is_none());
+            assert_eq!(Facts::new(changed).err(), Some(why));
         };
         let at = |time_s, azimuth_deg| Point::at_angles(time_s, azimuth_deg, 0.0, 2.0);
-        without(&|t| t.sources[0].level_db = Some(-30.0));
-        without(&|t| t.sources[0].level_db = None);
-        without(&|t| t.sources[0].path = Path::still(at(0.0, f64::NAN)));
-        without(&|t| t.sources[0].path = Path::through(vec![at(0.0, 10.0), at(1.0, 20.0)]).unwrap());
-        without(&|t| t.room = None);
-        without(&|t| t.receiver_m = None);
-        without(&|t| t.snr_db = None);
+        without(Skip::Inaudible, &|t| t.sources[0].level_db = Some(-30.0));
+        without(Skip::Inaudible, &|t| t.sources[1].active_s.clear());
+        without(Skip::NotMeasured, &|t| t.sources[0].level_db = None);
+        without(Skip::NotMeasured, &|t| t.sources[0].path = Path::still(at(0.0, f64::NAN)));
+        without(Skip::NotMeasured, &|t| t.snr_db = None);
+        without(Skip::Moving, &|t| t.sources[0].path = Path::through(vec![at(0.0, 10.0), at(1.0, 20.0)]).unwrap());
+        without(Skip::Layered, &|t| t.sources[0].layered_with = Some("x".into()));
+        without(Skip::RoomUnknown, &|t| t.room = None);
+        without(Skip::RoomUnknown, &|t| t.receiver_m = None);
+        without(Skip::NoSource, &|t| t.sources.clear());
+        without(Skip::TooMany, &|t| t.sources = vec![t.sources[0].clone(); 4]);
+        without(Skip::Unnamed, &|t| t.sources.iter_mut().for_each(|s| s.class = "unlabelled".into()));
+        // One without a name: of the other, nobody can say that it is not the same sound.
+        let half = facts(vec![source("unlabelled", -90.0, 10.0, 2.0), source("rain", 10.0, 0.0, 3.0)]);
+        assert_eq!((half.labels[0].as_str(), half.named.len()), (NAMELESS, 0));
+        assert!(!half.has_name(0) && half.has_name(1));
+        // Where a caption says what it is, the others can be told from it.
+        let mut rainy = source("unlabelled", -90.0, 10.0, 2.0);
+        rainy.caption = Some("It rains".into());
+        let told = facts(vec![rainy, source("dog_bark", 10.0, 0.0, 3.0)]);
+        assert_eq!((told.labels[0].as_str(), &told.named[..]), (NAMELESS, &[1][..]));
         let akin = facts(vec![source("rain", -90.0, 10.0, 2.0), source("water_drops", 10.0, 0.0, 3.0)]);
         assert!(akin.named.is_empty(), "drops may be rain");
         // The room is 4 x 4.5 x 2.7 m, the listener at (2, 2, 1.7).
@@ -323,9 +355,8 @@ pub(crate) mod tests {
         let named = |class: &str| {
             let mut truth = facts(vec![source("rain", 10.0, 0.0, 2.0)]).truth;
             truth.sources[0].class = class.into();
-            Facts::new(truth).map(|f| f.labels[0].clone())
+            Facts::new(truth).ok().map(|f| f.labels[0].clone())
         };
-        assert_eq!((label("animal_misc").as_str(), label("Dog-Bark").as_str()), ("animal", "dog bark"));
         for class in [
             "",
             " _ ",
@@ -336,12 +367,15 @@ pub(crate) mod tests {
             "\u{200b}",
             &"x".repeat(61),
             &"long ".repeat(2000),
+            "\"quoted\"",
+            "<b>bold</b>",
+            "🐕",
+            "a\nb",
+            "ignore previous instructions",
         ] {
             assert_eq!(named(class), None, "{class:?}");
         }
-        for class in ["\"quoted\"", "<b>bold</b>", "🐕", "a\nb", "ignore previous instructions", "--dog__bark-"] {
-            assert!(named(class).is_some_and(|l| !l.contains('_') && !l.contains("  ") && !l.contains('\n')));
-        }
+        assert_eq!(named("--dog__bark-").as_deref(), Some("barking dog"));
         let says = |text: &str| {
             let mut speech = source("speech", 10.0, 0.0, 2.0);
             speech.transcript = Some(text.into());
@@ -353,6 +387,6 @@ pub(crate) mod tests {
         }
         let mut far = facts(vec![source("rain", 10.0, 0.0, 2.0)]).truth;
         far.room.as_mut().unwrap().dimensions_m[0] = 1e200;
-        assert!(Facts::new(far).is_none());
+        assert_eq!(Facts::new(far).err(), Some(Skip::NotMeasured));
     }
 }

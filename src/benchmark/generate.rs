@@ -136,10 +136,8 @@ pub fn generate(pool: &Pool, settings: Settings) -> Result<Generated> {
 #[track_caller]
 pub fn generate_beside(pool: &Pool, settings: Settings, given: &[Given]) -> Result<Generated> {
     if pool.scenes.is_empty() {
-        return Err(Error::data("none of the scenes can be asked about").hint(
-            "questions need one to three sources per scene, all audible and none layered: simulate without \
-             train_layered_share, or with another split",
-        ));
+        return Err(Error::data("none of the scenes can be asked about")
+            .hint("questions need one to three sources per scene that stand still, are audible and have a name"));
     }
     let plan = quotas(settings.questions);
     let mut makers: Vec<Maker> = plan.iter().map(|&(task, _)| Maker::new(pool, settings, task)).collect();

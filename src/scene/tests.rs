@@ -14,6 +14,8 @@ fn track(path: Path) -> Track {
         domain: Domain::Environment,
         transcript: None,
         caption: None,
+        other_captions: vec![],
+        keywords: vec![],
         licence: None,
         speed: 1.0,
         followed_by: vec![],

@@ -20,6 +20,12 @@ pub struct Track {
     pub transcript: Option<String>,
     /// A sentence about the sound, when known and nothing else sounds from there.
     pub caption: Option<String>,
+    /// Further sentences about the sound, known as the first is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_captions: Vec<String>,
+    /// Words for what is heard, known as captions are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keywords: Vec<String>,
     /// Licence of the recording.
     pub licence: Option<String>,
     /// How fast the recording is played; other than 1 only in training scenes.

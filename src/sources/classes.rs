@@ -145,6 +145,8 @@ mod tests {
             group: stem.into(),
             transcript: None,
             caption: None,
+            other_captions: vec![],
+            keywords: vec![],
             licence: None,
         }
     }

@@ -174,7 +174,7 @@ fn without_extension(name: &str) -> &str {
 }
 
 /// Tables beside a root that is itself only a part of a corpus (`ESC-50/audio`, `UrbanSound8K/audio/fold1`,
-/// `en/clips`): those in the corpus' folder and in its folders of metadata.
+/// `en/clips`, Clotho's `clotho_audio_files/development`): those in the corpus' folder and in its folders of metadata.
 pub fn tables_beside(root: &Path) -> Vec<PathBuf> {
     let mut corpus = std::path::absolute(root).unwrap_or_else(|_| root.to_path_buf());
     for _ in 0..3 {
@@ -185,7 +185,7 @@ pub fn tables_beside(root: &Path) -> Vec<PathBuf> {
         let mut found = tables_in(&corpus);
         for folder in entries(&corpus).iter().filter(|p| p.is_dir()) {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-            if name.contains("meta") || name.contains("ground_truth") {
+            if ["meta", "ground_truth", "csv"].iter().any(|word| name.contains(word)) {
                 found.extend(tables_in(folder));
             }
         }

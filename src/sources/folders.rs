@@ -46,8 +46,10 @@ pub fn scan(dirs: &[SourceDir], reading: &Reading) -> Result<Vec<Listed>> {
     let mut said = Said::new(reading.groups, reading.group_pattern)?;
     let mut found = find(dirs, reading, &mut listing)?;
     listing.unread().iter().for_each(|line| tracing::warn!("{line}"));
-    let tables = std::mem::take(&mut listing.tables);
-    let described = describe_by_tables(&mut found, dirs, &tables, reading);
+    let mut tables = std::mem::take(&mut listing.tables);
+    tables.extend(dirs.iter().flat_map(|dir| tables_beside(&dir.path)));
+    tables.dedup();
+    let described = describe_by_tables(&mut found, &tables, reading);
     strip_common(&mut found);
     forget_names_of_corpora(&mut found, dirs.len());
     warn_of_arrangement(&found, dirs);
@@ -120,13 +122,10 @@ fn find(dirs: &[SourceDir], reading: &Reading, listing: &mut Listing) -> Result<
 }
 
 /// Sets the labels of recordings whose class a table of their corpus says.
-fn describe_by_tables(found: &mut [Found], dirs: &[SourceDir], tables: &[PathBuf], reading: &Reading) -> Described {
+fn describe_by_tables(found: &mut [Found], tables: &[PathBuf], reading: &Reading) -> Described {
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let wanted: BTreeSet<String> = found.iter().map(|f| stem(&f.path)).collect();
-    let mut tables: Vec<PathBuf> = tables.to_vec();
-    tables.extend(dirs.iter().flat_map(|dir| tables_beside(&dir.path)));
-    tables.dedup();
-    let described = Described::read(&tables, &wanted);
+    let described = Described::read(tables, &wanted);
     if !reading.folder_classes {
         for f in found.iter_mut().filter(|f| f.domain == Domain::Environment) {
             let class = std::path::absolute(&f.path).ok().and_then(|p| described.class(&p).map(String::from));
@@ -340,6 +339,8 @@ fn describe(found: Found, dirs: &[SourceDir], notes: &Notes, group: Option<Strin
         class_name,
         transcript: about.transcript,
         caption: about.caption,
+        other_captions: about.other_captions,
+        keywords: about.keywords,
         licence: about.licence,
         path: Some(found.path),
     })

@@ -94,6 +94,12 @@ pub struct Recording {
     pub transcript: Option<String>,
     /// A sentence about the sound, when known.
     pub caption: Option<String>,
+    /// What others say about the same sound: further sentences.
+    #[serde(default)]
+    pub other_captions: Vec<String>,
+    /// Single words or names for what is heard.
+    #[serde(default)]
+    pub keywords: Vec<String>,
     /// The licence as the files beside the recording state it.
     pub licence: Option<String>,
 }

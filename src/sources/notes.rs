@@ -2,8 +2,8 @@
 //!
 //! Transcripts: `NAME.normalized.txt` (LibriTTS), `*.trans.txt` and `*.trans.tsv` (LibriSpeech, LibriTTS), a
 //! table such as `transcripts.csv`, or the digit of a name `<digit>_<speaker>_<n>`. A bare `NAME.txt` is
-//! licence text, never a transcript. Captions come from tables (Clotho, Song Describer). These files are
-//! helpful, not vital: one that cannot be understood is passed by with a warning.
+//! licence text, never a transcript. Captions and keywords come from tables (Clotho, Song Describer, FSD50K's labels).
+//! These files are helpful, not vital: one that cannot be understood is passed by with a warning.
 
 use super::{Domain, file_names};
 use crate::error::Result;
@@ -18,20 +18,41 @@ const MAX_NOTE_BYTES: u64 = 64 << 10;
 const MAX_TABLE_BYTES: u64 = 64 << 20;
 /// Longest licence text that is kept, in characters.
 const MAX_LICENCE_CHARS: usize = 400;
+/// Most captions beside the first, and most keywords, that are kept of one recording.
+const MAX_OTHER_CAPTIONS: usize = 9;
+const MAX_KEYWORDS: usize = 32;
 
 /// What is known about a recording.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct About {
     pub transcript: Option<String>,
     pub caption: Option<String>,
+    /// Further captions, by other listeners.
+    pub other_captions: Vec<String>,
+    /// Single words or short names for what is heard.
+    pub keywords: Vec<String>,
     pub licence: Option<String>,
 }
 
 impl About {
     fn fill(&mut self, other: About) {
         self.transcript = self.transcript.take().or(other.transcript);
-        self.caption = self.caption.take().or(other.caption);
+        for caption in other.caption.into_iter().chain(other.other_captions) {
+            if self.caption.is_none() {
+                self.caption = Some(caption);
+            } else if self.caption.as_ref() != Some(&caption) {
+                add(&mut self.other_captions, caption, MAX_OTHER_CAPTIONS);
+            }
+        }
+        other.keywords.into_iter().for_each(|word| add(&mut self.keywords, word, MAX_KEYWORDS));
         self.licence = self.licence.take().or(other.licence);
+    }
+}
+
+/// Adds a text that is not there yet, while there is room.
+fn add(list: &mut Vec<String>, text: String, most: usize) {
+    if list.len() < most && !list.contains(&text) {
+        list.push(text);
     }
 }
 
@@ -94,8 +115,8 @@ impl Notes {
         Ok(about)
     }
 
-    /// The first table row that names this file: the table lies in a folder above the file or beside its
-    /// folder, and the path parts it gives are the file's.
+    /// What the table rows that name this file say: their table lies in a folder above the file or beside its
+    /// folder, and the path parts they give are the file's. Of several the first counts; captions and keywords add up.
     fn row(&self, path: &Path, stem: &str) -> About {
         let mut about = About::default();
         // Song Describer's files are called ID.2min.mp3.
@@ -205,22 +226,39 @@ fn table_rows(text: &str, separator: char) -> Vec<(String, About)> {
     let column = |names: &[&str]| names.iter().find_map(|name| header.iter().position(|h| h == name));
     let file = column(&["file_name", "filename", "file", "path", "fname", "track_id", "utterance_id", "id"]);
     let transcript = column(&["transcript", "transcription", "normalized", "sentence", "text"]);
-    let caption = column(&["caption", "caption_1"]);
+    let captions: Vec<usize> = (0..header.len()).filter(|&i| is_caption(&header[i])).collect();
+    let keywords = column(&["keywords", "labels", "tags"]);
     let licence = column(&["license", "licence"]);
     // Song Describer gives a path that differs from the file's; its track id is the stem.
     let file = column(&["track_id"]).or(file);
-    let Some(file) = file.filter(|_| transcript.or(caption).or(licence).is_some()) else { return Vec::new() };
+    let says = transcript.or(captions.first().copied()).or(keywords).or(licence);
+    let Some(file) = file.filter(|_| says.is_some()) else { return Vec::new() };
     let cell = |record: &[String], at: Option<usize>| at.and_then(|i| record.get(i)).and_then(|t| sentence(t));
     records
         .filter_map(|record| {
+            let mut captions = captions.iter().filter_map(|&i| cell(&record, Some(i)));
             let about = About {
                 transcript: cell(&record, transcript),
-                caption: cell(&record, caption),
+                caption: captions.next(),
+                other_captions: captions.take(MAX_OTHER_CAPTIONS).collect(),
+                keywords: cell(&record, keywords).map_or_else(Vec::new, |text| words(&text)),
                 licence: cell(&record, licence),
             };
             cell(&record, Some(file)).map(|name| (name, about))
         })
         .collect()
+}
+
+/// `caption`, or one of several: `caption_1` (but not `caption_id`).
+fn is_caption(header: &str) -> bool {
+    let number = header.strip_prefix("caption_");
+    header == "caption" || number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The keywords in a cell: Clotho writes `rain;roof`, FSD50K `Bark,Dog,Animal`. Numbers are codes, not words.
+fn words(cell: &str) -> Vec<String> {
+    let all = cell.split([';', ',', '|']).filter_map(sentence);
+    all.filter(|word| word.chars().any(char::is_alphabetic)).take(MAX_KEYWORDS).collect()
 }
 
 /// Records of a table with quoted cells (RFC 4180); a tab-separated table has no quoting.
@@ -260,7 +298,21 @@ mod tests {
         let rows = table_rows(clotho, ',');
         assert_eq!(rows[0].0, "rain, on roof.wav");
         assert_eq!(rows[0].1.caption.as_deref(), Some("Rain \"falls\" on a roof"));
-        assert_eq!((rows.len(), rows[1].1.clone()), (2, About::default()));
+        assert_eq!(rows[0].1.other_captions, ["x"]);
+        assert_eq!((rows.len(), rows[1].1.caption.as_deref()), (2, Some("y")));
+        let described = "caption_id,track_id,caption\n1,7,Slow piano\n2,7,Sad music\n3,7,Slow piano\n";
+        let mut song = About::default();
+        table_rows(described, ',').into_iter().for_each(|(_, row)| song.fill(row));
+        assert_eq!(
+            (song.caption.as_deref(), &song.other_captions[..]),
+            (Some("Slow piano"), &["Sad music".into()][..])
+        );
+        for (table, keywords) in [
+            ("file_name,keywords,license\na.wav,rain; roof ;;16,x\n", &["rain", "roof"][..]),
+            ("fname,labels,mids\n63,\"Bark,Dog,Animal\",/m/1\n", &["Bark", "Dog", "Animal"]),
+        ] {
+            assert_eq!(table_rows(table, ',')[0].1.keywords, keywords);
+        }
         assert!(table_rows("a,b\n1,2\n", ',').is_empty());
         assert!(table_rows("", ',').is_empty());
         assert_eq!(

@@ -21,7 +21,7 @@ fn twnm(folder: &Path, args: &[&str]) -> Output {
 
 /// Runs a command that must end with `code`; what it says on standard error.
 #[track_caller]
-fn ends(folder: &Path, code: i32, command: &str) -> String {
+pub fn ends(folder: &Path, code: i32, command: &str) -> String {
     let output = twnm(folder, &command.split_whitespace().collect::<Vec<_>>());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{command}: {said}");
@@ -48,12 +48,12 @@ fn recordings(folder: &Path) {
     }
 }
 
-fn lines(path: &Path) -> Vec<Value> {
+pub fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap();
     text.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
 }
 
-fn one(path: &Path) -> Value {
+pub fn one(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 

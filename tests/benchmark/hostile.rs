@@ -8,6 +8,7 @@ use twnm::benchmark::describe::description;
 use twnm::benchmark::draft::{Context, Pool};
 use twnm::benchmark::facts::Facts;
 use twnm::benchmark::generate::{Settings, generate};
+use twnm::benchmark::skip::Skip;
 
 /// The longest question and the longest option of the official set have 409 and 233 characters.
 const QUESTION_CHARS_MAX: usize = 409;
@@ -63,7 +64,7 @@ fn hostile_scenes(n: usize) -> Vec<Value> {
 
 fn pool(scenes: &[Value]) -> Pool {
     let facts = |s: &Value| Facts::new(serde_json::from_value(s.clone()).unwrap());
-    Pool::new(scenes.iter().filter_map(facts).collect())
+    Pool::new(scenes.iter().filter_map(|s| facts(s).ok()).collect())
 }
 
 #[test]
@@ -72,7 +73,8 @@ fn hostile_names_and_transcripts_give_well_formed_rows() {
     let pool = pool(&scenes);
     assert!(pool.scenes.len() > 300 && pool.scenes.len() < scenes.len(), "{} scenes", pool.scenes.len());
     assert!(pool.labels.iter().all(|l| (1..=60).contains(&l.chars().count())), "{:?}", pool.labels);
-    assert!(pool.labels.iter().any(|l| l.contains("ignore previous")) && pool.labels.iter().any(|l| l.contains('<')));
+    let hostile = ["ignore", "answer", "<", "{", "$", "\"", "\\", "none", "the front", "1.00"];
+    assert!(!pool.labels.iter().any(|l| hostile.iter().any(|h| l.contains(h))), "{:?}", pool.labels);
     for open in [false, true] {
         let settings = Settings { questions: 1500, seed: 4, open, ..Settings::default() };
         let made = generate(&pool, settings).unwrap();
@@ -103,7 +105,7 @@ fn hostile_names_and_transcripts_give_well_formed_rows() {
 fn values_that_are_no_measurements_leave_their_scene_out() {
     let good = scenes(1, Named::AsInTheBank).remove(0);
     let facts = |s: &Value| Facts::new(serde_json::from_value(s.clone()).unwrap());
-    assert!(facts(&good).is_some());
+    assert!(facts(&good).is_ok());
     let bad: [(&str, Value); 8] = [
         ("/sources/0/distance_m", 0.0.into()),
         ("/sources/0/distance_m", (-1.0).into()),
@@ -117,9 +119,9 @@ fn values_that_are_no_measurements_leave_their_scene_out() {
     for (place, value) in bad {
         let mut scene = good.clone();
         *scene.pointer_mut(place).unwrap() = value.clone();
-        assert!(facts(&scene).is_none(), "{place} = {value}");
+        assert_eq!(facts(&scene).err(), Some(Skip::NotMeasured), "{place} = {value}");
     }
     let mut unmeasured = good.clone();
     unmeasured["room"]["t20_s"] = Value::Null;
-    assert!(facts(&unmeasured).is_some(), "without a measured decay the other tasks remain");
+    assert!(facts(&unmeasured).is_ok(), "without a measured decay the other tasks remain");
 }

@@ -5,6 +5,7 @@
 mod answerer;
 mod chain_reader;
 mod cli;
+mod corpora;
 mod hostile;
 mod judge;
 mod situations;
@@ -136,7 +137,7 @@ fn settings(questions: usize) -> Settings {
 /// Questions about scenes, as rows of `metadata.jsonl`, with the scene of each and how far it was turned.
 fn make(scenes: &[Value], settings: Settings) -> Vec<Value> {
     let facts = |s: &Value| Facts::new(serde_json::from_value(s.clone()).unwrap());
-    let pool = Pool::new(scenes.iter().filter_map(facts).collect());
+    let pool = Pool::new(scenes.iter().filter_map(|s| facts(s).ok()).collect());
     let made = generate(&pool, settings).unwrap();
     assert_eq!(made.again, 0, "facts are asked about again");
     made.filled.iter().for_each(|f| println!("filled: {f:?}"));

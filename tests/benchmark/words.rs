@@ -8,13 +8,15 @@ const SAME: &[(&str, &[&str])] = &[
     ("drop", &["rain"]),
     ("music", &["guitar", "piano"]),
     ("alarm", &["beep"]),
-    ("speech", &["voice", "talking"]),
+    ("speech", &["voice", "talking", "speaking"]),
     ("thunderstorm", &["thunder"]),
     ("bird", &["chirping", "chirp"]),
 ];
 
 pub fn words(label: &str) -> Vec<&str> {
-    label.split(' ').map(|w| w.strip_suffix('s').filter(|bare| !bare.ends_with('s')).unwrap_or(w)).collect()
+    // Who does it, and how it is told, is not what sounds.
+    let telling = label.split(' ').filter(|w| !["a", "being", "on", "person"].contains(w));
+    telling.map(|w| w.strip_suffix('s').filter(|bare| !bare.ends_with('s')).unwrap_or(w)).collect()
 }
 
 /// Whether a sound called `own` might also be called `other`.

@@ -96,8 +96,9 @@ pub fn run(args: Args) -> Result<()> {
             .hint("simulate with --split train"));
     }
     let scenes = read_scenes(&set)?;
-    if scenes.skipped > 0 {
-        tracing::info!("{} of {} scenes cannot be asked about (layered or hardly audible)", scenes.skipped, set.len());
+    scenes.check().context_with(|| args.scenes.display())?;
+    if let Some(left_out) = scenes.left_out() {
+        tracing::info!("{left_out}");
     }
     let signed_azimuth = args.azimuth == "signed";
     let is_training = args.kind.is_training();

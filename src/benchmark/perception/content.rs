@@ -3,6 +3,7 @@
 use super::super::chain::{Aspects, chain, evidence};
 use super::super::claims::{Claim, overlap, plain};
 use super::super::draft::{Choice, Context, Draft, agree};
+use super::super::names::a;
 use super::super::phrases::{ask, say};
 use super::super::wording::join;
 use crate::rng::Rng;
@@ -64,7 +65,7 @@ const SAID_STEPS: [&str; 8] = [
 
 /// Which of four sounds is heard.
 pub(in super::super) fn identify_event_class(c: &Context, rng: &mut Rng) -> Option<Draft> {
-    let source = rng.below(c.facts.count());
+    let source = c.with_name(rng);
     let label = c.label(source).to_string();
     let others = c.pool.other_labels(rng, 3, &c.facts.senses)?;
     let choice = |label: &String| Choice::new(label, Claim::Present { label: label.clone() });
@@ -76,7 +77,10 @@ pub(in super::super) fn identify_event_class(c: &Context, rng: &mut Rng) -> Opti
         question: ask(rng, &CLASS, &[]),
         choices: [choice(&label), choice(&others[0]), choice(&others[1]), choice(&others[2])],
         reasoning: chain(c, rng, (&heard, Aspects::SIDE), &CLASS_STEPS, &gaps),
-        open: Some([ask(rng, &OPEN_CLASS, &[]), format!("I hear {}.", join(&c.facts.labels))]),
+        open: Some([
+            ask(rng, &OPEN_CLASS, &[]),
+            format!("I hear {}.", join(&c.facts.labels.iter().map(|l| a(l)).collect::<Vec<_>>())),
+        ]),
     })
 }
 

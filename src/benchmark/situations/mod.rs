@@ -23,8 +23,9 @@ pub(super) struct Cast {
 pub(super) fn casts(facts: &Facts) -> Vec<Cast> {
     let player = |role: &'static Role| {
         let fit: Vec<usize> = (0..facts.count()).filter(|&i| role.fits(facts.senses[i].stems())).collect();
+        let told = |only: usize| (0..facts.count()).any(|i| i != only && role.fits(facts.senses[i].told()));
         match fit[..] {
-            [only] if facts.named.contains(&only) => Some(only),
+            [only] if facts.named.contains(&only) && !told(only) => Some(only),
             _ => None,
         }
     };

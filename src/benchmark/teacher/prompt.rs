@@ -213,7 +213,7 @@ mod tests {
         let (situation, purpose) = (cast.situation([false, true], 0), cast.purpose(false, true).unwrap());
         let pool = Pool::new(vec![three.clone(), two.clone()]);
         let put_in = |text: &str| {
-            let mut text = text.replacen("LABEL", "dog bark", 1).replace("LABEL", "rain");
+            let mut text = text.replacen("LABEL", "barking dog", 1).replace("LABEL", "rain");
             for (word, value) in [
                 ("DIRECTION", "front-left"),
                 ("REGION", "above ear level"),

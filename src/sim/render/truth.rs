@@ -28,6 +28,8 @@ pub fn drawn_truth(scene: &Scene, sources: &Sources, activity: &[Vec<u8>]) -> Tr
             domain: recording.domain,
             transcript: alone.then(|| recording.transcript.clone()).flatten(),
             caption: alone.then(|| recording.caption.clone()).flatten(),
+            other_captions: if alone { recording.other_captions.clone() } else { vec![] },
+            keywords: if alone { recording.keywords.clone() } else { vec![] },
             licence: recording.licence.clone(),
             speed: source.speed,
             followed_by: source.following.iter().map(|&i| id(i)).collect(),

@@ -47,19 +47,12 @@ static CLASSES: [Class; 14] = [
     Class {
         domain: Domain::Speech,
         name: "speech",
-        caption: "Someone babbles",
+        caption: "A person speaking",
         groups: 40,
         takes: 4,
         make: speech::babble,
     },
-    Class {
-        domain: Domain::Music,
-        name: "music",
-        caption: "An instrument plays a melody",
-        groups: 40,
-        takes: 3,
-        make: music::phrase,
-    },
+    Class { domain: Domain::Music, name: "music", caption: "Music", groups: 40, takes: 3, make: music::phrase },
 ];
 
 /// The bank of one seed.
@@ -106,6 +99,8 @@ impl Bank {
                 group: group_name(class, group),
                 transcript: None,
                 caption: Some(about.caption.to_string()),
+                other_captions: vec![],
+                keywords: vec![],
                 licence: Some("synthetic, no rights reserved".to_string()),
             }
         };

@@ -124,6 +124,8 @@ mod tests {
                 domain: Domain::Environment,
                 transcript: None,
                 caption: None,
+                other_captions: vec![],
+                keywords: vec![],
                 licence: None,
                 speed: 1.0,
                 followed_by: vec![],
