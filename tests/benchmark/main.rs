@@ -59,7 +59,7 @@ fn item(row: &Value) -> Item {
 
 /// [`item`] as somebody meets it who names every sound and its time and hears no place and no room.
 fn mono_item(row: &Value, scenes: &BTreeMap<String, Truth>) -> Item {
-    let mut sources: Vec<_> = scenes[&text(row, "file_name")[6..].replace(".wav", "")].sources.iter().collect();
+    let mut sources: Vec<_> = scenes[text(row, "scene")].sources.iter().collect();
     sources.sort_by(|a, b| a.begins_s.total_cmp(&b.begins_s).then(a.label.cmp(&b.label)));
     let mut heard: Vec<String> = sources.iter().map(|s| s.label.clone()).collect();
     let order = sources.windows(2).filter(|s| s[1].begins_s - s[0].begins_s > 0.2);

@@ -126,10 +126,23 @@ impl Truth {
         }
     }
 
-    /// The same scene turned to the left about the listener.
+    /// The same scene turned to the left about the listener. Sides of the room are the listener's only after whole quarters.
     pub fn turned(&self, degrees: f64) -> Truth {
         let mut turned = self.clone();
-        turned.sources.iter_mut().for_each(|s| s.azimuth = circle(s.azimuth + degrees));
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        for s in &mut turned.sources {
+            let [x, y, z] = s.offset;
+            s.azimuth = circle(s.azimuth + degrees);
+            s.offset = [cos * x - sin * y, sin * x + cos * y, z];
+        }
+        let quarters = degrees / 90.0;
+        let walls = &mut turned.sides_m[..4];
+        if quarters.fract() == 0.0 {
+            // What was in front is then to the left.
+            walls.rotate_right(quarters as usize % 4);
+        } else {
+            walls.fill(f64::NAN);
+        }
         turned
     }
 
