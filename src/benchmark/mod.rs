@@ -21,11 +21,13 @@ pub mod generate;
 mod integration;
 pub mod knowledge;
 pub mod leaks;
+pub mod mono;
 
 mod perception;
 
 pub mod reading;
 mod reasoning;
+mod strata;
 mod task;
 pub mod teacher;
 pub mod training;

@@ -2,4 +2,7 @@
 
 pub mod judgements;
 pub mod numbers;
+pub mod open_questions;
+pub mod prompt;
 pub mod questions;
+pub mod strata;
