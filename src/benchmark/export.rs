@@ -4,6 +4,7 @@
 //! DIR/metadata.jsonl          questions with answers          DIR/audio/<id>.wav      AmbiX, 16 bit
 //! DIR/public/metadata.jsonl   the same without (benchmark)    DIR/key.jsonl           the answers alone (benchmark)
 //! DIR/derivations.jsonl       why each key is right           DIR/benchmark.json      what it was made from
+//! DIR/strata.jsonl            what each question's scene is like (benchmark)
 //! DIR/teacher.jsonl           every request to a teacher (with one)
 //! ```
 
@@ -12,6 +13,7 @@ use super::facts::Facts;
 use super::generate::{Generated, Row, Settings};
 use super::leaks::Contents;
 use super::skip::{self, Skipped};
+use super::strata::stratum;
 use super::teacher::Report;
 use super::training::{Kind, training_row};
 use crate::audio::foa::Rotation;
@@ -21,6 +23,7 @@ use crate::files;
 use crate::scene::Truth;
 use crate::shard::ShardSet;
 use crate::text::questions::KeyRow;
+use crate::text::strata::STRATA_FILE;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -262,6 +265,8 @@ impl Export<'_> {
                 answer_letter: r.question.answer_letter.expect("a generated question has its answer"),
             };
             files::write_bytes_atomic(&self.out.join("key.jsonl"), &jsonl(rows.iter().map(key)))?;
+            let strata = rows.iter().map(|r| stratum(r, &self.scenes.pool.scenes[r.scene]));
+            files::write_bytes_atomic(&self.out.join(STRATA_FILE), &jsonl(strata))?;
         }
         let derivations = jsonl(rows.iter().map(|r| &r.derivation));
         files::write_bytes_atomic(&self.out.join("derivations.jsonl"), &derivations)?;

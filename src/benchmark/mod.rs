@@ -28,6 +28,7 @@ pub mod generate;
 mod integration;
 pub mod knowledge;
 pub mod leaks;
+pub mod mono;
 pub mod names;
 
 mod perception;
@@ -38,6 +39,7 @@ pub mod reading;
 mod reasoning;
 mod situations;
 pub mod skip;
+mod strata;
 mod task;
 pub mod teacher;
 pub mod training;

@@ -1,6 +1,6 @@
 //! Results of several evaluations in one report: `report.md`, `report.json` and a page that needs nothing else.
 
-use super::answers::{BooleanScore, CHANCE, Score};
+use super::answers::{BooleanScore, CHANCE, Groups, STRATA_ROWS_MAX, Score};
 use super::charts::{Bar, Chart};
 use super::encoder;
 use super::paper;
@@ -100,6 +100,9 @@ impl Checked for Score {
         for (name, share) in groups.levels.iter().chain(&groups.tasks).chain(&groups.families) {
             check_share(name, share)?;
         }
+        for row in &self.strata {
+            check_share(&row.value, &row.share)?;
+        }
         self.letters.iter().try_for_each(|(name, letter)| check_share(name, &letter.share))
     }
 }
@@ -158,10 +161,14 @@ fn scores<T>(all: &[Named<T>]) -> Vec<(String, &T)> {
     all.iter().map(|named| (named.name.clone(), &named.score)).collect()
 }
 
+/// What the row of that name says.
+const MONO: &str = "Mono ceiling: what is expected of a listener who knows every sound, word and count exactly and nothing of \
+                    space, and guesses among the options that leaves. A score that is not above it shows no spatial hearing.";
+
 const PARTS: [&str; 5] = ["overall", "L1", "L2", "L3", "location"];
 
 /// Overall, the three levels and location of some groups.
-fn parts<T>(groups: &super::answers::Groups<T>) -> [Option<&T>; 5] {
+fn parts<T>(groups: &Groups<T>) -> [Option<&T>; 5] {
     let level = |level: &str| groups.levels.get(level);
     [Some(&groups.overall), level("1"), level("2"), level("3"), Some(&groups.location)]
 }
@@ -223,8 +230,10 @@ impl Results {
         sections.push(Section { heading: "Beside the paper".into(), text, tables, ..Section::default() });
         Ok(Report {
             title: "twnm: evaluation".into(),
-            summary: "Shares are in per cent, in brackets Wilson's 95 % interval. BLAKE3 of each result stands below."
-                .into(),
+            summary:
+                "Shares are in per cent, in brackets the 95 % interval: Wilson's, over scenes where some have several \
+                      questions. BLAKE3 of each result stands below."
+                    .into(),
             sections,
             facts,
             ..Report::default()
@@ -238,7 +247,9 @@ impl Results {
     pub fn sections(&self) -> Result<Vec<Section>> {
         let mut sections = Vec::new();
         if !self.mcq.is_empty() {
-            sections.extend([self.choices()?, self.tasks()?, self.letters()?]);
+            sections.extend([self.choices()?, self.tasks()?]);
+            sections.extend(self.strata());
+            sections.push(self.letters()?);
         }
         if !self.boolean.is_empty() {
             sections.push(self.judgements()?);
@@ -284,14 +295,65 @@ impl Results {
                 ));
             }
         }
+        text.extend(self.intervals());
         let questions: BTreeSet<&str> = self.mcq.iter().map(|n| n.score.questions_blake3.as_str()).collect();
         if questions.len() > 1 {
             text.push("These results are about different questions: their rows do not compare.".into());
         }
         let chance = std::iter::once("chance".to_string()).chain([String::new()]).chain(PARTS.map(|_| "25.0".into()));
         table.rows.push(chance.chain([String::new(), String::new()]).collect());
+        if let Some(mono) = self.mono() {
+            let cells = parts(mono).map(|share| percent(share.copied().flatten()));
+            let row = std::iter::once("mono ceiling".to_string()).chain([String::new()]).chain(cells);
+            table.rows.push(row.chain([String::new(), String::new()]).collect());
+            text.push(MONO.into());
+        }
         let figures = vec![figure("Share of questions answered right; lines: 95 % intervals.", chart.bars(1080.0)?)];
         Ok(Section { heading: "Multiple choice".into(), text, figures, tables: vec![table] })
+    }
+
+    /// The mono ceiling, where all results are about the same questions and the scenes of one are known.
+    fn mono(&self) -> Option<&Groups<Option<f64>>> {
+        let of_one_set = self.mcq.windows(2).all(|two| two[0].score.questions_blake3 == two[1].score.questions_blake3);
+        self.mcq.iter().find_map(|named| named.score.mono_ceiling.as_ref()).filter(|_| of_one_set)
+    }
+
+    /// Which intervals stand in the tables.
+    fn intervals(&self) -> Option<String> {
+        let clustering = self.mcq.iter().find_map(|named| named.score.clustering.as_ref())?;
+        let (by, scenes) = (&clustering.by, clustering.scenes);
+        Some(match clustering.matters() {
+            true => format!(
+                "Intervals: Wilson's at the effective number of questions, clustered by scene ({by}: {scenes} scenes, at \
+                 most {} questions about one).",
+                clustering.largest
+            ),
+            false => format!("Intervals: Wilson's ({by}: one question per scene)."),
+        })
+    }
+
+    /// Results by source count, room, DRR and kind.
+    fn strata(&self) -> Option<Section> {
+        let header = strings(&["answers", "by", "part", "n", "chance", "mono ceiling", "accuracy"]);
+        let mut table = Table { header, ..Table::default() };
+        for Named { name, score, .. } in &self.mcq {
+            for (i, row) in score.strata.iter().take(STRATA_ROWS_MAX).enumerate() {
+                let is_first = i == 0 || score.strata[i - 1].by != row.by;
+                let by = if is_first { row.by.replace('_', " ") } else { String::new() };
+                let first = if i == 0 { name.clone() } else { String::new() };
+                let shares = [percent(Some(CHANCE)), percent(Some(row.mono_ceiling)), share(&row.share)];
+                table
+                    .rows
+                    .push([first, by, row.value.clone(), row.share.n.to_string()].into_iter().chain(shares).collect());
+            }
+        }
+        let text = vec![
+            "By number of sources, size and finish of the room, least direct-to-reverberant ratio of the sources, and kind \
+             of question within its task."
+                .to_string(),
+        ];
+        let heading = "Sources, rooms and kinds".into();
+        (!table.rows.is_empty()).then(|| Section { heading, text, tables: vec![table], ..Section::default() })
     }
 
     fn tasks(&self) -> Result<Section> {
@@ -300,11 +362,13 @@ impl Results {
         let row = |id: &&String| {
             let n = of(id).iter().flatten().map(|s| s.n).max().unwrap_or(0);
             let cells = of(id).into_iter().map(|s| s.map_or("-".into(), share));
-            [id.to_string(), n.to_string()].into_iter().chain(cells).collect()
+            let mono = self.mono().map(|mono| percent(mono.tasks.get(*id).copied().flatten()));
+            [id.to_string(), n.to_string(), percent(Some(CHANCE))].into_iter().chain(mono).chain(cells).collect()
         };
         let names = self.mcq.iter().map(|n| n.name.clone());
+        let mono = self.mono().map(|_| "mono ceiling".to_string());
         let table = Table {
-            header: strings(&["task", "n"]).into_iter().chain(names).collect(),
+            header: strings(&["task", "n", "chance"]).into_iter().chain(mono).chain(names).collect(),
             rows: ids.iter().take(TASKS_MAX[0]).map(row).collect(),
             ..Table::default()
         };

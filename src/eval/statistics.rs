@@ -5,15 +5,14 @@ use serde::{Deserialize, Serialize};
 /// Two-sided 95 % quantile of the normal distribution.
 pub const Z95: f64 = 1.959_963_984_540_054;
 
-/// Wilson's 95 % interval of `right` out of `n`; `None` for `n` = 0.
+/// Wilson's 95 % interval of `right` out of `n` questions worth `n / design_effect` independent ones; `None` for `n` = 0.
 ///
 /// Centre (p + z²/2n) / (1 + z²/n), half width z sqrt(p(1-p)/n + z²/4n²) / (1 + z²/n) (Wilson 1927).
-pub fn wilson(right: usize, n: usize) -> Option<[f64; 2]> {
-    if n == 0 {
+pub fn wilson(right: f64, n: f64, design_effect: f64) -> Option<[f64; 2]> {
+    if n <= 0.0 {
         return None;
     }
-    let (n, z2) = (n as f64, Z95 * Z95);
-    let p = right as f64 / n;
+    let (p, n, z2) = (right / n, n / design_effect, Z95 * Z95);
     let (centre, half) = (p + z2 / (2.0 * n), Z95 * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt());
     Some([((centre - half) / (1.0 + z2 / n)).max(0.0), ((centre + half) / (1.0 + z2 / n)).min(1.0)])
 }
@@ -27,7 +26,7 @@ pub struct Share {
     pub n: usize,
     /// How many of them were right.
     pub correct: usize,
-    /// Lower end of Wilson's 95 % interval.
+    /// Lower end of the 95 % interval: Wilson's, or Wilson's over scenes (`clusters`) where some have several questions.
     pub low: Option<f64>,
     /// Upper end.
     pub high: Option<f64>,
@@ -38,7 +37,7 @@ impl Share {
     #[track_caller]
     pub fn new(correct: usize, n: usize) -> Share {
         assert!(correct <= n, "{correct} right of {n}");
-        let [low, high] = wilson(correct, n).map_or([None; 2], |ends| ends.map(Some));
+        let [low, high] = wilson(correct as f64, n as f64, 1.0).map_or([None; 2], |ends| ends.map(Some));
         Share { accuracy: low.map(|_| correct as f64 / n as f64), n, correct, low, high }
     }
 }
@@ -65,6 +64,9 @@ pub struct McNemar {
     pub statistic: f64,
     /// Exact two-sided binomial probability of a split at least as uneven, for any number of discordant pairs.
     pub p: f64,
+    /// Number of scenes where some have several questions: then interval, statistic and p are over scenes (`clusters`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scenes: Option<usize>,
 }
 
 impl McNemar {
@@ -87,6 +89,7 @@ impl McNemar {
             high: difference + half,
             statistic: if b + c > 0.0 { excess * excess / (b + c) } else { 0.0 },
             p: binomial_two_sided(only_first.min(only_second), only_first + only_second),
+            scenes: None,
         }
     }
 }
@@ -151,25 +154,29 @@ mod tests {
         for n in [1usize, 7, 1000] {
             // With p = 0 the interval is [0, z²/(n + z²)], with p = 1 its mirror image.
             let edge = z2 / (n as f64 + z2);
-            let ([low, high], [mirror_low, mirror_high]) = (wilson(0, n).unwrap(), wilson(n, n).unwrap());
+            let ([low, high], [mirror_low, mirror_high]) =
+                (wilson(0.0, n as f64, 1.0).unwrap(), wilson(n as f64, n as f64, 1.0).unwrap());
             close(low, 0.0, 1e-15);
             close(high, edge, 1e-14);
             close(mirror_low, 1.0 - edge, 1e-14);
             close(mirror_high, 1.0, 1e-15);
             // With p = 1/2 the half width is z / (2 sqrt(n + z²)).
-            let [low, high] = wilson(n, 2 * n).unwrap();
+            let [low, high] = wilson(n as f64, 2.0 * n as f64, 1.0).unwrap();
             close(high - low, Z95 / (2.0 * n as f64 + z2).sqrt(), 1e-14);
             close(high + low, 1.0, 1e-14);
         }
         // Newcombe 1998 (Statistics in Medicine 17, Table I): method 3, rounded to four places.
-        for (right, n, low, high) in
-            [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
-        {
-            let found = wilson(right, n).unwrap();
+        for (right, n, low, high) in [
+            (81.0, 263.0, 0.2553, 0.3662),
+            (15.0, 148.0, 0.0624, 0.1605),
+            (0.0, 20.0, 0.0, 0.1611),
+            (1.0, 29.0, 0.0061, 0.1718),
+        ] {
+            let found = wilson(right, n, 1.0).unwrap();
             close(found[0], low, 5e-5);
             close(found[1], high, 5e-5);
         }
-        assert!(wilson(0, 0).is_none());
+        assert!(wilson(0.0, 0.0, 1.0).is_none());
         assert_eq!(Share::new(0, 0), Share::default());
     }
 

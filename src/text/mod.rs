@@ -2,5 +2,8 @@
 
 pub mod judgements;
 pub mod numbers;
+pub mod open_questions;
+pub mod prompt;
 pub mod questions;
 pub mod stems;
+pub mod strata;

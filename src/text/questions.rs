@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Longest line accepted: the longest official row has fewer than 2,000 characters.
 pub const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -178,6 +178,11 @@ impl RawAnswer {
         };
         Ok(RawAnswer { sample_id, answer_letter: text("answer_letter")?, text: text("text")? })
     }
+}
+
+/// The file of a benchmark: a folder stands for the `metadata.jsonl` in it, as audio folders have it.
+pub fn benchmark_file(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("metadata.jsonl") } else { path.to_path_buf() }
 }
 
 /// Reads questions. A key given apart is laid over them with [`apply_key`].

@@ -131,7 +131,13 @@ fn check_files(bench: &Path, rows: &[Value]) {
     let (public, key) = (lines(&bench.join("public/metadata.jsonl")), lines(&bench.join("key.jsonl")));
     let derivations = lines(&bench.join("derivations.jsonl"));
     assert_eq!((public.len(), key.len(), derivations.len()), (rows.len(), rows.len(), rows.len()));
+    let strata = lines(&bench.join("strata.jsonl"));
+    assert_eq!(strata.len(), rows.len());
     for (i, row) in rows.iter().enumerate() {
+        assert_eq!((&strata[i]["sample_id"], &strata[i]["scene"]), (&row["sample_id"], &derivations[i]["scene"]));
+        assert_eq!(strata[i]["kind"], derivations[i]["kind"]);
+        let mono = strata[i]["mono"].as_array().unwrap();
+        assert!(mono.contains(&row["answer_letter"]), "who knows all sounds never excludes the right option: {row}");
         assert_eq!((names(row), names(&public[i])), (columns.into(), without.clone()));
         assert!(without.split(' ').all(|c| row[c] == public[i][c]));
         for column in ["sample_id", "answer_letter"] {

@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod evaluator;
 mod gpu_check;
 mod language;
 mod listen;

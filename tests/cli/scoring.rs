@@ -56,7 +56,9 @@ fn paper_sized(folder: &Path, right: [usize; 3]) {
         let task = ["l1_localize_azimuth", "l2_compare_object_distances", "l3_causal_intent"][level];
         for i in 0..n {
             let id = questions.len();
-            questions.push(question(id, level + 1, task));
+            let mut asked = question(id, level + 1, task);
+            asked["file_name"] = format!("audio/{id}.wav").into();
+            questions.push(asked);
             let letter = LETTERS[if i < right[level] { id % 4 } else { (id + 1) % 4 }];
             answers.push(said(id, &format!("<think>Is it A or B?</think><answer>{letter}</answer>")));
         }

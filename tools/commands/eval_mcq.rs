@@ -2,13 +2,16 @@
 
 use super::eval_report::check_folder;
 use super::shared::say;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args as ClapArgs, ValueEnum};
 use std::path::{Path, PathBuf};
 use twnm::device::Device;
 use twnm::error::{Context as _, Error, Result};
 use twnm::eval::answers::compare::{compare, consistency};
 use twnm::eval::answers::heard::{Exam, Taken};
-use twnm::eval::answers::{Match, Reading, Score, load_questions, read_sheet};
+use twnm::eval::answers::{
+    Match, Scenes, Score, load_questions, per_question, read_sheet, strata_beside, write_per_question,
+};
 use twnm::eval::report::{Section, text_table};
 use twnm::eval::results::{Named, Results};
 use twnm::family::answer::Answering;
@@ -17,13 +20,18 @@ use twnm::files;
 use twnm::models::Places;
 use twnm::ops::sample::{Choice as Chosen, Sampling};
 use twnm::projector::Ablation;
-use twnm::text::questions::{Answer, Question, read_answers, read_questions, write_answers};
+use twnm::text::questions::{Answer, Question, benchmark_file, read_answers, read_questions, write_answers};
+
+/// A benchmark on the command line: a file, or the folder of its `metadata.jsonl`.
+pub fn benchmark_path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|path| benchmark_file(&path))
+}
 
 /// Flags of every protocol.
 #[derive(ClapArgs)]
 pub struct Common {
-    /// The questions: metadata.jsonl with answers, or a public one with --key.
-    #[arg(long, value_name = "FILE")]
+    /// The questions: metadata.jsonl with answers, a public one with --key, or their folder.
+    #[arg(long, value_name = "FILE", value_parser = benchmark_path())]
     benchmark: PathBuf,
     /// The right letters of a public set.
     #[arg(long, value_name = "FILE")]
@@ -52,7 +60,12 @@ pub struct Args {
     /// What counts as an answer: a letter, the option's text (then letters say nothing), or either.
     #[arg(long = "match", value_name = "WHAT", default_value = "both")]
     rule: Rule,
-    /// Compare with these answers to the same questions: McNemar's test.
+    /// Write one line per question here: scene, task, kind, chosen and right letter, how the letter was found, strata.
+    #[arg(long, value_name = "FILE")]
+    per_question: Option<PathBuf>,
+    #[command(flatten)]
+    strata: Strata,
+    /// Compare with these answers to the same questions: McNemar's test, over scenes where some have several questions.
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
     /// The same answerer's answers when the options stand in another order.
@@ -61,6 +74,30 @@ pub struct Args {
     /// The questions that --shuffled answers: the same sample ids and options, letters changed.
     #[arg(long, value_name = "FILE", requires = "shuffled")]
     shuffled_benchmark: Option<PathBuf>,
+}
+
+/// What is known of the questions' scenes.
+#[derive(ClapArgs)]
+pub struct Strata {
+    /// What each question's scene is like [default: strata.jsonl beside the questions]: intervals over scenes, results
+    /// by source count, room, DRR and kind, and the mono ceiling.
+    #[arg(long = "strata", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Strata {
+    /// The scenes of `questions`, all those of `benchmark`.
+    pub fn scenes(&self, questions: &[Question], benchmark: &Path) -> Result<Scenes> {
+        match self.file.clone().or_else(|| strata_beside(benchmark)) {
+            Some(path) => Scenes::read(questions, &path),
+            None => Ok(Scenes::by_recording(questions)),
+        }
+    }
+
+    /// The file that was given, for checks of outputs.
+    pub fn given(&self) -> Option<&PathBuf> {
+        self.file.as_ref()
+    }
 }
 
 /// A model that answers.
@@ -122,10 +159,14 @@ impl Examined {
     }
 }
 
+/// What counts as an answer.
 #[derive(Clone, Copy, ValueEnum)]
-enum Rule {
+pub enum Rule {
+    /// A letter or the option's text.
     Both,
+    /// A letter.
     Letter,
+    /// The option's text.
     Text,
 }
 
@@ -141,36 +182,43 @@ impl From<Rule> for Match {
 
 /// Scores and prints.
 pub fn run(args: Args) -> Result<()> {
-    let others =
-        [args.answers.as_ref(), args.compare.as_ref(), args.shuffled.as_ref(), args.shuffled_benchmark.as_ref()];
-    args.common.check_report(&others.into_iter().flatten().map(PathBuf::as_path).collect::<Vec<_>>())?;
-    let mut questions = args.common.questions()?;
-    let limit = args.common.limit()?.min(questions.len());
-    let sheet_of = |questions: &[Question], path: &Path| -> Result<Vec<Option<Reading>>> {
-        read_sheet(questions, &read_answers(path)?, path, args.rule.into())
-    };
-    let read = |path: &Path| sheet_of(&questions, path).map(|sheet| sheet[..limit].to_vec());
-    let sheet = match (&args.answers, &args.exam.checkpoint) {
-        (Some(answers), _) => read(answers)?,
-        (None, Some(checkpoint)) => {
-            let asked = &questions[..limit];
-            let answers = args.exam.answers(checkpoint, asked, &args.common.benchmark)?;
-            read_sheet(asked, &answers, checkpoint, args.rule.into())?
-        }
+    let others = [
+        args.answers.as_ref(),
+        args.compare.as_ref(),
+        args.shuffled.as_ref(),
+        args.shuffled_benchmark.as_ref(),
+        args.strata.given(),
+    ];
+    let inputs: Vec<&Path> = others.into_iter().flatten().map(PathBuf::as_path).collect();
+    args.common.check_report(&inputs)?;
+    if let Some(out) = &args.per_question {
+        args.common.check_apart("--per-question", out, &inputs)?;
+    }
+    let all = args.common.questions()?;
+    let limit = args.common.limit()?.min(all.len());
+    let questions = &all[..limit];
+    let scenes = args.strata.scenes(&all, &args.common.benchmark)?.first(limit);
+    let rule: Match = args.rule.into();
+    let sheet_of = |questions: &[Question], path: &Path| read_sheet(questions, &read_answers(path)?, path, rule);
+    let (answers, source) = match (&args.answers, &args.exam.checkpoint) {
+        (Some(path), _) => (read_answers(path)?, path),
+        (None, Some(path)) => (args.exam.answers(path, questions, &args.common.benchmark)?, path),
         (None, None) => return Err(Error::usage("give --answers FILE or --checkpoint DIR")),
     };
-    let other = args.compare.as_deref().map(read).transpose()?;
-    questions.truncate(limit);
-    let mut score = Score::of(&questions, &sheet);
-    score.compare = other.map(|other| compare(&questions, &sheet, &other));
+    let sheet = read_sheet(&all, &answers, source, rule)?[..limit].to_vec();
+    let other = args.compare.as_deref().map(|path| sheet_of(&all, path)).transpose()?;
+    let mut score = Score::of(questions, &sheet, &scenes);
+    score.compare = other.map(|other| compare(questions, &sheet, &other[..limit], &scenes));
     if let (Some(answers), Some(path)) = (&args.shuffled, &args.shuffled_benchmark) {
         let shuffled = read_questions(path)?;
         let again = sheet_of(&shuffled, answers)?;
-        score.shuffled = Some(consistency(&questions, &sheet, &shuffled, &again, path)?);
+        score.shuffled = Some(consistency(questions, &sheet, &shuffled, &again, path, &scenes)?);
+    }
+    if let Some(out) = &args.per_question {
+        write_per_question(out, &per_question(questions, &all, &answers, source, rule, &scenes)?)?;
     }
     let json = serde_json::to_value(&score).expect("scores are plain data");
-    let source = args.answers.as_ref().or(args.exam.checkpoint.as_ref());
-    let name = source.and_then(|path| path.file_stem()).map_or("answers".into(), |s| s.to_string_lossy().into_owned());
+    let name = source.file_stem().map_or("answers".into(), |s| s.to_string_lossy().into_owned());
     let results = Results { mcq: vec![Named { name, score, json: json.clone() }], ..Results::default() };
     args.common.finish(&results, &json)
 }
@@ -181,6 +229,13 @@ impl Common {
         let Some(folder) = &self.report else { return Ok(()) };
         let own = [Some(&self.benchmark), self.key.as_ref()].into_iter().flatten().map(PathBuf::as_path);
         check_folder("--report", folder, &own.chain(others.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// Checks an output of `flag`; `others` are the inputs besides the questions.
+    pub fn check_apart(&self, flag: &str, out: &Path, others: &[&Path]) -> Result<()> {
+        let own = [Some(&self.benchmark), self.key.as_ref()].into_iter().flatten().map(PathBuf::as_path);
+        let inputs: Vec<&Path> = own.chain(others.iter().copied()).collect();
+        files::check_apart(out, &inputs).and_then(|()| files::check_output(out)).context_with(|| flag)
     }
 
     /// The questions with their answers.
@@ -210,7 +265,8 @@ impl Common {
     }
 }
 
-fn print_section(section: &Section) -> Result<()> {
+/// Prints a part of a report.
+pub fn print_section(section: &Section) -> Result<()> {
     say(format_args!("{}\n", section.heading))?;
     section.text.iter().try_for_each(|paragraph| say(format_args!("{paragraph}\n")))?;
     section.tables.iter().try_for_each(|table| say(text_table(table)))

@@ -1,23 +1,28 @@
 //! Two files of answers to the same questions: which one is better, and whether the order of options matters.
 
 use super::parse::Reading;
+use super::scenes::{Scenes, right};
 use super::sheet::{place_of, places, truth};
 use crate::error::{Error, Result};
+use crate::eval::clusters::{Pair, Tally, compare_clustered};
 use crate::eval::statistics::{McNemar, Share};
 use crate::text::questions::Question;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// McNemar's test of two answerers; the sheets hold one entry per question, of which there is at least one.
+/// McNemar's test of two answerers, over scenes where some have several questions; the sheets hold one entry per question,
+/// of which there is at least one.
 #[track_caller]
-pub fn compare(questions: &[Question], first: &[Option<Reading>], second: &[Option<Reading>]) -> McNemar {
-    assert!(questions.len() == first.len() && questions.len() == second.len(), "one entry per question");
-    let mut counts = [0; 4];
-    for ((question, first), second) in questions.iter().zip(first).zip(second) {
-        let wrong = |reading: &Option<Reading>| reading.and_then(Reading::chosen) != Some(truth(question));
-        counts[2 * usize::from(wrong(first)) + usize::from(wrong(second))] += 1;
-    }
-    McNemar::new(counts[0], counts[1], counts[2], counts[3])
+pub fn compare(
+    questions: &[Question],
+    first: &[Option<Reading>],
+    second: &[Option<Reading>],
+    scenes: &Scenes,
+) -> McNemar {
+    let [first, second] = [first, second].map(|sheet| right(questions, sheet));
+    let mut pairs = vec![Pair::default(); scenes.clustering().scenes];
+    (0..questions.len()).for_each(|i| pairs[scenes.of(i)].add(first[i], second[i]));
+    compare_clustered(&pairs)
 }
 
 /// Whether the same option was chosen when the options stood in another order.
@@ -31,7 +36,7 @@ pub struct Consistency {
     pub same: usize,
     /// Questions without a choice in at least one of the two orders.
     pub unanswered: usize,
-    /// Lower end of the 95 % interval (Wilson) of the consistency.
+    /// Lower end of the 95 % interval of the consistency, over scenes as those of shares.
     pub low: f64,
     /// Upper end.
     pub high: f64,
@@ -50,10 +55,11 @@ pub fn consistency(
     shuffled: &[Question],
     shuffled_sheet: &[Option<Reading>],
     path: &Path,
+    scenes: &Scenes,
 ) -> Result<Consistency> {
     let places = places(shuffled);
-    let (mut same, mut unanswered, mut right) = (0, 0, 0);
-    for (question, reading) in questions.iter().zip(sheet) {
+    let (mut same, mut unanswered, mut right) = (Tally::default(), 0, 0);
+    for (i, (question, reading)) in questions.iter().zip(sheet).enumerate() {
         let id = &question.sample_id;
         let Ok(place) = place_of(&places, id, path) else {
             return Err(Error::data(format!("{}: sample_id {id:?} is missing", path.display()))
@@ -68,15 +74,15 @@ pub fn consistency(
         }
         let chosen = reading.and_then(Reading::chosen).map(|letter| question.options()[letter.index()]);
         let again = shuffled_sheet[place].and_then(Reading::chosen).map(|letter| other.options()[letter.index()]);
-        same += usize::from(chosen.is_some() && chosen == again);
+        same.add(scenes.of(i), chosen.is_some() && chosen == again);
         unanswered += usize::from(chosen.is_none() || again.is_none());
         right += usize::from(again == Some(question.options()[truth(question).index()]));
     }
-    let share = Share::new(same, questions.len());
+    let share = Share::of(&same);
     Ok(Consistency {
         consistency: share.accuracy.unwrap_or(0.0),
         n: questions.len(),
-        same,
+        same: share.correct,
         unanswered,
         low: share.low.unwrap_or(0.0),
         high: share.high.unwrap_or(1.0),

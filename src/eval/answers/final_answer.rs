@@ -169,7 +169,7 @@ const LONGEST_FIELD: usize = 24;
 /// The final answer within a model's text: without thoughts and tags, of a `\boxed{..}` or a JSON field of that name
 /// its content alone, full-width forms of ASCII as ASCII, invisible characters gone, every space a space and every line
 /// end `\n`.
-pub(super) fn final_answer(text: &str) -> String {
+pub fn final_answer(text: &str) -> String {
     let text = outside_of_thoughts(text);
     let content = inside_of_field(inside_of_box(inside_of_answer(&text)));
     let content = &without_struck(content);

@@ -6,8 +6,12 @@
 
 mod bag_of_words;
 mod boolean;
+mod boosted;
+mod boosted_features;
 mod candidates;
 pub mod compare;
+pub mod contest;
+mod cross_question;
 mod decide;
 mod features;
 mod final_answer;
@@ -18,15 +22,19 @@ pub mod heard;
 mod leak_tests;
 mod normal;
 mod offers;
+mod ordinals;
 mod parse;
+mod per_question;
 mod places;
 #[cfg(test)]
 mod prose_tests;
 mod reference;
 mod roles;
+mod scenes;
 mod scope;
 mod score;
 mod sheet;
+pub mod shuffle;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -34,9 +42,13 @@ mod tokens;
 
 pub use bag_of_words::BagOfWords;
 pub use boolean::{BooleanScore, BooleanShare, StrictChance, read_judgement};
+pub use boosted::Boosted;
+pub use final_answer::final_answer;
 pub use groups::Groups;
-pub use parse::{Match, Reading, read_option};
-pub use reference::Reference;
+pub use parse::{Found, Match, Reading, read_found, read_option};
+pub use per_question::{QuestionRow, per_question, write_per_question};
+pub use reference::{Reference, letters};
+pub use scenes::{STRATA_ROWS_MAX, Scenes, StratumScore, right, strata_beside};
 pub use score::{CHANCE, LetterScore, Score, load_questions};
 pub use sheet::read_sheet;
 pub use tasks::{FAMILIES, Family, family_of, is_location};

@@ -4,6 +4,7 @@ use super::candidates;
 use super::decide::{Decision, decide};
 use super::final_answer::final_answer;
 use super::normal::normal_form;
+use super::ordinals::by_place;
 use super::tokens::Tokens;
 use crate::text::questions::{Letter, Said};
 
@@ -30,6 +31,24 @@ pub enum Reading {
     Nothing,
 }
 
+/// How an option was found, or why none was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// A letter alone (`answer_letter`).
+    Given,
+    /// By a letter in what was said.
+    Letter,
+    /// By the text of an option in what was said.
+    Text,
+    /// Several options, or a letter beside another option's text.
+    Contradictory,
+    /// What was said names no option.
+    Nothing,
+    /// There is no answer.
+    Missing,
+}
+
 impl Reading {
     /// The option, where there is exactly one.
     pub fn chosen(self) -> Option<Letter> {
@@ -49,9 +68,16 @@ const OTHER_WORDS_MAX: usize = 24;
 /// `decide`. An answer that is an option's text in normal form is that option. A letter that is followed by the text of
 /// another option, and by nothing else, contradicts itself. Time is linear in what was said.
 pub fn read_option(said: &Said, options: [&str; 4], rule: Match) -> Reading {
+    read_found(said, options, rule).0
+}
+
+/// [`read_option`], and how.
+pub fn read_found(said: &Said, options: [&str; 4], rule: Match) -> (Reading, Found) {
+    let contradictory = (Reading::Contradictory, Found::Contradictory);
+    let nothing = (Reading::Nothing, Found::Nothing);
     let text = match (said, rule) {
-        (Said::Letter(_), Match::Text) => return Reading::Nothing,
-        (Said::Letter(letter), _) => return Reading::Chosen(*letter),
+        (Said::Letter(_), Match::Text) => return nothing,
+        (Said::Letter(letter), _) => return (Reading::Chosen(*letter), Found::Given),
         (Said::Text(text), _) => final_answer(text),
     };
     let options = options.map(normal_form);
@@ -71,12 +97,19 @@ pub fn read_option(said: &Said, options: [&str; 4], rule: Match) -> Reading {
                 _ => true,
             };
             let is_sure = rule == Match::Letter || agrees(whole) && (!by_letter || agrees(behind));
-            if is_sure { Reading::Chosen(letter) } else { Reading::Contradictory }
+            let how = if by_letter { Found::Letter } else { Found::Text };
+            if is_sure { (Reading::Chosen(letter), how) } else { contradictory }
         }
         // An option that is a letter itself ("C" as the first one) contradicts the letter.
-        _ if whole != Reading::Nothing && !found.iter().any(|candidate| !candidate.is_text) => whole,
-        Decision::Several => Reading::Contradictory,
-        Decision::Nothing => Reading::Nothing,
+        _ if whole != Reading::Nothing && !found.iter().any(|candidate| !candidate.is_text) => match whole {
+            Reading::Contradictory => contradictory,
+            _ => (whole, Found::Text),
+        },
+        Decision::Several => contradictory,
+        Decision::Nothing if found.is_empty() && rule != Match::Text => {
+            by_place(&text).map_or(nothing, |letter| (Reading::Chosen(letter), Found::Letter))
+        }
+        Decision::Nothing => nothing,
     }
 }
 

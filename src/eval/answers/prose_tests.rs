@@ -44,6 +44,18 @@ fn prose_is_read_as_a_person_reads_it() {
 }
 
 #[test]
+fn what_is_still_lost_of_a_later_set_is_known() {
+    // Exclusion of three, fillers before a direction, articles, numbers in words: first run 62 of 75, one trap credited.
+    const LOST: [u64; 9] = [5, 11, 12, 25, 28, 30, 35, 41, 51];
+    let (right, n, wrong, _) = read_all("unseen-7.jsonl");
+    let lost: Vec<u64> = wrong.iter().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
+    assert!(n == 75 && right + lost.len() == n);
+    let new: Vec<&String> =
+        wrong.iter().zip(&lost).filter(|(_, id)| !LOST.contains(id)).map(|(line, _)| line).collect();
+    assert!(new.is_empty(), "{new:?}");
+}
+
+#[test]
 fn prose_that_was_written_after_the_reader_is_read_too() {
     for (name, count) in [
         ("unseen-1.jsonl", 61),

@@ -1,6 +1,8 @@
 //! Answers without listening: what a score has to beat, and what a benchmark must not give away.
 
 use super::bag_of_words::BagOfWords;
+use super::boosted::Boosted;
+use super::cross_question;
 use super::features::hash_of;
 use crate::error::{Error, Result};
 use crate::rng::Rng;
@@ -17,6 +19,10 @@ pub enum Reference {
     Constant(Letter),
     /// The most probable option by the words of question and options.
     BagOfWords(Box<BagOfWords>),
+    /// The most probable option by trees over its features.
+    Boosted(Box<Boosted>),
+    /// What the other questions of the file tell of each question's scene.
+    CrossQuestion,
 }
 
 impl Reference {
@@ -30,16 +36,28 @@ impl Reference {
         best.map(Reference::Constant).ok_or_else(|| Error::data("no training question has an answer_letter"))
     }
 
-    /// One answer per question, in their order; an answer depends on its question alone.
+    /// One answer per question, in their order; an answer depends on its question alone, but for
+    /// [`Reference::CrossQuestion`], where it depends on all of them.
     pub fn answer(&self, questions: &[Question]) -> Vec<Answer> {
+        if let Reference::CrossQuestion = self {
+            return letters(questions, cross_question::answers(questions));
+        }
         let letter = |question: &Question| match self {
             Reference::Random { seed } => {
                 Letter::ALL[Rng::new(*seed, "answer", hash_of(&question.sample_id)).below(Letter::ALL.len())]
             }
             Reference::Constant(letter) => *letter,
             Reference::BagOfWords(model) => model.choose(question),
+            Reference::Boosted(model) => model.choose(question),
+            Reference::CrossQuestion => unreachable!("answered above"),
         };
-        let answer = |q: &Question| Answer { sample_id: q.sample_id.clone(), said: Said::Letter(letter(q)) };
-        questions.iter().map(answer).collect()
+        letters(questions, questions.iter().map(letter).collect())
     }
+}
+
+/// Letters as answers to the questions beside which they stand.
+pub fn letters(questions: &[Question], letters: Vec<Letter>) -> Vec<Answer> {
+    let answer =
+        |(q, letter): (&Question, Letter)| Answer { sample_id: q.sample_id.clone(), said: Said::Letter(letter) };
+    questions.iter().zip(letters).map(answer).collect()
 }

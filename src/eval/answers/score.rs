@@ -6,8 +6,10 @@
 use super::compare::Consistency;
 use super::groups::Groups;
 use super::parse::Reading;
+use super::scenes::{Scenes, StratumScore, right};
 use super::sheet::truth;
 use crate::error::{Error, Result};
+use crate::eval::clusters::{Clustering, Tally};
 use crate::eval::statistics::{McNemar, Share};
 use crate::text::questions::{Letter, Question, apply_key, read_key, read_questions};
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,15 @@ pub struct Score {
     /// What guessing scores.
     #[serde(default = "chance")]
     pub chance: f64,
+    /// How questions were put together for the intervals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clustering: Option<Clustering>,
+    /// Expected accuracy of a listener who knows every sound, word and count, and nothing of space, where the scenes are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mono_ceiling: Option<Groups<Option<f64>>>,
+    /// By source count, room, DRR and kind, where the scenes are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub strata: Vec<StratumScore>,
     /// BLAKE3 of the questions in the order of their ids: scores of different questions do not compare.
     #[serde(default)]
     pub questions_blake3: String,
@@ -91,36 +102,47 @@ pub(super) fn fingerprint(questions: &[Question]) -> String {
 impl Score {
     /// Counts. `sheet` holds one entry per question; panics when it does not, or a question has no answer.
     #[track_caller]
-    pub fn of(questions: &[Question], sheet: &[Option<Reading>]) -> Score {
-        assert_eq!(questions.len(), sheet.len(), "one entry per question");
-        let mut groups = Groups::<(usize, usize)>::new();
-        let [mut by_truth, mut said] = [[(0, 0); 4], [(0, 0); 4]];
-        for (question, reading) in questions.iter().zip(sheet) {
-            let chosen = reading.and_then(Reading::chosen);
-            let right = usize::from(chosen == Some(truth(question)));
-            let add = |(correct, n): &mut (usize, usize)| {
-                *correct += right;
-                *n += 1;
-            };
-            groups.count(question, add);
-            add(&mut by_truth[truth(question).index()]);
-            if let Some(letter) = chosen {
-                add(&mut said[letter.index()]);
+    pub fn of(questions: &[Question], sheet: &[Option<Reading>], scenes: &Scenes) -> Score {
+        let is_right = right(questions, sheet);
+        let mut groups = Groups::<Tally>::new();
+        let (mut by_truth, mut said) = ([(); 4].map(|()| Tally::default()), [0; 4]);
+        for (i, (question, reading)) in questions.iter().zip(sheet).enumerate() {
+            let scene = scenes.of(i);
+            groups.count(question, |tally| tally.add(scene, is_right[i]));
+            by_truth[truth(question).index()].add(scene, is_right[i]);
+            if let Some(letter) = reading.and_then(Reading::chosen) {
+                said[letter.index()] += 1;
             }
         }
         let letter = |letter: Letter| {
-            let (correct, n) = by_truth[letter.index()];
-            (letter.to_string(), LetterScore { share: Share::new(correct, n), said: said[letter.index()].1 })
+            let (share, said) = (Share::of(&by_truth[letter.index()]), said[letter.index()]);
+            (letter.to_string(), LetterScore { share, said })
         };
         Score {
-            groups: groups.map(|(correct, n)| Share::new(correct, n)),
+            groups: groups.map(|tally| Share::of(&tally)),
             letters: Letter::ALL.map(letter).into(),
             unparsed: sheet.iter().filter(|r| r.is_some_and(|r| r.chosen().is_none())).count(),
             missing: sheet.iter().filter(|r| r.is_none()).count(),
             chance: CHANCE,
+            clustering: Some(scenes.clustering().clone()),
+            mono_ceiling: mono_ceiling(questions, scenes),
+            strata: scenes.scores(questions, &is_right),
             questions_blake3: fingerprint(questions),
             compare: None,
             shuffled: None,
         }
     }
+}
+
+/// What the mono ceiling has right of each group: the mean over its questions of one in as many as stand.
+fn mono_ceiling(questions: &[Question], scenes: &Scenes) -> Option<Groups<Option<f64>>> {
+    let mut groups = Groups::<(f64, usize)>::new();
+    for (i, question) in questions.iter().enumerate() {
+        let expected = scenes.mono(i)?;
+        groups.count(question, |(sum, n)| {
+            *sum += expected;
+            *n += 1;
+        });
+    }
+    Some(groups.map(|(sum, n)| (n > 0).then(|| sum / n as f64)))
 }

@@ -155,7 +155,7 @@ impl Score {
             n: clips.len(),
             sources: angles.len(),
             count_accuracy: ratio(right as f64, clips.len()),
-            count_accuracy_interval: wilson(right, clips.len()),
+            count_accuracy_interval: wilson(right as f64, clips.len() as f64, 1.0),
             mean_angular_error_deg: mean(angles.iter().copied()),
             mean_angular_error_interval_deg: clustered_interval(clips.iter().map(|clip| &clip.angles_deg[..])),
             median_angular_error_deg: median(angles),
