@@ -107,7 +107,7 @@ static KINDS: &[Kind] = &[
     kind("weather water", "rain drizzle downpour raindrop raining rainfall shower hail"),
     kind("weather bang", "thunder thunderstorm thunderclap lightning"),
     broad("weather", "storm weather thunderstorm tempest hurricane"),
-    kind("weather", "wind gust breeze gale windy blow windstorm"),
+    kind("weather", "wind gust breeze gale windy windstorm"),
     kind("water weather", "sea wave ocean surf beach shore seashore tide"),
     broad(
         "water",
@@ -167,7 +167,8 @@ const EMPTY: &str = "the a an and or with of in on at to from by into onto over 
      distant together time times another again up down out off away past around inside outside near far up-tempo \
      moderate moderately rapidly gently gentle old new young deep his her their its it each other very one few group \
      couple made playing play played running sounding heard hear hearing make starting going getting moving turned \
-     turning against along across between behind before after upbeat calm slow-paced mid-tempo featuring full";
+     turning against along across between behind before after upbeat calm slow-paced mid-tempo featuring full that night morning evening day summer field-recording \
+     nature one odd busy lively strong steady pass passing run stop hit hitting open close being floor street piece";
 
 fn roots_of(text: &str) -> BTreeSet<String> {
     text.split_whitespace().map(root).collect()
@@ -230,26 +231,41 @@ pub struct Kinds {
     kinds: BTreeSet<usize>,
     /// Whether words for persons are all that is known.
     of_persons: bool,
-    /// Roots of the words that tell something.
+    /// Roots of the words of its names that tell something.
     telling: BTreeSet<String>,
+    /// The same of all that others say of it. Two descriptions share words by chance; a name and a description do not.
+    said: BTreeSet<String>,
     /// Whether nothing is known for sure: alike to everything.
     open: bool,
 }
 
 impl Kinds {
-    /// What all of `texts`, which are about one sound, tell.
-    pub fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Kinds {
+    /// What names of one sound tell.
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Kinds {
+        Kinds::described(names, [])
+    }
+
+    /// What names of one sound tell, and what others say of it.
+    pub fn described<'a>(names: impl IntoIterator<Item = &'a str>, said: impl IntoIterator<Item = &'a str>) -> Kinds {
         let mut out = Kinds::default();
+        let mut persons = out.add(names);
+        out.telling = std::mem::take(&mut out.said);
+        persons |= out.add(said);
+        out.of_persons = persons && out.kinds.is_empty();
+        out
+    }
+
+    /// Adds the words of texts to what is said; returns whether one is for persons.
+    fn add<'a>(&mut self, texts: impl IntoIterator<Item = &'a str>) -> bool {
         let mut persons = false;
         for root in texts.into_iter().flat_map(words_of).map(root) {
             persons |= OF_WHOM.contains(&root);
-            out.kinds.extend(TABLE.get(&root).into_iter().flatten());
+            self.kinds.extend(TABLE.get(&root).into_iter().flatten());
             if root.chars().count() >= 3 && !NOT_TELLING.contains(&root) && !OF_WHOM.contains(&root) {
-                out.telling.insert(root);
+                self.said.insert(root);
             }
         }
-        out.of_persons = persons && out.kinds.is_empty();
-        out
+        persons
     }
 
     /// A sound of which nothing is known.
@@ -269,7 +285,9 @@ impl Kinds {
 
     /// Whether a sound of one might be called by words for the other. Who cannot tell says yes.
     pub fn is_alike(&self, other: &Kinds) -> bool {
-        if self.open || other.open || self.telling.iter().any(|word| other.telling.contains(word)) {
+        let names_what_is_said =
+            |a: &Kinds, b: &Kinds| a.telling.iter().any(|word| b.telling.contains(word) || b.said.contains(word));
+        if self.open || other.open || names_what_is_said(self, other) || names_what_is_said(other, self) {
             return true;
         }
         let all = |k: &Kinds| k.kinds.iter().map(|&i| &KINDS[i]).collect::<Vec<_>>();

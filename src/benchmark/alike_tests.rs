@@ -97,6 +97,10 @@ fn who_knows_nothing_takes_any_name() {
     let rain = Kinds::of(["rain"]);
     assert!(Kinds::open().is_alike(&rain) && rain.is_alike(&Kinds::open()));
     assert!(!Kinds::of(["zither"]).is_known() && rain.is_known());
+    // Descriptions share words by chance; a name that one of them has is another matter.
+    let typing = Kinds::described(["keyboard typing"], ["Odd business of a gadget"]);
+    let frogs = Kinds::described(["frogs"], ["A frog and a gadget"]);
+    assert!(!typing.is_alike(&frogs) && typing.is_alike(&Kinds::of(["gadget"])));
     // What captions add is heard as well: who barks in the rain is no wrong answer beside it.
     assert!(Kinds::of(["barking dog", "A dog barks while rain falls"]).is_alike(&rain));
     for word in ["barking", "barks", "barked", "Bark"] {

@@ -81,8 +81,7 @@ fn by_keyword(track: &Track) -> Option<String> {
 /// What is known about what a source sounds like: its name and all that others say of it.
 pub fn kinds(track: &Track, name: Option<&str>) -> Kinds {
     let class = label(&track.class);
-    let texts = about(track).chain([class.as_str()]).chain(name);
-    let kinds = Kinds::of(texts);
+    let kinds = Kinds::described([class.as_str()].into_iter().chain(name), about(track));
     // A class of somebody's own that no word of ours describes is one sound all the same; a caption may mean any.
     let by_own_class = name.is_some_and(|name| name == of_class(&class));
     if kinds.is_known() || by_own_class { kinds } else { Kinds::open() }
