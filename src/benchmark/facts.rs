@@ -173,6 +173,12 @@ impl Facts {
         (0..self.count()).map(towards).fold(0.0, f64::max)
     }
 
+    /// How far two sources are from each other.
+    pub fn apart_m(&self, a: usize, b: usize) -> f64 {
+        let [p, q] = [a, b].map(|i| self.place(i).offset_m());
+        (0..3).map(|axis| (p[axis] - q[axis]).powi(2)).sum::<f64>().sqrt()
+    }
+
     /// The sources called `label`.
     pub fn called(&self, label: &str) -> Vec<usize> {
         (0..self.count()).filter(|&i| self.labels[i] == label).collect()

@@ -63,6 +63,7 @@ fn other_questions_are_not_overwritten(home: &Path) {
     for (change, named) in [
         ("--questions 90 --seed 7 --azimuth signed", "--seed: 6 there, 7 asked for"),
         ("--questions 80 --seed 6 --azimuth signed", "--questions: 90 there, 80 asked for"),
+        ("--questions 90 --seed 6 --azimuth signed --per-scene 2", "--per-scene: 1 there, 2 asked for"),
         ("--questions 90 --seed 6", "--azimuth: \"signed\" there, \"around\" asked for"),
     ] {
         let said = ends(home, 2, &format!("benchmark --scenes test --out other --no-audio {change}"));
@@ -95,31 +96,52 @@ fn shard_audio(folder: &Path) -> BTreeMap<String, Vec<i16>> {
     (0..set.len()).map(|i| (set.truth(i).unwrap().id, set.audio(i).to_vec())).collect()
 }
 
-/// Every recording that is asked about has four channels at 16 kHz, and the samples of its scene: the gains of the four
-/// channels agree with each other as they do in the shard.
+/// Every question has a recording of its own, of four channels at 16 kHz: the samples of its scene, turned to the left about the
+/// listener as its derivation says, with one gain for all channels.
 fn check_audio(bench: &Path, rows: &[Value], scenes: &Path) {
     let shards = shard_audio(scenes);
-    let names: BTreeSet<&str> = rows.iter().map(|r| text(r, "file_name")).collect();
+    let names: BTreeSet<String> = rows.iter().map(|r| text(r, "file_name").to_string()).collect();
     let written: BTreeSet<String> = std::fs::read_dir(bench.join("audio"))
         .unwrap()
         .map(|e| format!("audio/{}", e.unwrap().file_name().to_str().unwrap()))
         .collect();
-    assert_eq!(names.iter().map(|n| n.to_string()).collect::<BTreeSet<_>>(), written);
-    for name in names {
+    assert_eq!((names.len(), &names), (rows.len(), &written));
+    let mut turned = 0;
+    for row in rows {
+        let name = text(row, "file_name");
         let mut reader = hound::WavReader::open(bench.join(name)).unwrap();
         let spec = reader.spec();
         assert_eq!((spec.channels, spec.sample_rate, spec.bits_per_sample), (4, 16_000, 16), "{name}");
         let samples: Vec<f64> = reader.samples::<i16>().map(|s| f64::from(s.unwrap())).collect();
-        let shard = &shards[name.strip_prefix("audio/").unwrap().strip_suffix(".wav").unwrap()];
+        let shard = &shards[text(row, "scene")];
         assert_eq!(samples.len(), shard.len(), "{name}");
+        // Interleaved in the file, one channel after the other in the shard, both in W, Y, Z, X.
         let frames = shard.len() / 4;
-        // Interleaved in the file, one channel after the other in the shard, both in W, Y, Z, X; one gain for all.
-        let pairs = || (0..shard.len()).map(|k| (samples[k], f64::from(shard[k % 4 * frames + k / 4])));
+        let (sin, cos) = row["yaw_deg"].as_f64().unwrap().to_radians().sin_cos();
+        turned += usize::from(sin != 0.0);
+        let expected = |frame: usize| {
+            let [w, y, z, x] = [0, 1, 2, 3].map(|c| f64::from(shard[c * frames + frame]));
+            [w, cos * y + sin * x, z, cos * x - sin * y]
+        };
+        let pairs =
+            || (0..frames).flat_map(|f| (0..4).map(move |c| (f, c))).map(|(f, c)| (samples[4 * f + c], expected(f)[c]));
         let (mut xy, mut yy) = (0.0, 0.0);
         pairs().for_each(|(x, y)| (xy, yy) = (xy + x * y, yy + y * y));
         let gain = xy / yy;
-        assert!(gain > 0.0 && pairs().all(|(x, y)| (x - gain * y).abs() <= 1.0), "{name}: gain {gain}");
+        assert!(gain > 0.0 && pairs().all(|(x, y)| (x - gain * y).abs() <= 1.5), "{name}: gain {gain}");
     }
+    assert!(turned > rows.len() / 2, "{turned} of {} are turned", rows.len());
+}
+
+/// The questions of a folder with the scene of each and how far it was turned, from its derivations.
+fn questions_of(bench: &Path) -> Vec<Value> {
+    let mut rows = lines(&bench.join("metadata.jsonl"));
+    for (row, derivation) in rows.iter_mut().zip(lines(&bench.join("derivations.jsonl"))) {
+        assert_eq!(row["sample_id"], derivation["sample_id"]);
+        row["scene"] = derivation["scene"].clone();
+        row["yaw_deg"] = derivation["yaw_deg"].clone();
+    }
+    rows
 }
 
 /// Public file, key and derivations belong to the questions.
@@ -127,7 +149,10 @@ fn check_files(bench: &Path, rows: &[Value]) {
     let columns =
         "file_name sample_id question option_a option_b option_c option_d answer_letter answer_text level task";
     let without = columns.replace(" answer_letter answer_text", "");
-    let names = |row: &Value| row.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    let names = |row: &Value| {
+        let own = row.as_object().unwrap().keys().filter(|k| !["scene", "yaw_deg"].contains(&k.as_str()));
+        own.cloned().collect::<Vec<_>>().join(" ")
+    };
     let (public, key) = (lines(&bench.join("public/metadata.jsonl")), lines(&bench.join("key.jsonl")));
     let derivations = lines(&bench.join("derivations.jsonl"));
     assert_eq!((public.len(), key.len(), derivations.len()), (rows.len(), rows.len(), rows.len()));
@@ -144,14 +169,14 @@ fn check_files(bench: &Path, rows: &[Value]) {
             assert_eq!((&key[i][column], &derivations[i][column]), (&row[column], &row[column]));
         }
         assert_eq!(names(&key[i]), "sample_id answer_letter");
-        assert_eq!(format!("audio/{}.wav", text(&derivations[i], "scene")), text(row, "file_name"));
+        assert_eq!(format!("audio/{}.wav", text(row, "sample_id")), text(row, "file_name"));
         assert_eq!(derivations[i]["task"], row["task"]);
     }
     let ids: BTreeSet<&str> = rows.iter().map(|r| text(r, "sample_id")).collect();
     assert!(ids.len() == rows.len() && ids.iter().all(|id| id.len() == 3));
     let manifest = one(&bench.join("benchmark.json"));
     assert_eq!((&manifest["format"], &manifest["questions"]), (&"twnm-questions".into(), &rows.len().into()));
-    assert_eq!(manifest["planned"], serde_json::json!({}), "every task made what was planned");
+    assert_eq!((&manifest["turned"], &manifest["per_scene"]), (&true.into(), &6.into()));
     let tasks: Vec<&String> = manifest["tasks"].as_object().unwrap().keys().collect();
     assert_eq!(tasks, TASKS);
 }
@@ -161,9 +186,9 @@ fn a_set_of_a_thousand_questions_from_recordings_to_files() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
     recordings(&home.join("dry"));
-    ends(home, 0, &format!("simulate --out test --scenes 150 --seed 3 --split test {SHORT}"));
-    ends(home, 0, "benchmark --scenes test --out bench --questions 1000 --seed 5");
-    let rows = lines(&home.join("bench/metadata.jsonl"));
+    ends(home, 0, &format!("simulate --out test --scenes 260 --seed 3 --split test {SHORT}"));
+    ends(home, 0, "benchmark --scenes test --out bench --questions 1000 --seed 5 --per-scene 6");
+    let rows = questions_of(&home.join("bench"));
     assert_eq!(levels(&rows), [385, 279, 336]);
     check(&rows, &asked_about(&rows, &lines(&home.join("test/scenes.jsonl"))));
     check_audio(&home.join("bench"), &rows, &home.join("test"));
@@ -171,12 +196,12 @@ fn a_set_of_a_thousand_questions_from_recordings_to_files() {
     // The same seed gives the same bytes, whatever lay in the folder; another seed other questions.
     std::fs::create_dir(home.join("again")).unwrap();
     std::fs::write(home.join("again/derivations.jsonl"), "half a l").unwrap();
-    ends(home, 0, "benchmark --scenes test --out again --questions 1000 --seed 5");
+    ends(home, 0, "benchmark --scenes test --out again --questions 1000 --seed 5 --per-scene 6");
     common::assert_same(&common::lasting(&home.join("bench")), &home.join("again"));
     ends(home, 0, "benchmark --scenes test --out other --questions 90 --seed 6 --no-audio --azimuth signed");
     other_questions_are_not_overwritten(home);
     assert!(!home.join("other/audio").exists());
-    let other = lines(&home.join("other/metadata.jsonl"));
+    let other = questions_of(&home.join("other"));
     check(&other, &asked_about(&other, &lines(&home.join("test/scenes.jsonl"))));
     assert!(other.iter().any(|r| item(r).options.iter().any(|o| o.starts_with('-'))), "signed azimuths");
     leaks_and_training(home);
@@ -185,7 +210,7 @@ fn a_set_of_a_thousand_questions_from_recordings_to_files() {
 
 /// The truths of the scenes that rows ask about: others may be layered or silent.
 fn asked_about(rows: &[Value], scenes: &[Value]) -> BTreeMap<String, super::truth::Truth> {
-    let asked: BTreeSet<String> = rows.iter().map(|r| text(r, "file_name")[6..].replace(".wav", "")).collect();
+    let asked: BTreeSet<String> = rows.iter().map(|r| text(r, "scene").to_string()).collect();
     let own: Vec<Value> = scenes.iter().filter(|s| asked.contains(text(s, "id"))).cloned().collect();
     truths(&own)
 }
@@ -200,9 +225,9 @@ fn leaks_and_training(home: &Path) {
     ends(
         home,
         0,
-        "benchmark --scenes train --out apart --questions 60 --seed 5 --check-leaks bench --check-leaks test",
+        "benchmark --scenes train --out apart --questions 60 --seed 5 --per-scene 6 --check-leaks bench --check-leaks test",
     );
-    let said = ends(home, 0, "benchmark --scenes train --out many --questions 1300 --seed 5 --no-audio");
+    let said = ends(home, 0, "benchmark --scenes train --out many --questions 1300 --seed 5 --per-scene 60 --no-audio");
     assert!(said.contains("about a fact again"), "{said}");
     for folder in ["test", "bench"] {
         let command = format!("benchmark --scenes test --out same --questions 60 --seed 9 --check-leaks {folder}");
@@ -224,7 +249,7 @@ fn leaks_and_training(home: &Path) {
         (
             "text",
             "sample_id question option_a option_b option_c option_d answer_letter answer_text level task reasoning \
-             response description",
+             response description operation",
         ),
     ] {
         ends(home, 0, &format!("benchmark --scenes train --out {kind} --kind {kind} --questions 50 --seed 5"));
@@ -232,7 +257,7 @@ fn leaks_and_training(home: &Path) {
         let rows = lines(&folder.join("metadata.jsonl"));
         assert_eq!((rows.len(), one(&folder.join("benchmark.json"))["kind"].as_str()), (50, Some(kind)));
         let sorted = |columns: &str| columns.split(' ').map(String::from).collect::<BTreeSet<String>>();
-        let open = sorted("sample_id question answer level task description");
+        let open = sorted("sample_id question answer level task description operation");
         for (i, row) in rows.iter().enumerate() {
             let own: BTreeSet<String> = row.as_object().unwrap().keys().cloned().collect();
             // Every fourth row of text asks openly, where the question has such a form.
@@ -267,6 +292,10 @@ fn refusals(home: &Path) {
     ends(home, 66, "benchmark --scenes test --out no --questions 5 --seed 1 --check-leaks nowhere");
     ends(home, 0, &format!("simulate --out few --scenes 3 --seed 3 --split test {SHORT}"));
     let said = ends(home, 65, "benchmark --scenes few --out no --questions 5000 --seed 1");
-    assert!(said.contains("too few"), "{said}");
+    assert!(said.contains("too few") && said.contains("--per-scene"), "{said}");
+    assert!(
+        ends(home, 2, "benchmark --scenes test --out no --questions 5 --seed 1 --per-scene 0")
+            .contains("--per-scene 0")
+    );
     assert!(!home.join("no").exists(), "a refused command leaves nothing");
 }

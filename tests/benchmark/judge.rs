@@ -224,6 +224,7 @@ pub fn judge(truth: &Truth, task: &str, question: &str, option: &str) -> Result<
         "l2_compare_object_distances" => closer(truth, question, option),
         "l2_relative_direction_between_objects" => relative(truth, question, option),
         "l3_scene_abduction" => conditions(truth, &situations::situation(option)?),
+        "l3_causal_intent" if option.starts_with("towards the ") => reaching(truth, question, option),
         "l3_causal_intent" => conditions(truth, &situations::purpose(option)?),
         "l3_rotate_observer" => turned(truth, question, option),
         "l3_source_removal" => removal(truth, question, option),
@@ -517,6 +518,26 @@ fn turned(truth: &Truth, question: &str, option: &str) -> Result<Judged, String>
         return Ok(all(&[truth.azimuth(i, one_number(option)?, turn)]));
     }
     Ok(all(&[truth.sector(i, option, turn, 90.0)?]))
+}
+
+/// Who goes to the first sound of the question ends closer to the second, or farther from it.
+fn reaching(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
+    let [goal, other] = truth.named_in(question)[..] else { return Err(format!("not two sounds in {question:?}")) };
+    let (way, change) = split(option, ", and the ")?;
+    let rest = change.strip_prefix(truth.sources[other].label.as_str()).ok_or("another sound is spoken of")?;
+    let closer = match rest.trim_start_matches(" is then ").trim_start_matches(" are then ") {
+        "closer than now" => true,
+        "farther away than now" => false,
+        other => return Err(format!("{other:?} is no change")),
+    };
+    truth.only(&truth.sources[goal].label)?;
+    truth.only(&truth.sources[other].label)?;
+    let (p, q) = (truth.sources[goal].offset, truth.sources[other].offset);
+    let there = (0..3).map(|i| (p[i] - q[i]).powi(2)).sum::<f64>().sqrt();
+    let now = truth.sources[other].distance;
+    let lead = if closer { there - now } else { now - there };
+    let clear = (0.2 * there.max(now)).max(0.5) - ROUNDING_M;
+    Ok(all(&[truth.eighth(goal, way)?, part(lead, -clear, clear)]))
 }
 
 fn removal(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {

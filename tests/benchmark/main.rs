@@ -6,6 +6,7 @@ mod answerer;
 mod chain_reader;
 mod cli;
 mod corpora;
+mod docs;
 mod hostile;
 mod judge;
 mod situations;

@@ -170,6 +170,13 @@ pub(super) fn lie_together(facts: &Facts, a: usize, b: usize, together: bool) ->
     }
 }
 
+/// Whether a source is clearly closer to another one than to the listener, or clearly farther.
+pub(super) fn reaching(facts: &Facts, goal: usize, other: usize, closer: bool) -> Verdict {
+    let (now_m, there_m) = (facts.distance_m(other), facts.apart_m(goal, other));
+    let clear = (now_m - there_m).abs() >= (0.2 * now_m.max(there_m)).max(0.5);
+    if clear { surely((there_m < now_m) == closer) } else { Verdict::Unclear }
+}
+
 pub(super) fn rings_on(facts: &Facts, rings: bool) -> Verdict {
     match (facts.reverberation_s(), rings) {
         (None, _) => Verdict::Unclear,

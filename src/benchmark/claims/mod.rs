@@ -187,6 +187,15 @@ pub enum Claim {
         /// In one direction, else opposite.
         together: bool,
     },
+    /// Who stands at one source is closer to (or farther from) another than the listener is now.
+    Reaching {
+        /// Where somebody goes.
+        goal: usize,
+        /// The source whose distance changes.
+        other: usize,
+        /// Closer, else farther.
+        closer: bool,
+    },
     /// Of all sources this one begins last.
     BeginsLast {
         /// Which source.
@@ -338,6 +347,7 @@ impl Claim {
             Claim::StandsOut { source, what, without } => stands_out(facts, source, what, without),
             Claim::Near { source, near: true } => near(facts.distance_m(source), scripts::NEAR_M, BETWEEN_M),
             Claim::Near { source, near: false } => near(-facts.distance_m(source), -scripts::FAR_M, -BETWEEN_M),
+            Claim::Reaching { goal, other, closer } => reaching(facts, goal, other, closer),
             Claim::Together { a, b, together } => lie_together(facts, a, b, together),
             _ => unreachable!("the other claims are not about places"),
         }
@@ -363,7 +373,8 @@ impl Claim {
             | Claim::CloserWithin { a, b, .. }
             | Claim::Beside { a, b, .. }
             | Claim::Above { a, b, .. }
-            | Claim::Together { a, b, .. } => vec![*a, *b],
+            | Claim::Together { a, b, .. }
+            | Claim::Reaching { goal: a, other: b, .. } => vec![*a, *b],
             Claim::Not { of } => of.sources(),
             Claim::All { of } => of.iter().flat_map(Claim::sources).collect(),
             _ => vec![],

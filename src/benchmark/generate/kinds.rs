@@ -43,7 +43,7 @@ pub(super) fn of(task: Task) -> &'static [KindOf] {
         Task::CompareDistances => kinds![1 integration::closer_by, 1 integration::closer_roughly],
         Task::RelativeDirection => kinds![2 integration::beside_and_above, 1 integration::facing_and_above],
         Task::SceneAbduction => kinds![1 reasoning::scene_abduction],
-        Task::CausalIntent => kinds![1 reasoning::causal_intent],
+        Task::CausalIntent => kinds![4 reasoning::causal_intent, 1 reasoning::reach_a_sound],
         Task::RotateObserver => kinds![1 reasoning::side_after_turn, 1 reasoning::azimuth_after_turn],
         Task::SourceRemoval => kinds![1 reasoning::source_removal],
         Task::MultiHopQuery => kinds![1 reasoning::multi_hop_query],

@@ -96,7 +96,9 @@ fn suits(task: Task, facts: &Facts) -> bool {
         Task::QueryIdentity | Task::MultiHopQuery => facts.named.len() >= 2,
         Task::SourceRemoval => facts.named.len() == 3,
         Task::SceneAbduction => !situations::casts(facts).is_empty(),
-        Task::CausalIntent => situations::casts(facts).iter().any(|cast| cast.purpose(false, false).is_some()),
+        Task::CausalIntent => {
+            facts.named.len() >= 2 || situations::casts(facts).iter().any(|cast| cast.purpose(false, false).is_some())
+        }
         _ => true,
     }
 }
