@@ -32,6 +32,7 @@ use crate::files::{FolderLock, remove_temporaries};
 use crate::rng::Rng;
 use check::{check, mark};
 use client::{Client, Reply, wait};
+use forms::form;
 use ledger::{Ledger, Line};
 use prompt::{Ask, body};
 use serde::{Deserialize, Serialize};
@@ -167,6 +168,7 @@ impl<'a> Session<'a> {
     fn run(&mut self) -> Result<Vec<Given>> {
         let slots = slots(self.settings);
         let mut given: BTreeMap<usize, Given> = BTreeMap::new();
+        let mut often = vec![0; self.pool.scenes.len()];
         for round in 0u64.. {
             let before = self.report.requests;
             for (slot, &task) in slots.iter().enumerate() {
@@ -174,10 +176,14 @@ impl<'a> Session<'a> {
                     continue;
                 }
                 let number = round * slots.len() as u64 + slot as u64;
-                let Some(ask) = material(self.pool, self.settings, task, number) else { continue };
+                let free = |scene: usize| self.settings.per_scene.is_none_or(|most| often[scene] < most);
+                let Some(ask) = material(self.pool, self.settings, task, number, free) else { continue };
                 let scene = ask.scene;
                 match self.answer(&ask)? {
-                    Attempt::Row(draft) => drop(given.insert(slot, Given { task, scene, yaw_deg: 0.0, draft: *draft })),
+                    Attempt::Row(draft) => {
+                        often[scene] += 1;
+                        given.insert(slot, Given { task, scene, yaw_deg: 0.0, draft: *draft });
+                    }
                     Attempt::Spent => return Ok(given.into_values().collect()),
                     Attempt::Nothing | Attempt::Again => {}
                 }
@@ -346,14 +352,25 @@ fn slots(settings: Settings) -> Vec<Task> {
     slots
 }
 
-/// A scene that offers something for `task`: one from which a draft of our own can be made.
-fn material(pool: &Pool, settings: Settings, task: Task, number: u64) -> Option<Ask<'_>> {
+/// A scene that offers something for `task`: one from which a draft of our own can be made, of a kind that can be read back.
+/// Scenes that are not `free` have been asked about often enough.
+fn material(
+    pool: &Pool,
+    settings: Settings,
+    task: Task,
+    number: u64,
+    free: impl Fn(usize) -> bool,
+) -> Option<Ask<'_>> {
     let mut rng = Rng::new(settings.seed, "teacher ask", number);
     (0..SCENES_TRIED).find_map(|_| {
         let scene = rng.below(pool.scenes.len());
+        if !free(scene) {
+            return None;
+        }
         let facts = &pool.scenes[scene];
         let context = Context { facts, pool, signed: settings.signed_azimuth };
         let kind = draft(task, &context, &mut rng)?.kind;
+        form(kind)?;
         Some(Ask { number, task, kind, scene, facts })
     })
 }

@@ -60,7 +60,7 @@ fn schema() -> Value {
 }
 
 fn prompt(ask: &Ask, pool: &Pool, seed: u64, signed: bool) -> String {
-    let form = form(ask.kind);
+    let form = form(ask.kind).expect("asked are kinds that have a form");
     let quoted = |list: &[&str]| list.iter().map(|t| format!("  {t}\n")).collect::<String>();
     let azimuths = if signed { "-180 to 180" } else { "0 to 360" };
     format!(
@@ -183,15 +183,17 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_draft_has_a_form() {
+    fn kinds_of_drafts_have_forms_but_for_some() {
         let pool = Pool::new(scenes(200));
-        let mut kinds = BTreeSet::new();
+        let (mut kinds, mut without) = (BTreeSet::new(), BTreeSet::new());
         for task in Task::ALL {
             for (index, facts) in pool.scenes.iter().enumerate() {
                 let context = Context { facts, pool: &pool, signed: false };
                 let mut rng = Rng::new(1, "kinds", index as u64);
                 for d in (0..4).filter_map(|_| draft(task, &context, &mut rng)) {
-                    if kinds.insert(d.kind) {
+                    if form(d.kind).is_none() {
+                        without.insert(d.kind);
+                    } else if kinds.insert(d.kind) {
                         let text = body(&ask(facts, task, d.kind), &pool, 1, false, "m", true);
                         let value: Value = serde_json::from_str(&text).unwrap();
                         assert!(value["messages"][0]["content"].as_str().unwrap().contains(&task.id()));
@@ -199,7 +201,10 @@ mod tests {
                 }
             }
         }
-        assert!(kinds.len() >= 24, "{kinds:?}");
+        assert!(kinds.len() >= 22, "{kinds:?}");
+        let own = ["closer, roughly", "identity and direction", "identity and height", "reaching a sound"];
+        let own = own.into_iter().chain(["relative to what is faced"]).collect();
+        assert_eq!(without, own, "kinds that a teacher is not asked for");
     }
 
     /// The examples of the prompt, with words of a scene put in, are of forms that can be read.
@@ -235,7 +240,7 @@ mod tests {
             (Task::LocalizeElevation, &["elevation", "elevation band"]),
             (Task::EstimateDistance, &["distance"]),
             (Task::EnvironmentAcoustics, &["reverberation time", "room"]),
-            (Task::BindIdentityLocationDistance, &["direction and distance", "identity and place"]),
+            (Task::BindIdentityLocationDistance, &["direction and distance"]),
             (Task::QueryLocation, &["location"]),
             (Task::QueryIdentity, &["identity"]),
             (Task::CompareDistances, &["closer"]),
@@ -248,7 +253,7 @@ mod tests {
             (Task::PhysicalConsistency, &["walls", "reach", "mixed"]),
         ];
         for (task, kind) in kinds.iter().flat_map(|(task, kinds)| kinds.iter().map(move |k| (*task, *k))) {
-            let (form, facts) = (form(kind), if ["situation", "purpose"].contains(&kind) { &two } else { &three });
+            let (form, facts) = (form(kind).unwrap(), if ["situation", "purpose"].contains(&kind) { &two } else { &three });
             for question in form.questions.iter().map(|q| put_in(q)) {
                 for option in form.options.iter().map(|o| put_in(o)) {
                     let options = [option.clone(), option.clone(), option.clone(), option];
