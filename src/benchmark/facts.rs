@@ -342,11 +342,6 @@ pub(crate) mod tests {
         let half = facts(vec![source("unlabelled", -90.0, 10.0, 2.0), source("rain", 10.0, 0.0, 3.0)]);
         assert_eq!((half.labels[0].as_str(), half.named.len()), (NAMELESS, 0));
         assert!(!half.has_name(0) && half.has_name(1));
-        // Where a caption says what it is, the others can be told from it.
-        let mut rainy = source("unlabelled", -90.0, 10.0, 2.0);
-        rainy.caption = Some("It rains".into());
-        let told = facts(vec![rainy, source("dog_bark", 10.0, 0.0, 3.0)]);
-        assert_eq!((told.labels[0].as_str(), &told.named[..]), (NAMELESS, &[1][..]));
         let akin = facts(vec![source("rain", -90.0, 10.0, 2.0), source("water_drops", 10.0, 0.0, 3.0)]);
         assert!(akin.named.is_empty(), "drops may be rain");
         // The room is 4 x 4.5 x 2.7 m, the listener at (2, 2, 1.7).

@@ -47,8 +47,7 @@ pub fn label(class: &str) -> String {
 pub fn name(track: &Track) -> Option<String> {
     let class = label(&track.class);
     let by_class = || Some(of_class(&class)).filter(|name| is_name(name) && !is_too_wide(&class));
-    let is_generic = track.domain != Domain::Environment || class.is_empty();
-    if !is_generic && (listed(&class).is_some() || Kinds::of([class.as_str()]).is_known()) {
+    if track.domain == Domain::Environment && says_what_sounds(&class) {
         return by_class();
     }
     let captions = track.caption.iter().chain(&track.other_captions);
@@ -58,7 +57,14 @@ pub fn name(track: &Track) -> Option<String> {
         Domain::Music => Kinds::of([phrase.as_str()]).is_in("music"),
     };
     let phrase = captions.filter_map(|text| noun_phrase(text)).find(|phrase| is_name(phrase) && fits(phrase));
-    phrase.or_else(|| by_keyword(track).filter(fits)).or_else(by_class)
+    // Of recordings that others have described, an unknown class is the folder of their corpus: "clotho".
+    let is_folder = track.domain == Domain::Environment && about(track).next().is_some();
+    phrase.or_else(|| by_keyword(track).filter(fits)).or_else(|| if is_folder { None } else { by_class() })
+}
+
+/// Whether a class in words is one that we know.
+fn says_what_sounds(class: &str) -> bool {
+    listed(class).is_some() || Kinds::of([class]).is_known()
 }
 
 /// The display name of a class in words.
@@ -78,12 +84,16 @@ fn by_keyword(track: &Track) -> Option<String> {
     track.keywords.iter().find_map(name)
 }
 
-/// What is known about what a source sounds like: its name and all that others say of it.
+/// What is known about what a source sounds like: its name and all that others say of it. Of one without a name stray
+/// words would tell too little to say what it is not.
 pub fn kinds(track: &Track, name: Option<&str>) -> Kinds {
+    let Some(name) = name else { return Kinds::open() };
     let class = label(&track.class);
-    let kinds = Kinds::described([class.as_str()].into_iter().chain(name), about(track));
-    // A class of somebody's own that no word of ours describes is one sound all the same; a caption may mean any.
-    let by_own_class = name.is_some_and(|name| name == of_class(&class));
+    // A class of somebody's own that no word of ours describes is one sound all the same; a caption may mean any. The
+    // folder of a corpus tells nothing of its sounds.
+    let by_own_class = name == of_class(&class);
+    let class = (by_own_class || says_what_sounds(&class)).then_some(class.as_str());
+    let kinds = Kinds::described(class.into_iter().chain([name]), about(track));
     if kinds.is_known() || by_own_class { kinds } else { Kinds::open() }
 }
 

@@ -71,10 +71,14 @@ fn captions_and_keywords_name_what_has_no_class() {
     }
     let odd = track(Environment, "unlabelled", &["Odd stuff"], &["field-recording", "16"]);
     assert_eq!(name(&odd), None);
-    // What cannot be named may still be known: it is no wrong answer.
-    let known = track(Environment, "unlabelled", &["It rains"], &[]);
-    assert_eq!(name(&known), None);
-    assert!(kinds(&known, None).is_alike(&Kinds::of(["rain"])) && !kinds(&known, None).is_alike(&Kinds::of(["piano"])));
+    let folder = |captions: &[&str]| track(Environment, "clotho", captions, &["16"]);
+    assert_eq!(name(&folder(&["Odd stuff"])), None);
+    let sense = |captions: &[&str]| kinds(&folder(captions), name(&folder(captions)).as_deref());
+    assert!(!sense(&["A dog barks"]).is_alike(&sense(&["Rain falls"])), "the folder of a corpus is no shared word");
+    // Stray words of a source without a name do not say what it is not.
+    let stray = track(Environment, "unlabelled", &["Hard to say"], &[]);
+    assert_eq!(name(&stray), None);
+    assert!(kinds(&stray, None).is_alike(&Kinds::of(["rain"])));
     assert!(kinds(&odd, None).is_alike(&Kinds::of(["piano"])));
 }
 

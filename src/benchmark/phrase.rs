@@ -435,8 +435,15 @@ fn is_fit(words: &[String], phrase: &str) -> bool {
         && says_what_sounds(words, phrase)
 }
 
-/// Whether a phrase names a kind of sound, or what people do: "man" alone may sound in any way.
+/// Whether a phrase is about a kind of sound, or about what people do: "man" alone may sound in any way, and "hard to say"
+/// has its word in the wrong place.
 fn says_what_sounds(words: &[String], phrase: &str) -> bool {
+    let about =
+        words.iter().skip(1).position(|word| word != "of" && is_preposition(word)).map_or(words, |at| &words[..=at]);
+    let is_gerund = words[0] == "sound";
+    if !is_gerund && !about.iter().any(|word| is_of_sound(word)) {
+        return false;
+    }
     let acts = words.iter().any(|word| word.ends_with("ing"));
     Kinds::of([phrase]).is_known() && (acts || words.iter().any(|word| is_of_sound(word) && !is_person(word)))
 }
@@ -518,6 +525,7 @@ mod tests {
             "The neighbour has a dog",
             "Birds in a tree sing",
             "A man and a woman are speaking",
+            "Hard to say",
             "This song is a slow ballad",
             "An object of unclear make",
             "Rain \u{fffd} falls",
