@@ -161,9 +161,16 @@ fn places(out: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((out, work))
 }
 
-/// Makes the folder that is filled, without what an earlier merge left in it.
+/// Makes the folder that is filled, without what an earlier merge left in it. A folder with files but without a merge's lock is
+/// somebody else's.
 fn begin(work: &Path, bytes: u64) -> Result<FolderLock> {
     std::fs::create_dir_all(work).map_err(|e| Error::io("create", work, &e))?;
+    let is_empty = std::fs::read_dir(work).map_err(|e| Error::io("read", work, &e))?.next().is_none();
+    if !is_empty && !work.join(LOCK_FILE).exists() {
+        let message =
+            format!("{}: a merge is written there first, and it holds files that no merge left", work.display());
+        return Err(Error::usage(message).hint("move that folder away, or choose another --out"));
+    }
     let lock = FolderLock::acquire(work, LOCK_FILE)?;
     let entries = std::fs::read_dir(work).map_err(|e| Error::io("read", work, &e))?;
     for entry in entries.flatten().filter(|entry| entry.file_name() != LOCK_FILE) {

@@ -137,6 +137,10 @@ fn nothing_is_overwritten_and_leftovers_are_cleared() {
     let work = folder.path().join(".out.merging");
     std::fs::create_dir(&work).unwrap();
     std::fs::write(work.join("config.json"), "left by a killed merge").unwrap();
+    let foreign = merge(&base, &adapter, &out, Stored::Base, SHARD_BYTES).unwrap_err();
+    assert_eq!(foreign.kind(), Kind::Usage, "{foreign}");
+    assert!(work.join("config.json").exists(), "a folder without a merge's lock is somebody else's");
+    std::fs::write(work.join("lock"), "").unwrap();
     std::fs::write(work.join("model-00007-of-00009.safetensors"), "too").unwrap();
     let wrong = merge(&base, &golden("qwen2-mha-lora"), &out, Stored::Base, SHARD_BYTES).unwrap_err();
     assert_eq!(wrong.kind(), Kind::Data, "{wrong}");

@@ -1,7 +1,7 @@
 //! The forms of training rows: which fields each has, and what they mean. Pure functions from an object to a row.
 
 use super::template::{Conversation, Role, Turn};
-use crate::text::questions::Letter;
+use crate::text::questions::{Letter, check_choice};
 use serde_json::{Map, Value};
 
 /// The form of a file's rows.
@@ -180,6 +180,9 @@ fn letter(row: &Map<String, Value>) -> Result<Option<Letter>, String> {
 
 /// A response that ends in a letter between its tags ends in that of the row: nobody is to learn the other.
 fn agrees(row: &Map<String, Value>, response: &str) -> Result<(), String> {
+    if response.matches("<answer>").count() > 1 {
+        return Err("response has several <answer> tags: nobody can say which counts".into());
+    }
     let tagged = response.rsplit_once("<answer>").and_then(|(_, rest)| Letter::parse(rest.split("</answer>").next()?));
     match (letter(row)?, tagged) {
         (Some(right), Some(said)) if right != said => Err(format!("response answers {said}, answer_letter is {right}")),
@@ -195,7 +198,16 @@ pub fn question_with_options(question: &str, options: &[&str]) -> String {
 
 fn choice(row: &Map<String, Value>) -> Result<String, String> {
     let options = [text(row, "option_a")?, text(row, "option_b")?, text(row, "option_c")?, text(row, "option_d")?];
-    Ok(question_with_options(&text(row, "question")?, &options.each_ref().map(String::as_str)))
+    let (question, options) = (text(row, "question")?, options.each_ref().map(String::as_str));
+    check_choice(&question, options, letter(row)?, optional(row, "answer_text")?.as_deref())?;
+    if let Some((i, j)) = (0..4).flat_map(|j| (0..j).map(move |i| (i, j))).find(|(i, j)| options[*i] == options[*j]) {
+        return Err(format!(
+            "options {} and {} read alike: nothing can be learned from that choice",
+            Letter::ALL[i],
+            Letter::ALL[j]
+        ));
+    }
+    Ok(question_with_options(&question, &options))
 }
 
 fn heard(audio: String) -> Vec<Recording> {

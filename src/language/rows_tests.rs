@@ -83,6 +83,26 @@ fn letters_that_are_none_or_contradict_the_response_are_refused() {
 }
 
 #[test]
+fn choices_from_which_nothing_can_be_learned_are_refused() {
+    let row = |option_d: &str, text: &str, response: &str| {
+        let row = serde_json::json!({"file_name": "a.wav", "question": "Where?", "option_a": "here", "option_b": "there",
+            "option_c": "nowhere", "option_d": option_d, "answer_letter": "B", "answer_text": text, "response": response});
+        read(&row.to_string(), None).1.map(|error| error.message().to_string())
+    };
+    let answer = "<answer>B</answer>";
+    assert_eq!([row("up", "there", answer), row("up", "", answer)], [None, None]);
+    for (option_d, text, response, said) in [
+        ("here", "there", answer, "options A and D read alike"),
+        (" ", "there", answer, "option_d is empty"),
+        ("up", "here", answer, "is not option B"),
+        ("up", "there", "<answer>A</answer><answer>B</answer>", "several <answer> tags"),
+    ] {
+        let error = row(option_d, text, response).unwrap_or_default();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
 fn rows_of_llama_factory() {
     // As in the README of its data folder.
     let alpaca =

@@ -228,13 +228,30 @@ fn question(raw: RawQuestion) -> Result<Question, String> {
         level,
         task: raw.task,
     };
-    if let (Some(letter), Some(text)) = (question.answer_letter, &question.answer_text) {
-        let option = question.options()[letter.index()];
-        if option != text {
-            return Err(format!("answer_text {text:?} is not option {letter}, which is {option:?}"));
-        }
-    }
+    check_choice(&question.question, question.options(), question.answer_letter, question.answer_text.as_deref())?;
     Ok(question)
+}
+
+/// What a question with options needs, to be scored or to be learned from: no text in it is blank, and `answer_text` is the
+/// option of the letter. `Err` names the field.
+pub fn check_choice(
+    question: &str,
+    options: [&str; 4],
+    letter: Option<Letter>,
+    answer_text: Option<&str>,
+) -> Result<(), String> {
+    let names = ["question", "option_a", "option_b", "option_c", "option_d"];
+    let texts = std::iter::once(question).chain(options);
+    if let Some((name, _)) = names.iter().zip(texts).find(|(_, text)| text.trim().is_empty()) {
+        return Err(format!("{name} is empty"));
+    }
+    match (letter, answer_text.filter(|text| !text.is_empty())) {
+        (Some(letter), Some(text)) if options[letter.index()] != text => {
+            let option = options[letter.index()];
+            Err(format!("answer_text {text:?} is not option {letter}, which is {option:?}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn letter(field: &str, text: &str) -> Result<Letter, String> {

@@ -134,7 +134,7 @@ fn check_audio(bench: &Path, rows: &[Value], scenes: &Path) {
 }
 
 /// The questions of a folder with the scene of each and how far it was turned, from its derivations.
-fn questions_of(bench: &Path) -> Vec<Value> {
+pub fn questions_of(bench: &Path) -> Vec<Value> {
     let mut rows = lines(&bench.join("metadata.jsonl"));
     for (row, derivation) in rows.iter_mut().zip(lines(&bench.join("derivations.jsonl"))) {
         assert_eq!(row["sample_id"], derivation["sample_id"]);

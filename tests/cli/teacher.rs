@@ -11,9 +11,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use twnm::benchmark::Task;
-use twnm::benchmark::draft::{Context, Pool};
+use twnm::benchmark::draft::{Context, Draft, Pool};
 use twnm::benchmark::export::read_scenes;
 use twnm::benchmark::generate::{Derivation, draft};
+use twnm::benchmark::reading::read;
 use twnm::benchmark::verdict::Verdict;
 use twnm::rng::Rng;
 use twnm::shard::ShardSet;
@@ -77,6 +78,7 @@ fn command(scenes: &Scenes, out: &Path, url: &str, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_twnm"));
     let (scenes, out) = (scenes.folder.to_str().unwrap(), out.to_str().unwrap());
     command.args(["benchmark", "--scenes", scenes, "--out", out, "--teacher", url, "--teacher-model", "parrot"]);
+    command.args(["--per-scene", "30"]);
     command.args(["--seed", "5", "--no-audio", "--teacher-timeout-s", "1"]).args(more);
     command.env("RUST_LOG", "trace").env("NO_COLOR", "1").env("TWNM_TEACHER_KEY", KEY);
     for proxy in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
@@ -109,7 +111,13 @@ fn right_row(pool: &Pool, request: &Request) -> (String, [String; 4], Letter) {
     let facts = pool.scenes.iter().find(|f| data["scene"] == f.truth.id.as_str()).unwrap();
     let context = Context { facts, pool, signed: false };
     let mut rng = Rng::new(request.hash(), "row", 0);
-    let made = (0..10_000).find_map(|_| draft(task, &context, &mut rng)).expect("the scene offers something");
+    // In a wording that can be read back.
+    let readable = |made: &Draft| {
+        let options = made.choices.each_ref().map(|c| c.text.clone());
+        read(task, &made.question, &options, facts, pool).is_ok()
+    };
+    let drafts = (0..10_000).filter_map(|_| draft(task, &context, &mut rng));
+    let made = { drafts }.find(readable).expect("the scene offers something");
     let letter = Letter::ALL[rng.below(4)];
     let mut options = made.choices.map(|c| c.text);
     options.swap(0, letter.index());

@@ -59,7 +59,7 @@ fn claims_about_contents_counts_and_rooms() {
     let size = |size: &str| Claim::RoomSize { size: size.into() }.verdict(&scene);
     assert_eq!([size("small"), size("large")], [True, False]);
     let both = |a: usize, m: f64| {
-        let called = Claim::Called { source: 0, label: "dog bark".into() };
+        let called = Claim::Called { source: 0, label: "barking dog".into() };
         Claim::both(called, Claim::Distance { source: a, m }).verdict(&scene)
     };
     assert_eq!([both(0, 1.0), both(0, 1.2), both(0, 3.0)], [True, Unclear, False]);

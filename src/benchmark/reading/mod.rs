@@ -19,6 +19,7 @@ mod tests;
 use super::claims::Claim;
 use super::draft::Pool;
 use super::facts::Facts;
+use super::perception::AZIMUTH_FROM;
 use super::task::Task;
 use crate::text::questions::Letter;
 use pattern::Forms;
@@ -54,7 +55,7 @@ pub fn read(
     facts: &Facts,
     pool: &Pool,
 ) -> Result<[Claim; 4], Unreadable> {
-    let question = tokens(question).ok_or(Unreadable::Question)?;
+    let question = tokens(&without_conventions(question)).ok_or(Unreadable::Question)?;
     let asked = Asked { question, options, facts, pool, forms: Forms::new(&pool.labels) };
     let read = match task {
         Task::CountObjects => perception::count_objects,
@@ -77,6 +78,13 @@ pub fn read(
         Task::PhysicalConsistency => reasoning::physical_consistency,
     };
     read(&asked)
+}
+
+/// A question without the remarks that say how its angles are counted, when they say what is assumed anyway.
+fn without_conventions(question: &str) -> String {
+    let azimuth = format!(" ({AZIMUTH_FROM})");
+    let remarks = [azimuth.as_str(), " (eye level is 0°, up is positive)", " (0° is eye level, up is positive)"];
+    remarks.iter().fold(question.to_string(), |text, remark| text.replacen(remark, "", 1))
 }
 
 impl Asked<'_> {

@@ -12,23 +12,23 @@ const QUESTIONS: [&str; 12] = [
     "Somebody here wants to get to the {x}. Which way do they go, and what does that do to their distance from the {y}?",
     "The listener sets out for the {x}. In which direction is that, and will the {y} be closer or farther at the goal?",
     "To reach the {x}, which way must one go, and does one come closer to the {y} or leave it behind?",
-    "A person is drawn to the {x}. Where do they turn, and how does the {y} change for them once they are there?",
-    "Suppose the listener walks all the way to the {x}. Which way is it, and is the {y} then nearer or farther than now?",
-    "The aim is the {x}. Which path serves it, and what becomes of the {y} on arrival?",
+    "A person is drawn to the {x}. Where do they turn, and what happens to the distance of the {y} once they are there?",
+    "Suppose the listener walks all the way to the {x}. Which way is it, and {isy} the {y} then nearer or farther than now?",
+    "With the {x} as the aim, which path serves it, and what becomes of the {y} on arrival?",
     "Someone intends to stand next to the {x}. Which way, and will they hear the {y} from closer or from farther away?",
-    "Which way leads to the {x}, and at its end, is the {y} closer to the walker or farther away than before?",
+    "Which way leads to the {x}, and at its end, {isy} the {y} closer to the walker or farther away than before?",
     "In order to come to the {x}, where does one go, and does that bring one nearer to the {y}?",
     "What does somebody do who wants to be at the {x}, and what follows for their distance from the {y}?",
-    "Walking to the {x}: which direction is that, and how far is the {y} afterwards compared with now?",
-    "If the {x} is where the listener wants to be, which way should they go, and what happens to the distance of the {y}?",
+    "Walking to the {x}: which direction is that, and how far {isy} the {y} afterwards compared with now?",
+    "If the listener wants to be at the {x}, which way should they go, and what happens to the distance of the {y}?",
 ];
 const STEPS: [&str; 8] = [
     "The way to the {x} is {way}. From there the {y} would be {there} m off instead of {now} m: {change}.",
-    "Going {way} one reaches the {x}; between the two there are {there} m, now it is {now} m to the {y}, so {change}.",
+    "Going {way} one reaches the {x}; between the two there are {there} m, now the {y} {isy} {now} m away, so {change}.",
     "{way} lies the {x}. Its distance from the {y} is {there} m, against {now} m from here, which means {change}.",
-    "One goes {way}. At the {x} the {y} is {there} m away; it was {now} m: {change}.",
+    "One goes {way}. At the {x} the {y} {isy} {there} m away, before it was {now} m: {change}.",
     "To be at the {x}, go {way}. {there} m separate the two sounds, and {now} m the listener from the {y}: {change}.",
-    "That asks for a walk {way}. Before it the {y} is {now} m away, after it {there} m, hence {change}.",
+    "That asks for a walk {way}. Before it the {y} {isy} {now} m away, after it {there} m, hence {change}.",
     "The goal lies {way}. The {y}: {now} m from here, {there} m from the goal, so {change}.",
     "Walking {way} ends at the {x}, {there} m from the {y}. From here it is {now} m: {change}.",
 ];
@@ -48,12 +48,13 @@ pub fn reach_a_sound(c: &Context, rng: &mut Rng) -> Option<Draft> {
         let text = format!("{}, and {}", way(direction), change(closer));
         Choice::new(text, Claim::both(sector, Claim::Reaching { goal, other, closer }))
     });
-    let question = ask(rng, &QUESTIONS, &[("x", c.label(goal)), ("y", c.label(other))]);
+    let question = ask(rng, &QUESTIONS, &[("x", c.label(goal)), ("y", c.label(other)), ("isy", verb(c, other))]);
     let [now, there] = [now_m, there_m].map(|m| format!("{m:.1}"));
     let (to, changed) = (way(goal), change(closer));
     let gaps = [
         ("x", c.label(goal)),
         ("y", c.label(other)),
+        ("isy", verb(c, other)),
         ("way", &to),
         ("now", &now),
         ("there", &there),

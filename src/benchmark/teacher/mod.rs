@@ -354,13 +354,7 @@ fn slots(settings: Settings) -> Vec<Task> {
 
 /// A scene that offers something for `task`: one from which a draft of our own can be made, of a kind that can be read back.
 /// Scenes that are not `free` have been asked about often enough.
-fn material(
-    pool: &Pool,
-    settings: Settings,
-    task: Task,
-    number: u64,
-    free: impl Fn(usize) -> bool,
-) -> Option<Ask<'_>> {
+fn material(pool: &Pool, settings: Settings, task: Task, number: u64, free: impl Fn(usize) -> bool) -> Option<Ask<'_>> {
     let mut rng = Rng::new(settings.seed, "teacher ask", number);
     (0..SCENES_TRIED).find_map(|_| {
         let scene = rng.below(pool.scenes.len());

@@ -253,7 +253,8 @@ mod tests {
             (Task::PhysicalConsistency, &["walls", "reach", "mixed"]),
         ];
         for (task, kind) in kinds.iter().flat_map(|(task, kinds)| kinds.iter().map(move |k| (*task, *k))) {
-            let (form, facts) = (form(kind).unwrap(), if ["situation", "purpose"].contains(&kind) { &two } else { &three });
+            let (form, facts) =
+                (form(kind).unwrap(), if ["situation", "purpose"].contains(&kind) { &two } else { &three });
             for question in form.questions.iter().map(|q| put_in(q)) {
                 for option in form.options.iter().map(|o| put_in(o)) {
                     let options = [option.clone(), option.clone(), option.clone(), option];

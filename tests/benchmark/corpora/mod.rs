@@ -1,7 +1,7 @@
 //! The paper's own corpora, as they lie on disk: Clotho, LibriTTS-R and Song Describer in small trees. Their recordings
 //! are noise; their tables have the headers, quoting and bytes of the originals, and captions in their manner.
 
-use super::cli::{ends, lines, one};
+use super::cli::{ends, lines, one, questions_of};
 use super::{TASKS, item, text};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +95,7 @@ fn scenes_of_the_papers_corpora_can_be_asked_about() {
     assert!(reasons.keys().all(|why| ["inaudible", "unnamed"].contains(&why.as_str())), "{reasons:?}");
     assert_eq!(said.contains("scenes cannot be asked about"), skipped > 0, "{said}");
     // All tasks have material.
-    let rows = lines(&home.join("bench/metadata.jsonl"));
+    let rows = questions_of(&home.join("bench"));
     let asked: BTreeSet<&str> = rows.iter().map(|r| text(r, "task")).collect();
     assert_eq!(asked.into_iter().collect::<Vec<_>>(), TASKS);
     check_names(&rows, &scenes);
@@ -138,7 +138,7 @@ fn check_names(rows: &[Value], scenes: &[Value]) {
     let mut labels = BTreeMap::<String, usize>::new();
     let mut checked = 0;
     for row in rows.iter().filter(|r| text(r, "task") == "l1_identify_event_class") {
-        let (item, heard) = (item(row), heard(&text(row, "file_name")[6..20]));
+        let (item, heard) = (item(row), heard(text(row, "scene")));
         for (i, option) in item.options.iter().enumerate() {
             *labels.entry(option.clone()).or_default() += 1;
             for family in FAMILIES.iter().filter(|f| i != item.right && f.iter().any(|w| option.contains(w))) {
