@@ -233,7 +233,10 @@ fn question(raw: RawQuestion) -> Result<Question, String> {
 }
 
 /// What a question with options needs, to be scored or to be learned from: no text in it is blank, and `answer_text` is the
-/// option of the letter. `Err` names the field.
+/// option of the letter.
+///
+/// # Errors
+/// What is wrong, naming the field.
 pub fn check_choice(
     question: &str,
     options: [&str; 4],
