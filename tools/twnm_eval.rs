@@ -37,7 +37,7 @@ enum Command {
     /// Scores of a spatial encoder on shards: count, angles, distance, class, by number of sources.
     Encoder(eval_encoder::Args),
     /// Answers to multiple-choice questions: accuracy by level, task and letter, with intervals.
-    Mcq(eval_mcq::Args),
+    Mcq(Box<eval_mcq::Args>),
     /// Several answerers on the same questions: differences with intervals and tests, corrected for their number.
     Compare(eval_compare::Args),
     /// The same questions with their options in another order, for `mcq --shuffled`.
@@ -61,7 +61,7 @@ enum Command {
 fn main() -> std::process::ExitCode {
     shared::start(|cli: Cli| match cli.command {
         Command::Encoder(args) => eval_encoder::run(args),
-        Command::Mcq(args) => eval_mcq::run(args),
+        Command::Mcq(args) => eval_mcq::run(*args),
         Command::Compare(args) => eval_compare::run(args),
         Command::Shuffle(args) => eval_shuffle::run(args),
         Command::Boolean(args) => eval_boolean::run(args),

@@ -1,7 +1,7 @@
 //! Options about two sounds.
 
 use super::super::truth::{Truth, apart, circle};
-use super::{Judged, Part, ROUNDING_M, agreed, all, between, fact, one_number, open, part, split};
+use super::{Judged, ROUNDING_M, agreed, all, between, fact, one_number, open, part, split};
 
 pub(super) fn closer(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
     if let Some((name, gap)) = option.split_once(" closer, by ") {
