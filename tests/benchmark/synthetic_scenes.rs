@@ -115,6 +115,8 @@ fn scene(scene: &Scene, sources: &Sources, named: Named) -> Value {
         let number = scene.sources[slot].recording;
         if named == Named::AsInDataSets && track.domain == Domain::Environment {
             track.class = NAMES[number % NAMES.len()].into();
+            // That of the bank is about another sound.
+            track.caption = None;
         }
         track.transcript = (track.domain == Domain::Speech).then(|| SAID[number % SAID.len()].to_string());
         track.level_db = Some(10.0 * (powers[slot] / total).log10());
