@@ -252,7 +252,13 @@ fn megabytes_of_anything_are_answers_too() {
 #[test]
 fn two_answerers_are_compared_pair_by_pair() {
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), "metadata.jsonl", &(0..20).map(|id| question(id, 1, "t")).collect::<Vec<_>>());
+    // Each about a recording of its own: the numbers below are those of independent questions.
+    let asked = |id: usize| {
+        let mut asked = question(id, 1, "t");
+        asked["file_name"] = format!("audio/{id}.wav").into();
+        asked
+    };
+    write(folder.path(), "metadata.jsonl", &(0..20).map(asked).collect::<Vec<_>>());
     // The first is right in 0..12, the second in 10..13: 10 against 1 discordant, 2 both, 7 neither.
     let answers = |right: std::ops::Range<usize>| -> Vec<Value> {
         (0..20).map(|id| said(id, LETTERS[if right.contains(&id) { id % 4 } else { (id + 1) % 4 }])).collect()

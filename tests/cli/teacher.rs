@@ -30,8 +30,9 @@ struct Scenes {
     _home: tempfile::TempDir,
 }
 
-/// Twelve scenes of the procedural bank.
-static SCENES: LazyLock<Scenes> = LazyLock::new(|| simulate(12, |_| vec![]));
+/// Scenes of the procedural bank, some of them from scripts.
+static SCENES: LazyLock<Scenes> =
+    LazyLock::new(|| simulate(40, |_| ["--set", "scripts_share=0.6"].map(String::from).to_vec()));
 
 /// Scenes with speakers, some of whom speak to language models.
 static SPEECH: LazyLock<Scenes> = LazyLock::new(|| {
@@ -162,8 +163,9 @@ fn checked(scenes: &Scenes, out: &Path, questions: usize) -> BTreeMap<String, u6
     let mut taught = 0;
     for (row, derivation) in rows.iter().zip(derivations) {
         let derivation: Derivation = serde_json::from_value(derivation).unwrap();
-        let facts = scenes.pool.scenes.iter().find(|f| f.truth.id == derivation.scene).unwrap();
-        let verdicts = derivation.claims.each_ref().map(|c| c.verdict(facts));
+        let scene = scenes.pool.scenes.iter().find(|f| f.truth.id == derivation.scene).unwrap();
+        let facts = scene.turned(derivation.yaw_deg);
+        let verdicts = derivation.claims.each_ref().map(|c| c.verdict(&facts));
         let expected = Letter::ALL.map(|l| if Some(l) == row.answer_letter { Verdict::True } else { Verdict::False });
         assert_eq!(verdicts, expected, "{row:?}");
         taught += u64::from(derivation.kind == "teacher");
@@ -426,7 +428,7 @@ fn a_teacher_that_refuses_or_is_gone_ends_the_run() {
 fn training_rows_have_a_chain_of_thought_in_our_words() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out");
-    let scenes = simulate(12, |_| ["--split", "train", "--set", "train_layered_share=0"].map(String::from).to_vec());
+    let scenes = simulate(40, |_| ["--split", "train", "--set", "train_layered_share=0"].map(String::from).to_vec());
     let pool = scenes.pool.clone();
     let server = Server::start(move |request| Act::Say(right(&pool, request)));
     let flags = ["--questions", "40", "--kind", "sft", "--azimuth", "around"];
@@ -434,10 +436,11 @@ fn training_rows_have_a_chain_of_thought_in_our_words() {
     let manifest: Value = serde_json::from_slice(&std::fs::read(out.join("benchmark.json")).unwrap()).unwrap();
     let accepted = manifest["teacher"]["outcomes"]["accepted"].as_u64().unwrap();
     assert!(accepted >= 30, "{} {}", manifest["teacher"], manifest["tasks"]);
-    for row in lines(&out.join("metadata.jsonl")) {
+    for (row, derivation) in lines(&out.join("metadata.jsonl")).iter().zip(lines(&out.join("derivations.jsonl"))) {
         let (thought, letter) = (row["reasoning"].as_str().unwrap(), row["answer_letter"].as_str().unwrap());
         assert_eq!(row["response"], format!("<think>{thought}</think><answer>{letter}</answer>"));
-        assert!((40..=400).contains(&thought.chars().count()) && thought.starts_with("I hear"), "{thought}");
+        let in_our_words = derivation["kind"] != "teacher" || thought.starts_with("I hear");
+        assert!((40..=400).contains(&thought.chars().count()) && in_our_words, "{thought}");
     }
 }
 

@@ -18,6 +18,8 @@ const QUESTION_CHARS_MAX: usize = 300;
 const OPTION_CHARS_MAX: usize = 250;
 /// Longest reasoning in characters (field notes 5.4: up to here its length costs nothing).
 const REASONING_CHARS_MAX: usize = 400;
+/// What the sentence that names the option may have beside it.
+const LAST_SENTENCE_CHARS: usize = 30;
 
 /// A draft from a row, when exactly the keyed option holds and the others clearly fail.
 ///
@@ -56,7 +58,7 @@ pub(super) fn check(task: Task, facts: &Facts, pool: &Pool, row: &TaughtRow) -> 
         return Err(Outcome::WrongKey);
     }
     let context = Context { facts, pool, signed: false };
-    let reasoning = reasoning(&context, &claims[right]);
+    let reasoning = reasoning(&context, &claims[right], &options[right]);
     let mut choices: Vec<Choice> =
         options.into_iter().zip(claims).map(|(text, claim)| Choice { text, claim }).collect();
     choices.swap(0, right);
@@ -98,8 +100,8 @@ pub(super) fn mark(scene: usize, draft: &Draft) -> String {
 }
 
 /// What is heard, and what of the answer follows from it: in our words, so that no text of the teacher's is learnt as a
-/// thought.
-fn reasoning(context: &Context, right: &Claim) -> String {
+/// thought. Short enough for the sentence that names the option at the end.
+fn reasoning(context: &Context, right: &Claim, option: &str) -> String {
     let mut sources = right.sources();
     sources.sort_unstable();
     sources.dedup();
@@ -111,7 +113,9 @@ fn reasoning(context: &Context, right: &Claim) -> String {
     conclude(context, right, &mut conclusions);
     conclusions.dedup();
     let whole = std::iter::once(heard.clone()).chain(conclusions).collect::<Vec<_>>().join(" ");
-    if whole.chars().count() <= REASONING_CHARS_MAX { whole } else { heard }
+    let room = REASONING_CHARS_MAX.saturating_sub(option.chars().count() + LAST_SENTENCE_CHARS);
+    let fits = |text: &String| text.chars().count() <= room;
+    [whole, heard].into_iter().find(fits).unwrap_or_else(|| "I hear it in this scene.".into())
 }
 
 fn conclude(context: &Context, claim: &Claim, sentences: &mut Vec<String>) {
