@@ -117,7 +117,9 @@ mod tests {
         assert!(stands(first(0, 1)) && stands(first(1, 0)), "which of two places begins is not known");
         let named = |claim| Claim::All { of: vec![called(0, "rain"), called(1, "siren"), claim] };
         assert!(stands(named(first(0, 1))) && !stands(named(first(1, 0))), "the rain is known to begin");
-        assert!(stands(named(Claim::Begins { source: 1, s: 2.5 })) && !stands(named(Claim::Begins { source: 1, s: 0.0 })));
+        assert!(
+            stands(named(Claim::Begins { source: 1, s: 2.5 })) && !stands(named(Claim::Begins { source: 1, s: 0.0 }))
+        );
         assert!(!stands(named(Claim::Lasts { source: 0, s: 1.5 })));
         let overlap = |low_s, high_s| Claim::TogetherFor { a: 0, b: 1, low_s, high_s };
         assert!(stands(overlap(1.0, 2.0)) && !stands(overlap(2.5, 9.0)));

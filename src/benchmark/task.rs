@@ -236,7 +236,10 @@ mod tests {
         let all = quotas_of(TaskSet::All, 1000);
         let of = |level: u8| all.iter().filter(|(t, _)| t.level() == level).map(|(_, n)| n).sum::<usize>();
         assert_eq!([of(1), of(2), of(3), of(EXTENDED_LEVEL)], [257, 186, 224, 333]);
-        assert_eq!(quotas_of(TaskSet::Extended, 10).iter().map(|(_, n)| *n).collect::<Vec<_>>(), [2, 1, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(
+            quotas_of(TaskSet::Extended, 10).iter().map(|(_, n)| *n).collect::<Vec<_>>(),
+            [2, 1, 1, 1, 1, 1, 1, 1, 1]
+        );
         assert_eq!(quotas_of(TaskSet::Paper, 77), quotas(77));
     }
 }
