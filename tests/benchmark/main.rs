@@ -312,7 +312,7 @@ fn wrong_scenes_are_seen(set: TaskSet, tasks: &[&str]) {
                 _ => false,
             })
         };
-        assert!(holds(truth));
+        assert!(holds(truth), "{item:?}");
         // The same texts about another scene.
         let other = &truths.values().nth((k * 97 + 13) % truths.len()).unwrap().turned(yaw_deg);
         let task = tasks.iter().find(|t| **t == item.task).unwrap();

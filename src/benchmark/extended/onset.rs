@@ -10,15 +10,15 @@ use crate::rng::Rng;
 /// How moments are counted.
 const FROM_START: &str = "in seconds from the start of the recording, to the nearest half second";
 const ONSET: [&str; 10] = [
-    "When {does} the {x} begin ({counted}), and from where {is} it heard?",
+    "When {does} the {x} begin ({counted}), and from where {is} {it} heard?",
     "At what time {does} the {x} set in ({counted}), and in which direction?",
     "How long after the start {does} the {x} come in ({counted}), and from which side?",
     "Find the moment in which the {x} {begins} ({counted}), and its direction.",
     "The {x} can be heard. From when on ({counted}), and from where?",
-    "Note the time at which the {x} {begins} ({counted}) and where it comes from. Which is right?",
+    "Note the time at which the {x} {begins} ({counted}) and from where {it} {is} heard. Which is right?",
     "What are the starting time ({counted}) and the direction of the {x}?",
     "When is the first sound of the {x} heard ({counted}), and from which direction?",
-    "Tell when the {x} {begins} ({counted}) and where one must turn to face it.",
+    "Tell when the {x} {begins} ({counted}) and where one must turn to face {it}.",
     "Which time ({counted}) and which direction belong to the beginning of the {x}?",
 ];
 const ONSET_STEPS: [&str; 8] = [
@@ -34,16 +34,16 @@ const ONSET_STEPS: [&str; 8] = [
 /// How durations are counted.
 const WHOLE: &str = "from its first to its last sound, pauses included and echoes not, to the nearest half second";
 const DURATION: [&str; 10] = [
-    "How long {does} the {x} last ({counted}), and from where {is} it heard?",
+    "How long {does} the {x} last ({counted}), and from where {is} {it} heard?",
     "For how many seconds {is} the {x} heard ({counted}), and from which direction?",
-    "What is the duration of the {x} ({counted}), and where does it come from?",
-    "How much of the recording {does} the {x} take up in seconds ({counted}), and in which direction {is} it?",
+    "What is the duration of the {x} ({counted}), and from which side {is} {it} heard?",
+    "How much of the recording {does} the {x} take up in seconds ({counted}), and in which direction {is} {it}?",
     "Measure the {x}: how long ({counted}), and from where?",
     "Over what time {does} the {x} extend ({counted}), and on which side?",
-    "Tell how long the {x} {is} under way ({counted}) and from which direction it comes.",
+    "Tell how long the {x} {is} under way ({counted}) and from which direction {it} {is} heard.",
     "Which duration ({counted}) and which direction belong to the {x}?",
-    "How many seconds pass while the {x} {is} under way ({counted}), and where {is} it?",
-    "What is right about the length of the {x} ({counted}) and about where it is?",
+    "How many seconds pass while the {x} {is} under way ({counted}), and where {is} {it}?",
+    "What is right about the length of the {x} ({counted}) and about where {it} {is}?",
 ];
 const DURATION_STEPS: [&str; 8] = [
     "From {from} to {to} s the {x} {is} heard {answer}.",

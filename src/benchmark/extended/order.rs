@@ -19,7 +19,7 @@ const FIRST: [&str; 10] = [
     "Name the earlier one of the {x} and the {y}, together with its direction.",
     "Which of these two is audible before the other, the {x} or the {y}, and from where?",
     "Who or what is heard before the other, the {x} or the {y}, and from which direction?",
-    "Put the {x} and the {y} in the order of time. Which comes first, and from where?",
+    "Put the {x} and the {y} in the order of time. Which one is first, and from where is it heard?",
     "In time, which one leads, the {x} or the {y}, and where must one turn to face it?",
 ];
 const FIRST_STEPS: [&str; 8] = [
@@ -27,7 +27,7 @@ const FIRST_STEPS: [&str; 8] = [
     "So what begins first is the {x}, heard {place}.",
     "At {from} s the {x} {begins}, at {to} s the other: first is the {x}, {place}.",
     "{from} s comes before {to} s, so it is the {x}, {place}.",
-    "The {y} sets in later, at {to} s. Earlier is the {x}, {place}.",
+    "Later {isy} the {y}, at {to} s; earlier {is} the {x}, {place}.",
     "Comparing the beginnings, {from} s and {to} s: the {x} leads, {place}.",
     "Before the {y} there is the {x}; its direction: {place}.",
     "The order in time puts the {x} first, {place}.",
@@ -49,7 +49,7 @@ const NEARER_STEPS: [&str; 8] = [
     "At {from} s there is the {x}, at {to} s the {y}. So first is the {x}, {which}.",
     "First comes the {x} ({from} s, the other {to} s), and {near} m against {far} m makes it {which}.",
     "Of the beginnings {from} s and {to} s the earlier one belongs to the {x}, which is {which}.",
-    "The {y} sets in only at {to} s, after the {x} at {from} s. By distance the {x} is {which}.",
+    "Later {isy} the {y}, at {to} s; earlier, at {from} s, {is} the {x}. By distance that is {which}.",
     "In time the {x} leads ({from} s before {to} s); in distance it is {which}.",
     "Earlier is the {x}, at {from} s. With {near} m to {far} m it is {which}.",
     "{from} s is before {to} s: the {x}. Its {near} m beside {far} m: {which}.",

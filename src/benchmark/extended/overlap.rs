@@ -34,7 +34,7 @@ const FOLLOW_STEPS: [&str; 8] = [
 /// What counts as together.
 const COUNTED: &str = "from the start of the later one to the end of the one that stops first, pauses included";
 const TOGETHER: [&str; 10] = [
-    "How long are the {x} and the {y} heard together ({counted}), and on which side of the {y} {is} the {x}?",
+    "How long are the {x} and the {y} heard together ({counted}), and {is} the {x} on the left or on the right of the {y}?",
     "For how long do the {x} and the {y} overlap ({counted}), and how do they lie for the listener?",
     "The {x} and the {y} overlap in time ({counted}). For how long, and {is} the {x} to the left or to the right of the {y}?",
     "How much time do the {x} and the {y} share ({counted}), and which one is farther to the left?",

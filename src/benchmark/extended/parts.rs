@@ -48,7 +48,7 @@ pub(super) fn to_half_s(s: f64) -> f64 {
 }
 
 /// The words of a pair that agree with the names of two sources, with the names: `x`, `y`, `is`, `isy`, `begins`, ..
-pub(super) fn names<'a>(c: &'a Context, x: usize, y: usize) -> [(&'static str, &'a str); 6] {
+pub(super) fn names<'a>(c: &'a Context, x: usize, y: usize) -> [(&'static str, &'a str); 7] {
     let (x, y) = (c.label(x), c.label(y));
     [
         ("x", x),
@@ -57,6 +57,7 @@ pub(super) fn names<'a>(c: &'a Context, x: usize, y: usize) -> [(&'static str, &
         ("isy", agree(y, "is", "are")),
         ("does", agree(x, "does", "do")),
         ("begins", agree(x, "begins", "begin")),
+        ("it", agree(x, "it", "they")),
     ]
 }
 

@@ -35,7 +35,7 @@ const SAID_STEPS: [&str; 8] = [
 ];
 const FROM: [&str; 10] = [
     "Two people speak. What does the one say who is heard {place}?",
-    "Which words come from the speaker {place}?",
+    "Which words does the speaker {place} say?",
     "Of the two voices, what does the one {place} say?",
     "Listen to the speaker {place}. Which words are theirs?",
     "What is said {place} in this recording?",
