@@ -165,7 +165,7 @@ fn scores<T>(all: &[Named<T>]) -> Vec<(String, &T)> {
 }
 
 /// What the row of that name says.
-const MONO: &str = "Mono ceiling: what is expected of a listener who knows every sound, word and count exactly and nothing of \
+const MONO: &str = "Mono ceiling: what is expected of a listener who knows every sound, word, time and count exactly and nothing of \
                     space, and guesses among the options that leaves. A score that is not above it shows no spatial hearing.";
 
 const PARTS: [&str; 5] = ["overall", "L1", "L2", "L3", "location"];
@@ -378,7 +378,7 @@ impl Results {
     /// The tasks beyond the paper's, apart from the others.
     fn extended(&self) -> Result<Option<Section>> {
         let of = |n: &Named<Score>| n.score.groups.extended;
-        let n = self.mcq.iter().filter_map(|named| of(named)).map(|share| share.n).max().unwrap_or(0);
+        let n = self.mcq.iter().filter_map(of).map(|share| share.n).max().unwrap_or(0);
         let cells = self.mcq.iter().map(|named| of(named).map_or("-".into(), |all| share(&all)));
         let mono = self.mono().map(|mono| percent(mono.extended.flatten()));
         let all =
