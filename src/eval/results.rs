@@ -165,8 +165,8 @@ fn scores<T>(all: &[Named<T>]) -> Vec<(String, &T)> {
 }
 
 /// What the row of that name says.
-const MONO: &str = "Mono ceiling: what is expected of a listener who knows every sound, word, time and count exactly and nothing of \
-                    space, and guesses among the options that leaves. A score that is not above it shows no spatial hearing.";
+const MONO: &str = "Mono ceiling: what is expected of a listener who knows every sound, word, time and count exactly \
+                    and nothing of space, and guesses among the options that leaves. A score that is not above it shows no spatial hearing.";
 
 const PARTS: [&str; 5] = ["overall", "L1", "L2", "L3", "location"];
 
