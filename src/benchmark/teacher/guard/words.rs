@@ -107,7 +107,7 @@ const NEUTRAL: &str = "remain remains remaining sized take takes ear ears someth
      person observer own standing stands stand away located here who whom exact has have having having just";
 
 /// Words that change nothing in a question.
-const IN_QUESTIONS: &str = "margin appear appears assign assigned taking carefully everything utter like surround surrounds surrounding counting only once different how if when was were do does did should had some any each every same best better well \
+const IN_QUESTIONS: &str = "sentences positions locations places margin appear appears assign assigned taking carefully everything utter like surround surrounds surrounding counting only once different how if when was were do does did should had some any each every same best better well \
      fits fit fitting match matches matching describes describe described describing description descriptions statement statements \
      sentence claim claims combination pair pairing account explanation explanations summary report reading \
      estimate estimated estimating judge judged judging give gives given giving name names named naming identify identifies identified \
