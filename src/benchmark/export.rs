@@ -14,6 +14,7 @@ use super::generate::{Generated, Row, Settings};
 use super::leaks::Contents;
 use super::skip::{self, Skipped};
 use super::strata::stratum;
+use super::task::TaskSet;
 use super::teacher::Report;
 use super::training::{Kind, training_row};
 use crate::audio::foa::Rotation;
@@ -138,6 +139,9 @@ pub struct Manifest {
     /// Whether every question has a recording of its own, turned about the listener by the angle in `derivations.jsonl`.
     #[serde(default)]
     pub turned: bool,
+    /// Which tasks were asked for; absent for the paper's.
+    #[serde(default, skip_serializing_if = "TaskSet::is_paper")]
+    pub task_set: TaskSet,
     /// Questions about one scene, at most; absent for any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_scene: Option<usize>,
@@ -291,6 +295,7 @@ impl Export<'_> {
             seed: self.settings.seed,
             azimuth: if self.settings.signed_azimuth { "signed" } else { "around" }.into(),
             turned: self.settings.turned,
+            task_set: self.settings.tasks,
             per_scene: self.settings.per_scene,
             scenes_blake3: self.set.fingerprint(),
             split: split.into_iter().collect::<Vec<_>>().join(","),

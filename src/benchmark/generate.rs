@@ -10,10 +10,10 @@ pub(super) mod tests;
 use super::chain::concluded;
 use super::claims::Claim;
 use super::draft::{Choice, Context, Draft, Pool};
-use super::task::{Task, quotas};
+use super::task::{Task, TaskSet, quotas_of};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
-use crate::text::questions::{Letter, Question};
+use crate::text::questions::{EXTENDED, EXTENDED_LEVEL, Letter, Question};
 use maker::Maker;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,8 @@ pub struct Settings {
     pub turned: bool,
     /// Questions about one scene, at most; `None` for any number.
     pub per_scene: Option<usize>,
+    /// Which tasks.
+    pub tasks: TaskSet,
 }
 
 /// Why the key of a question is right: a line of `derivations.jsonl`.
@@ -139,7 +141,7 @@ pub fn generate_beside(pool: &Pool, settings: Settings, given: &[Given]) -> Resu
         return Err(Error::data("none of the scenes can be asked about")
             .hint("questions need one to three sources per scene that stand still, are audible and have a name"));
     }
-    let plan = quotas(settings.questions);
+    let plan = quotas_of(settings.tasks, settings.questions);
     let mut makers: Vec<Maker> = plan.iter().map(|&(task, _)| Maker::new(pool, settings, task)).collect();
     for (maker, &(task, n)) in makers.iter_mut().zip(&plan) {
         let own: Vec<&Given> = given.iter().filter(|g| g.task == task).collect();
@@ -148,7 +150,7 @@ pub fn generate_beside(pool: &Pool, settings: Settings, given: &[Given]) -> Resu
     }
     let mut left = Slots::new(pool, settings, given.iter().map(|g| g.scene));
     make_planned(&mut makers, &plan, &mut left);
-    for level in 1..=3 {
+    for level in (1..=3).chain([EXTENDED_LEVEL]) {
         fill_level(&mut makers, &plan, level, &mut left)?;
     }
     let filled = makers.iter().zip(&plan).filter(|(m, (_, planned))| m.rows.len() != *planned);
@@ -238,6 +240,7 @@ fn fill_level(makers: &mut [Maker], plan: &[(Task, usize)], level: u8, left: &mu
 }
 
 fn too_few(missing: usize, level: u8, per_scene: Option<usize>) -> Error {
+    let level = if level == EXTENDED_LEVEL { EXTENDED.to_string() } else { level.to_string() };
     let message = format!("the scenes offer {missing} questions of level {level} too few");
     match per_scene {
         None => Error::data(message).hint("give more scenes, or ask for fewer --questions"),

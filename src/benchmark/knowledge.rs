@@ -39,6 +39,11 @@ impl Sense {
         &self.told
     }
 
+    /// Whether something that is said of the sound belongs to a group of kinds, such as `music`.
+    pub fn is_in(&self, group: &str) -> bool {
+        self.kinds.is_in(group)
+    }
+
     /// Whether a sound of one label might be called by the other: they share a word, or one is a word for the other's
     /// kind of sound.
     pub fn is_alike(&self, other: &Sense) -> bool {

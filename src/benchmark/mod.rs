@@ -22,6 +22,7 @@ pub mod describe;
 mod display;
 pub mod draft;
 pub mod export;
+mod extended;
 
 pub mod facts;
 pub mod generate;
@@ -47,4 +48,4 @@ pub mod verdict;
 
 mod wording;
 
-pub use task::Task;
+pub use task::{Task, TaskSet};

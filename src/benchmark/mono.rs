@@ -1,8 +1,8 @@
 //! The mono ceiling: what of an option is left for who knows every sound, every word and every count of a scene exactly, and
 //! nothing of space.
 //!
-//! Where sounds are, how far, in which room: unknown. Which sounds there are, what they mean, what is said, how many there
-//! are: known. Which of the known sounds it is that a question finds by its place is not, so an option stands when some way
+//! Where sounds are, how far, in which room: unknown. Which sounds there are, when they begin and end, what they mean, what is
+//! said, how many there are: known. Which of the known sounds it is that a question finds by its place is not, so an option stands when some way
 //! of giving the sounds to the places lets everything in it that is not about space be true. Such a listener excludes the other
 //! options and guesses among those that stand; a score that is not above it does not show that anybody heard where.
 
@@ -56,7 +56,17 @@ fn heard(claim: &Claim, facts: &Facts, order: &[usize]) -> Verdict {
         Claim::Says { source, text } => Claim::Says { source: moved(source), text: text.clone() }.verdict(facts),
         Claim::Plays { source, role } => Claim::Plays { source: moved(source), role: role.clone() }.verdict(facts),
         Claim::BeginsLast { source } => Claim::BeginsLast { source: moved(source) }.verdict(facts),
-        Claim::Count { region: Region::Anywhere, .. } | Claim::Present { .. } => claim.verdict(facts),
+        Claim::BeginsBefore { a, b } => Claim::BeginsBefore { a: moved(a), b: moved(b) }.verdict(facts),
+        Claim::StillHeard { a, b } => Claim::StillHeard { a: moved(a), b: moved(b) }.verdict(facts),
+        Claim::EndedBefore { a, b } => Claim::EndedBefore { a: moved(a), b: moved(b) }.verdict(facts),
+        Claim::TogetherFor { a, b, low_s, high_s } => {
+            Claim::TogetherFor { a: moved(a), b: moved(b), low_s: *low_s, high_s: *high_s }.verdict(facts)
+        }
+        Claim::Begins { source, s } => Claim::Begins { source: moved(source), s: *s }.verdict(facts),
+        Claim::Lasts { source, s } => Claim::Lasts { source: moved(source), s: *s }.verdict(facts),
+        Claim::Count { region: Region::Anywhere, .. } | Claim::Present { .. } | Claim::CountOf { .. } => {
+            claim.verdict(facts)
+        }
         // A region holds no more sources than there are.
         Claim::Count { n, .. } if *n > facts.count() => Verdict::False,
         Claim::Remain { n, .. } if *n >= facts.count() => Verdict::False,
@@ -95,6 +105,24 @@ mod tests {
         assert!(!stands_in(Claim::Not { of: Box::new(Claim::Present { label: "rain".into() }) }));
         assert!(stands_in(Claim::Not { of: Box::new(Claim::ReverberationTime { s: 3.0 }) }));
         assert!(stands_in(Claim::RoomSize { size: "large".into() }), "the room is space");
+    }
+
+    #[test]
+    fn times_are_known_of_sounds_that_are_named() {
+        let mut late = source("siren", 90.0, 10.0, 3.0);
+        late.active_s = vec![[2.5, 4.0]];
+        let facts = facts(vec![source("rain", 0.0, 0.0, 2.0), late]);
+        let stands = |claim: Claim| stands(&claim, &facts);
+        let first = |a, b| Claim::BeginsBefore { a, b };
+        assert!(stands(first(0, 1)) && stands(first(1, 0)), "which of two places begins is not known");
+        let named = |claim| Claim::All { of: vec![called(0, "rain"), called(1, "siren"), claim] };
+        assert!(stands(named(first(0, 1))) && !stands(named(first(1, 0))), "the rain is known to begin");
+        assert!(
+            stands(named(Claim::Begins { source: 1, s: 2.5 })) && !stands(named(Claim::Begins { source: 1, s: 0.0 }))
+        );
+        assert!(!stands(named(Claim::Lasts { source: 0, s: 1.5 })));
+        let overlap = |low_s, high_s| Claim::TogetherFor { a: 0, b: 1, low_s, high_s };
+        assert!(stands(overlap(1.0, 2.0)) && !stands(overlap(2.5, 9.0)));
     }
 
     #[test]

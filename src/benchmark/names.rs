@@ -120,10 +120,10 @@ fn head(name: &str) -> &str {
     let words: Vec<&str> = name.split(' ').collect();
     let ends = |i: usize| {
         let (word, before) = (words[i], words[i - 1]);
-        let of_before = before.ends_with('s') || PLURAL.contains(&before) || is_of_sound(before);
+        let of_before = || before.ends_with('s') || PLURAL.contains(&before) || is_of_sound(before);
         is_preposition(word)
             || ["being", "filling", "and"].contains(&word)
-            || word.ends_with("ing") && of_before
+            || word.ends_with("ing") && of_before()
             // "Strummed", "played": what was done to it.
             || word.ends_with("ed") && i + 1 < words.len() && is_preposition(words[i + 1])
     };

@@ -1,5 +1,6 @@
-//! The eighteen tasks (paper Table 5) and how many questions each level has.
+//! The eighteen tasks (paper Table 5) and how many questions each level has; nine further tasks that are reported apart.
 
+use crate::text::questions::EXTENDED_LEVEL;
 use serde::{Deserialize, Serialize};
 
 /// A task of the benchmark.
@@ -59,10 +60,57 @@ pub enum Task {
     /// What cannot be in this room.
     #[serde(rename = "l3_physical_consistency")]
     PhysicalConsistency,
+    /// Which of two sounds begins first.
+    #[serde(rename = "ext_order_in_time")]
+    OrderInTime,
+    /// Whether, and how long, two sounds are heard together.
+    #[serde(rename = "ext_overlap_in_time")]
+    OverlapInTime,
+    /// When a sound begins, or how long it lasts.
+    #[serde(rename = "ext_onset_and_duration")]
+    OnsetAndDuration,
+    /// Which of two is higher.
+    #[serde(rename = "ext_compare_elevations")]
+    CompareElevations,
+    /// How many voices, sources of music and other sounds there are.
+    #[serde(rename = "ext_count_per_class")]
+    CountPerClass,
+    /// Three sounds in the order of their distances.
+    #[serde(rename = "ext_rank_by_distance")]
+    RankByDistance,
+    /// The angle between two sounds.
+    #[serde(rename = "ext_angle_between")]
+    AngleBetween,
+    /// What is at a direction given in degrees.
+    #[serde(rename = "ext_identity_at_direction")]
+    IdentityAtDirection,
+    /// Who says what where.
+    #[serde(rename = "ext_speaker_says_where")]
+    SpeakerSaysWhere,
+}
+
+/// Which tasks a set of questions has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskSet {
+    /// The eighteen of the paper.
+    #[default]
+    Paper,
+    /// The nine beyond them.
+    Extended,
+    /// Two thirds of the questions for the first, one third for the others.
+    All,
+}
+
+impl TaskSet {
+    /// Whether it is the paper's.
+    pub fn is_paper(&self) -> bool {
+        *self == TaskSet::Paper
+    }
 }
 
 impl Task {
-    /// All tasks, by level.
+    /// The tasks of the paper, by level.
     pub const ALL: [Task; 18] = [
         Task::CountObjects,
         Task::IdentifyEventClass,
@@ -84,6 +132,19 @@ impl Task {
         Task::PhysicalConsistency,
     ];
 
+    /// The tasks beyond the paper's.
+    pub const EXTENDED: [Task; 9] = [
+        Task::OrderInTime,
+        Task::OverlapInTime,
+        Task::OnsetAndDuration,
+        Task::CompareElevations,
+        Task::CountPerClass,
+        Task::RankByDistance,
+        Task::AngleBetween,
+        Task::IdentityAtDirection,
+        Task::SpeakerSaysWhere,
+    ];
+
     /// The id in the column `task`.
     pub fn id(self) -> String {
         match serde_json::to_value(self) {
@@ -94,21 +155,22 @@ impl Task {
 
     /// The task of this id.
     pub fn from_id(id: &str) -> Option<Task> {
-        Task::ALL.into_iter().find(|t| t.id() == id)
+        Task::ALL.into_iter().chain(Task::EXTENDED).find(|t| t.id() == id)
     }
 
-    /// 1 perception, 2 integration, 3 reasoning.
+    /// 1 perception, 2 integration, 3 reasoning; [`EXTENDED_LEVEL`] for what is reported apart.
     pub fn level(self) -> u8 {
         match Task::ALL.iter().position(|t| *t == self) {
             Some(0..=6) => 1,
             Some(7..=11) => 2,
-            _ => 3,
+            Some(_) => 3,
+            None => EXTENDED_LEVEL,
         }
     }
 
     /// The tasks of a level.
     pub fn of_level(level: u8) -> Vec<Task> {
-        Task::ALL.into_iter().filter(|t| t.level() == level).collect()
+        Task::ALL.into_iter().chain(Task::EXTENDED).filter(|t| t.level() == level).collect()
     }
 }
 
@@ -126,11 +188,25 @@ pub fn quotas(questions: usize) -> Vec<(Task, usize)> {
     by_remainder.iter().take(missing).for_each(|&l| sizes[l] += 1);
     let mut quotas = Vec::new();
     for (level, size) in (1u8..).zip(sizes) {
-        let tasks = Task::of_level(level);
-        let (each, more) = (size / tasks.len(), size % tasks.len());
-        quotas.extend(tasks.into_iter().enumerate().map(|(i, t)| (t, each + usize::from(i < more))));
+        quotas.extend(shared(size, Task::of_level(level)));
     }
     quotas
+}
+
+/// [`quotas`] of a set of tasks; those beyond the paper's have equally many.
+pub fn quotas_of(set: TaskSet, questions: usize) -> Vec<(Task, usize)> {
+    let extended = match set {
+        TaskSet::Paper => return quotas(questions),
+        TaskSet::Extended => return shared(questions, Task::EXTENDED.to_vec()).collect(),
+        TaskSet::All => questions / 3,
+    };
+    quotas(questions - extended).into_iter().chain(shared(extended, Task::EXTENDED.to_vec())).collect()
+}
+
+/// `size` questions for `tasks`, the first ones one more where it does not come out even.
+fn shared(size: usize, tasks: Vec<Task>) -> impl Iterator<Item = (Task, usize)> {
+    let (each, more) = (size / tasks.len(), size % tasks.len());
+    tasks.into_iter().enumerate().map(move |(i, task)| (task, each + usize::from(i < more)))
 }
 
 #[cfg(test)]
@@ -153,5 +229,17 @@ mod tests {
             assert_eq!(Task::from_id(&task.id()), Some(task));
             assert!(task.id().starts_with(&format!("l{}_", task.level())));
         }
+        for task in Task::EXTENDED {
+            assert_eq!((Task::from_id(&task.id()), task.level()), (Some(task), EXTENDED_LEVEL));
+            assert!(task.id().starts_with("ext_"));
+        }
+        let all = quotas_of(TaskSet::All, 1000);
+        let of = |level: u8| all.iter().filter(|(t, _)| t.level() == level).map(|(_, n)| n).sum::<usize>();
+        assert_eq!([of(1), of(2), of(3), of(EXTENDED_LEVEL)], [257, 186, 224, 333]);
+        assert_eq!(
+            quotas_of(TaskSet::Extended, 10).iter().map(|(_, n)| *n).collect::<Vec<_>>(),
+            [2, 1, 1, 1, 1, 1, 1, 1, 1]
+        );
+        assert_eq!(quotas_of(TaskSet::Paper, 77), quotas(77));
     }
 }

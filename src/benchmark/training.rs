@@ -59,7 +59,11 @@ pub fn operation(task: Task) -> &'static str {
         Task::IdentifyEventClass | Task::BindIdentityLocationDistance | Task::QueryLocation | Task::QueryIdentity => {
             "select"
         }
-        Task::CompareDistances | Task::RelativeDirection => "compare",
+        Task::CompareDistances | Task::RelativeDirection | Task::CompareElevations | Task::RankByDistance => "compare",
+        Task::OrderInTime | Task::OverlapInTime => "compare",
+        Task::OnsetAndDuration | Task::IdentityAtDirection | Task::SpeakerSaysWhere => "select",
+        Task::CountPerClass => "read",
+        Task::AngleBetween => "rotate",
         Task::RotateObserver => "rotate",
         _ => "multi-hop",
     }
@@ -80,12 +84,12 @@ pub(super) fn training_row(kind: Kind, index: usize, row: &Row, pool: &Pool, set
         Kind::Align => {
             let [asked, answer] = derivation.open.as_ref().expect("an open question");
             let (file_name, id) = (&question.file_name, &question.sample_id);
-            json!({"file_name": file_name, "sample_id": id, "question": asked, "answer": answer, "level": question.level,
+            json!({"file_name": file_name, "sample_id": id, "question": asked, "answer": answer, "level": columns["level"],
                 "task": question.task})
         }
         Kind::Text if index % OPEN_EVERY == OPEN_EVERY - 1 && derivation.open.is_some() => {
             let [asked, answer] = derivation.open.as_ref().expect("just seen");
-            json!({"sample_id": question.sample_id, "question": asked, "answer": answer, "level": question.level,
+            json!({"sample_id": question.sample_id, "question": asked, "answer": answer, "level": columns["level"],
                 "task": question.task, "operation": operation(derivation.task), "description": description(&context, &mut rng)})
         }
         Kind::Sft | Kind::Text => {

@@ -8,6 +8,7 @@ use super::tally::HOST;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const ALIGN_BYTES: usize = 64;
@@ -21,6 +22,13 @@ const LARGE_TOTAL_FLOATS: usize = 96 << 20;
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// All bits set: a NaN, and two NaNs for a reader of bf16.
 const POISON: f32 = f32::from_bits(u32::MAX);
+static FRESH_IS_POISONED: AtomicBool = AtomicBool::new(cfg!(any(test, debug_assertions)));
+
+/// From now on fresh blocks are filled with NaN also in a release build, so that a test sees who reads before it
+/// writes; unit tests and debug builds always do so.
+pub fn poison_fresh_blocks() {
+    FRESH_IS_POISONED.store(true, Ordering::Relaxed);
+}
 
 /// An owned, aligned block of f32 on the host.
 pub struct Buffer {
@@ -221,7 +229,7 @@ fn capacity_class(len: usize) -> usize {
 }
 
 impl Buffer {
-    /// A block of `len` floats with unspecified content (all bits set in debug builds: NaN in f32 and bf16, -1 as an integer): write before reading.
+    /// A block of `len` floats with unspecified content: write before reading ([`poison_fresh_blocks`] shows who does not).
     pub fn uninit(len: usize) -> Buffer {
         let capacity = capacity_class(len);
         let recycled = match capacity {
@@ -233,7 +241,7 @@ impl Buffer {
             unsafe { allocate(capacity) }
         });
         let mut buffer = Buffer { pointer, len, capacity };
-        if cfg!(debug_assertions) {
+        if FRESH_IS_POISONED.load(Ordering::Relaxed) {
             buffer.as_mut_slice().fill(POISON);
         }
         buffer

@@ -1,8 +1,8 @@
 //! A benchmark for other people's programs: lm-evaluation-harness and VLMEvalKit, with the published prompt.
 
 use crate::text::prompt::{PROMPT_NAME, prompt};
-use crate::text::questions::Question;
-use serde_json::json;
+use crate::text::questions::{EXTENDED, EXTENDED_LEVEL, Question};
+use serde_json::{Value, json};
 
 /// A file to write: its name and bytes.
 pub type File = (&'static str, Vec<u8>);
@@ -10,12 +10,17 @@ pub type File = (&'static str, Vec<u8>);
 /// What pandas, which VLMEvalKit reads tables with, takes for a missing value.
 const READ_AS_MISSING: [&str; 10] = ["", "None", "NA", "N/A", "NaN", "nan", "null", "NULL", "n/a", "<NA>"];
 
+/// A level as a row has it.
+fn level(question: &Question) -> Value {
+    if question.level == EXTENDED_LEVEL { EXTENDED.into() } else { question.level.into() }
+}
+
 /// The rows for lm-evaluation-harness and two tasks on them: `twnm_mcq` hears the recordings (`audio` holds the path, the
 /// answer's last letter counts), `twnm_mcq_text` compares the likelihoods of the letters without hearing anything.
 pub fn lm_eval(questions: &[Question]) -> [File; 3] {
     let row = |q: &Question| {
         let row = json!({"sample_id": q.sample_id, "audio": q.file_name, "prompt": prompt(q), "choices": q.options(),
-            "answer": q.answer_letter, "level": q.level, "task": q.task});
+            "answer": q.answer_letter, "level": level(q), "task": q.task});
         format!("{row}\n")
     };
     let dataset = "dataset_path: json\ndataset_kwargs:\n  data_files:\n    test: twnm_mcq.jsonl\ntest_split: test\n";
@@ -59,7 +64,10 @@ pub fn vlmeval(questions: &[Question]) -> File {
     for (index, q) in questions.iter().enumerate() {
         let answer = q.answer_letter.map_or(String::new(), |letter| letter.to_string());
         let [a, b, c, d] = q.options().map(String::from);
-        let level = format!("level {}", q.level);
+        let level = match q.level {
+            EXTENDED_LEVEL => EXTENDED.to_string(),
+            number => format!("level {number}"),
+        };
         let split = if q.answer_letter.is_some() { "dev" } else { "test" };
         let cells = [
             index.to_string(),

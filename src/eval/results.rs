@@ -11,7 +11,7 @@ use crate::files::{read_limited, write_bytes_atomic};
 use crate::table::Table;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Largest result file.
@@ -97,7 +97,9 @@ impl Checked for Score {
         let groups = &self.groups;
         check_share("overall", &groups.overall)?;
         check_share("location", &groups.location)?;
-        for (name, share) in groups.levels.iter().chain(&groups.tasks).chain(&groups.families) {
+        groups.extended.iter().try_for_each(|share| check_share("extended", share))?;
+        let apart = &groups.extended_tasks;
+        for (name, share) in groups.levels.iter().chain(&groups.tasks).chain(&groups.families).chain(apart) {
             check_share(name, share)?;
         }
         for row in &self.strata {
@@ -111,7 +113,8 @@ impl Checked for BooleanScore {
     fn check(&self) -> Result<(), String> {
         let groups = &self.groups;
         let named = [("overall".to_string(), groups.overall), ("location".to_string(), groups.location)];
-        let all = groups.levels.iter().chain(&groups.tasks).chain(&groups.families);
+        let named = named.into_iter().chain(groups.extended.map(|group| ("extended".to_string(), group)));
+        let all = groups.levels.iter().chain(&groups.tasks).chain(&groups.families).chain(&groups.extended_tasks);
         for (name, group) in all.map(|(name, group)| (name.clone(), *group)).chain(named) {
             check_share(&name, &group.share)?;
             check_share(&name, &group.strict)?;
@@ -162,10 +165,18 @@ fn scores<T>(all: &[Named<T>]) -> Vec<(String, &T)> {
 }
 
 /// What the row of that name says.
-const MONO: &str = "Mono ceiling: what is expected of a listener who knows every sound, word and count exactly and nothing of \
-                    space, and guesses among the options that leaves. A score that is not above it shows no spatial hearing.";
+const MONO: &str = "Mono ceiling: what is expected of a listener who knows every sound, word, time and count exactly \
+                    and nothing of space, and guesses among the options that leaves. A score that is not above it shows no spatial hearing.";
 
 const PARTS: [&str; 5] = ["overall", "L1", "L2", "L3", "location"];
+
+/// The tasks of one part of the report: its heading, what is said, and where shares and mono ceilings stand.
+struct Part {
+    heading: &'static str,
+    text: Vec<String>,
+    shares: fn(&Groups<Share>) -> &BTreeMap<String, Share>,
+    mono: fn(&Groups<Option<f64>>) -> &BTreeMap<String, Option<f64>>,
+}
 
 /// Overall, the three levels and location of some groups.
 fn parts<T>(groups: &Groups<T>) -> [Option<&T>; 5] {
@@ -247,7 +258,9 @@ impl Results {
     pub fn sections(&self) -> Result<Vec<Section>> {
         let mut sections = Vec::new();
         if !self.mcq.is_empty() {
-            sections.extend([self.choices()?, self.tasks()?]);
+            sections.push(self.choices()?);
+            sections.extend(self.tasks()?);
+            sections.extend(self.extended()?);
             sections.extend(self.strata());
             sections.push(self.letters()?);
         }
@@ -356,20 +369,53 @@ impl Results {
         (!table.rows.is_empty()).then(|| Section { heading, text, tables: vec![table], ..Section::default() })
     }
 
-    fn tasks(&self) -> Result<Section> {
-        let ids: BTreeSet<&String> = self.mcq.iter().flat_map(|n| n.score.groups.tasks.keys()).collect();
-        let of = |id: &String| self.mcq.iter().map(|n| n.score.groups.tasks.get(id)).collect::<Vec<_>>();
+    /// Every task of the paper, or that was scored under its own name.
+    fn tasks(&self) -> Result<Option<Section>> {
+        let part = Part { heading: "Tasks", text: vec![], shares: |g| &g.tasks, mono: |g| &g.tasks };
+        self.by_task(part, vec![])
+    }
+
+    /// The tasks beyond the paper's, apart from the others.
+    fn extended(&self) -> Result<Option<Section>> {
+        let of = |n: &Named<Score>| n.score.groups.extended;
+        let n = self.mcq.iter().filter_map(of).map(|share| share.n).max().unwrap_or(0);
+        let cells = self.mcq.iter().map(|named| of(named).map_or("-".into(), |all| share(&all)));
+        let mono = self.mono().map(|mono| percent(mono.extended.flatten()));
+        let all =
+            ["all of them".to_string(), n.to_string(), percent(Some(CHANCE))].into_iter().chain(mono).chain(cells);
+        let text = "Order and overlap in time, when and how long, elevations compared, counts per sort, ranks, angles, \
+                    directions in degrees, who says what where. They count in no other number of this report but in the \
+                    letters and the kinds."
+            .to_string();
+        let part = Part {
+            heading: "Beyond the paper's tasks",
+            text: vec![text],
+            shares: |g| &g.extended_tasks,
+            mono: |g| &g.extended_tasks,
+        };
+        self.by_task(part, all.collect())
+    }
+
+    /// A table and a picture by task; `None` without tasks. `first` is a row above them, unless it is empty.
+    fn by_task(&self, part: Part, first: Vec<String>) -> Result<Option<Section>> {
+        let Part { heading, mut text, shares, mono } = part;
+        let ids: BTreeSet<&String> = self.mcq.iter().flat_map(|n| shares(&n.score.groups).keys()).collect();
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let of = |id: &String| self.mcq.iter().map(|n| shares(&n.score.groups).get(id)).collect::<Vec<_>>();
         let row = |id: &&String| {
             let n = of(id).iter().flatten().map(|s| s.n).max().unwrap_or(0);
             let cells = of(id).into_iter().map(|s| s.map_or("-".into(), share));
-            let mono = self.mono().map(|mono| percent(mono.tasks.get(*id).copied().flatten()));
+            let mono = self.mono().map(|groups| percent(mono(groups).get(*id).copied().flatten()));
             [id.to_string(), n.to_string(), percent(Some(CHANCE))].into_iter().chain(mono).chain(cells).collect()
         };
         let names = self.mcq.iter().map(|n| n.name.clone());
-        let mono = self.mono().map(|_| "mono ceiling".to_string());
+        let ceiling = self.mono().map(|_| "mono ceiling".to_string());
+        let rows = ids.iter().take(TASKS_MAX[0]).map(row);
         let table = Table {
-            header: strings(&["task", "n", "chance"]).into_iter().chain(mono).chain(names).collect(),
-            rows: ids.iter().take(TASKS_MAX[0]).map(row).collect(),
+            header: strings(&["task", "n", "chance"]).into_iter().chain(ceiling).chain(names).collect(),
+            rows: Some(first).filter(|row| !row.is_empty()).into_iter().chain(rows).collect(),
             ..Table::default()
         };
         let shown: Vec<&String> = ids.iter().take(TASKS_MAX[1]).copied().collect();
@@ -381,7 +427,6 @@ impl Results {
             series: self.mcq.iter().enumerate().map(series).collect(),
             lines: vec![("chance".into(), CHANCE)],
         };
-        let mut text = Vec::new();
         if ids.len() > TASKS_MAX[1] {
             text.push(format!(
                 "{} tasks: the picture shows {}, the table at most {}, report.json all.",
@@ -392,7 +437,7 @@ impl Results {
         }
         let figures =
             vec![figure("Share of questions answered right by task; lines: 95 % intervals.", chart.points()?)];
-        Ok(Section { heading: "Tasks".into(), text, figures, tables: vec![table] })
+        Ok(Some(Section { heading: heading.into(), text, figures, tables: vec![table] }))
     }
 
     fn letters(&self) -> Result<Section> {
@@ -400,7 +445,7 @@ impl Results {
         let mut table = Table { header, ..Table::default() };
         let mut figures = Vec::new();
         for Named { name, score, .. } in &self.mcq {
-            let all = score.groups.overall.n.max(1) as f64;
+            let all = score.letters.values().map(|letter| letter.share.n).sum::<usize>().max(1) as f64;
             let part = |count: usize| Some(Bar { value: (count as f64 / all).min(1.0), interval: None });
             for (i, (letter, of)) in score.letters.iter().enumerate() {
                 let first = if i == 0 { name.clone() } else { String::new() };
@@ -450,7 +495,8 @@ impl Results {
         }
         for Named { name, score, .. } in &self.boolean {
             let groups = parts(&score.groups);
-            for (i, (part, group)) in PARTS.into_iter().zip(groups).enumerate() {
+            let apart = ("extended", score.groups.extended.as_ref());
+            for (i, (part, group)) in PARTS.into_iter().zip(groups).chain([apart]).enumerate() {
                 let Some(group) = group.filter(|group| group.share.n > 0) else { continue };
                 let chances = [group.balanced_accuracy, group.always_true, group.always_false, Some(group.coin)];
                 let mut row = vec![if i == 0 { name.clone() } else { String::new() }, part.into()];

@@ -169,7 +169,7 @@ impl Reference for Kind {
                     let (j, k, l) = (i / (n * c) % m, i / c % n, i % c);
                     y[(((i / (m * n * c)) * n + k) * m + j) * c + l] = v;
                 }
-                debug_assert_eq!(y.len(), a * m * n * c);
+                assert_eq!(y.len(), a * m * n * c);
                 y
             }
             Kind::Concat(c1, c2) => x[0].chunks(c1).zip(x[1].chunks(c2)).flat_map(|(a, b)| [a, b].concat()).collect(),

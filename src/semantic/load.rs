@@ -272,7 +272,7 @@ fn original(folder: &Path) -> Result<Files> {
 
 /// The frozen encoder from its files.
 fn build(Files { config, adapter, parts }: Files) -> Result<SemanticEncoder> {
-    debug_assert_eq!(adapter.is_some(), config.family == Family::AudioFlamingo3);
+    assert_eq!(adapter.is_some(), config.family == Family::AudioFlamingo3);
     let mut builder = Builder::new();
     let (tower, adapter) = builder.frozen(|b| {
         let tower = Tower::new(b, "tower.", &config);

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::{open_regular, write_atomic};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,6 +17,19 @@ pub const LINE_BYTES_MAX: u64 = 1 << 20;
 pub const ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// Most rows of one file.
 pub const ROWS_MAX: usize = 5_000_000;
+
+/// Level of the questions beyond the paper's tasks, which are reported apart.
+pub const EXTENDED_LEVEL: u8 = 4;
+/// Its name in a row.
+pub const EXTENDED: &str = "extended";
+
+/// A level as a row has it: its number, or [`EXTENDED`].
+///
+/// # Errors
+/// As the serializer.
+pub fn write_level<S: Serializer>(level: &u8, to: S) -> Result<S::Ok, S::Error> {
+    if *level == EXTENDED_LEVEL { to.serialize_str(EXTENDED) } else { to.serialize_u8(*level) }
+}
 
 /// One of the four options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -78,7 +91,8 @@ pub struct Question {
     /// The text of the right option; absent in a public test set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer_text: Option<String>,
-    /// 1 perception, 2 integration, 3 reasoning.
+    /// 1 perception, 2 integration, 3 reasoning; [`EXTENDED_LEVEL`] stands as "extended" in a row.
+    #[serde(serialize_with = "write_level")]
     pub level: u8,
     /// Task id, for example `l2_relative_direction_between_objects`.
     pub task: String,
@@ -209,7 +223,8 @@ fn question(raw: RawQuestion) -> Result<Question, String> {
         "1" => 1,
         "2" => 2,
         "3" => 3,
-        _ => return Err(format!("level is {level:?}, 1, 2 or 3 is expected")),
+        EXTENDED => EXTENDED_LEVEL,
+        _ => return Err(format!("level is {level:?}, 1, 2, 3 or {EXTENDED} is expected")),
     };
     let answer_letter = match raw.answer_letter.as_deref().map(str::trim) {
         None | Some("") => None,

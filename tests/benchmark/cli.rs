@@ -205,7 +205,23 @@ fn a_set_of_a_thousand_questions_from_recordings_to_files() {
     check(&other, &asked_about(&other, &lines(&home.join("test/scenes.jsonl"))));
     assert!(other.iter().any(|r| item(r).options.iter().any(|o| o.starts_with('-'))), "signed azimuths");
     leaks_and_training(home);
+    beyond_the_paper(home);
     refusals(home);
+}
+
+/// The tasks beyond the paper's: in scenes of 1.2 s few ask about times, and the others make up for those.
+fn beyond_the_paper(home: &Path) {
+    let command = "benchmark --scenes test --out beyond --questions 90 --seed 5 --per-scene 3 --tasks extended";
+    ends(home, 0, &format!("{command} --no-audio"));
+    let rows = questions_of(&home.join("beyond"));
+    assert!(rows.len() == 90 && rows.iter().all(|row| row["level"] == "extended"));
+    check(&rows, &asked_about(&rows, &lines(&home.join("test/scenes.jsonl"))));
+    assert_eq!(one(&home.join("beyond/benchmark.json"))["task_set"], "extended");
+    let said = ends(home, 2, "benchmark --scenes test --out beyond --questions 90 --seed 5 --per-scene 3 --no-audio");
+    assert!(said.contains("--tasks: \"extended\" there, \"paper\" asked for"), "{said}");
+    let said = ends(home, 2, &format!("{command} --teacher http://127.0.0.1:9 --teacher-model m"));
+    assert!(said.contains("leave --tasks out"), "{said}");
+    ends(home, 2, "benchmark --scenes test --out no --questions 5 --seed 1 --tasks more");
 }
 
 /// The truths of the scenes that rows ask about: others may be layered or silent.

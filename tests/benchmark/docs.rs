@@ -5,19 +5,20 @@
 use super::synthetic_scenes::{Named, scenes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use twnm::benchmark::Task;
 use twnm::benchmark::draft::Pool;
 use twnm::benchmark::facts::Facts;
 use twnm::benchmark::generate::{Row, Settings, generate};
+use twnm::benchmark::{Task, TaskSet};
 
 const INTRODUCTION: &str = "# Wordings of questions
 
-Made by `TWNM_WRITE_DOCS=1 cargo test --test benchmark docs` from 20,000 questions about 4,000 drawn scenes. For each of the 18
-tasks and each kind of question in it: every wording (`SOUND` stands for what a source is called, `N` for a number, `WAY` for a
+Made by `TWNM_WRITE_DOCS=1 cargo test --test benchmark docs` from 30,000 questions about 4,000 drawn scenes. For each of the 18
+tasks of levels 1 to 3 and the nine beyond them (`ext_`, made with `--tasks extended`) and each kind of question in it: every wording (`SOUND` stands for what a source is called, `N` for a number, `WAY` for a
 direction word), one example, what its options assert, and the chain of thought that leads to its key.
 
 Conventions: azimuths are counted counter-clockwise from straight ahead (90° is to the left), elevations from eye level upwards,
-distances in metres from the listener. What counts as clearly true and clearly false is said in `src/benchmark/claims`.
+distances in metres from the listener; moments from the start of the recording, to the nearest half second, and a sound lasts from
+when it is first heard to when it is last heard, pauses included. What counts as clearly true and clearly false is said in `src/benchmark/claims`.
 ";
 
 /// A question without what belongs to its scene.
@@ -56,19 +57,25 @@ fn example(row: &Row, text: &mut String) {
 fn docs_list_every_wording_with_an_example() {
     let facts = |s: &serde_json::Value| Facts::new(serde_json::from_value(s.clone()).unwrap()).ok();
     let pool = Pool::new(scenes(4000, Named::AsInTheBank).iter().filter_map(facts).collect());
-    let made = generate(&pool, Settings { questions: 20_000, seed: 1, ..Settings::default() }).unwrap();
+    let made = |questions, tasks| {
+        let settings = Settings { questions, seed: 1, tasks, ..Settings::default() };
+        generate(&pool, settings).unwrap().rows
+    };
+    // Apart, so that the wordings of the paper's tasks do not depend on the others.
+    let rows = [made(20_000, TaskSet::Paper), made(10_000, TaskSet::Extended)].concat();
+    let tasks: Vec<Task> = Task::ALL.into_iter().chain(Task::EXTENDED).collect();
     let mut labels = pool.labels.clone();
     labels.sort_by_key(|label| std::cmp::Reverse(label.len()));
     let mut kinds = BTreeMap::<(usize, &str), (BTreeSet<String>, &Row)>::new();
-    for row in &made.rows {
-        let task = Task::ALL.iter().position(|task| *task == row.derivation.task).unwrap();
+    for row in &rows {
+        let task = tasks.iter().position(|task| *task == row.derivation.task).unwrap();
         let entry = kinds.entry((task, row.derivation.kind.as_str())).or_insert_with(|| (BTreeSet::new(), row));
         entry.0.insert(wording(&row.question.question, &labels));
     }
     let (mut text, mut last) = (INTRODUCTION.to_string(), usize::MAX);
     for ((task, kind), (wordings, row)) in &kinds {
         if *task != last {
-            writeln!(text, "\n## `{}`", Task::ALL[*task].id()).unwrap();
+            writeln!(text, "\n## `{}`", tasks[*task].id()).unwrap();
             last = *task;
         }
         writeln!(text, "\n### {kind}\n").unwrap();
@@ -76,7 +83,7 @@ fn docs_list_every_wording_with_an_example() {
         example(row, &mut text);
     }
     let total: usize = kinds.values().map(|(wordings, _)| wordings.len()).sum();
-    assert!(total >= 200 && kinds.len() >= 27, "{total} wordings of {} kinds", kinds.len());
+    assert!(total >= 380 && kinds.len() >= 45, "{total} wordings of {} kinds", kinds.len());
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/questions.md");
     if std::env::var_os("TWNM_WRITE_DOCS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -27,9 +27,10 @@
 //! | (all lengths less 1 cm, for texts have two decimals) | | |
 //! | names, words, what sounds tell of | equal | neither equal nor a word for the same |
 
+mod extended;
 mod pairs;
 
-use super::truth::{Truth, angle, apart};
+use super::truth::{Source, Truth, angle, apart};
 use super::{situations, words};
 use pairs::{closer, reaching, relative};
 
@@ -101,7 +102,7 @@ fn one_number(text: &str) -> Result<f64, String> {
     }
 }
 
-fn count_word(word: &str) -> Result<usize, String> {
+fn number_word(word: &str) -> Result<usize, String> {
     let names = ["none", "one", "two", "three", "four"];
     names.iter().position(|n| *n == word).ok_or(format!("{word:?} is no count"))
 }
@@ -238,7 +239,7 @@ pub fn judge(truth: &Truth, task: &str, question: &str, option: &str) -> Result<
             Judged::Fails(_) => Judged::Holds,
             Judged::Unclear => Judged::Unclear,
         }),
-        _ => Err(format!("unknown task {task}")),
+        _ => extended::judge(truth, task, question, option),
     }
 }
 
@@ -255,11 +256,11 @@ const REGIONS: [&str; 7] = [
 fn count(truth: &Truth, question: &str, option: &str) -> Result<Judged, String> {
     let total = truth.sources.len();
     if let Some((n, rest)) = option.split_once(" in all, ") {
-        let n = count_word(split(n, " ")?.0)?;
+        let n = number_word(split(n, " ")?.0)?;
         let (k, region) = split(rest, " ")?;
-        return Ok(all(&[fact(n == total), truth.regional(region, count_word(k)?, None)?]));
+        return Ok(all(&[fact(n == total), truth.regional(region, number_word(k)?, None)?]));
     }
-    let n = count_word(option)?;
+    let n = number_word(option)?;
     match REGIONS.iter().find(|region| question.contains(*region)) {
         Some(region) => Ok(all(&[truth.regional(region, n, None)?])),
         None => Ok(all(&[fact(n == total)])),
@@ -291,8 +292,13 @@ fn spoken_words(text: &str) -> String {
 fn said(truth: &Truth, option: &str) -> Result<Part, String> {
     let speakers: Vec<_> = truth.sources.iter().filter(|s| s.is_speech).collect();
     let [speaker] = speakers[..] else { return Err(format!("{} speakers", speakers.len())) };
+    said_by(speaker, between(option, "\"", "\"")?)
+}
+
+/// Whether a speaker says the words of a text.
+fn said_by(speaker: &Source, text: &str) -> Result<Part, String> {
     let own = spoken_words(speaker.transcript.as_deref().ok_or("nobody knows what is said")?);
-    let asked = spoken_words(between(option, "\"", "\"")?);
+    let asked = spoken_words(text);
     let (a, b) = (format!(" {own} "), format!(" {asked} "));
     Ok(match () {
         _ if own == asked => fact(true),

@@ -8,6 +8,7 @@ use serde_json::Value;
 pub struct Source {
     pub label: String,
     pub is_speech: bool,
+    pub is_music: bool,
     pub transcript: Option<String>,
     /// Counter-clockwise from the front, [0, 360).
     pub azimuth: f64,
@@ -17,6 +18,8 @@ pub struct Source {
     pub offset: [f64; 3],
     /// When it is first heard.
     pub begins_s: f64,
+    /// When it is last heard.
+    pub ends_s: f64,
 }
 
 /// A scene.
@@ -101,12 +104,14 @@ impl Truth {
             Source {
                 label: spoken(s["class"].as_str().unwrap()),
                 is_speech: s["domain"] == "speech",
+                is_music: s["domain"] == "music",
                 transcript: s["transcript"].as_str().map(String::from),
                 azimuth: circle(y.atan2(x).to_degrees()),
                 elevation: z.atan2(x.hypot(y)).to_degrees(),
                 distance: x.hypot(y).hypot(z),
                 offset: [x, y, z],
                 begins_s: s["active_s"].as_array().unwrap().iter().map(|a| number(&a[0])).fold(f64::MAX, f64::min),
+                ends_s: s["active_s"].as_array().unwrap().iter().map(|a| number(&a[1])).fold(0.0, f64::max),
             }
         };
         // West and east are y by z, south and north x by z, floor and ceiling x by y.

@@ -98,6 +98,48 @@ fn the_papers_stages_come_out_as_in_its_table() {
     }
 }
 
+/// Two of three questions of the tasks beyond the paper's are right; the numbers of the paper's stay as they are.
+#[test]
+fn tasks_beyond_the_paper_are_reported_apart() {
+    let (both, alone) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    paper_sized(both.path(), [252, 195, 261]);
+    let before = scored(both.path(), &MCQ);
+    let (mut questions, mut answers) = (vec![], vec![]);
+    for id in 1000..1030 {
+        let mut asked = question(id, 1, ["ext_order_in_time", "ext_angle_between"][id % 2]);
+        (asked["level"], asked["file_name"]) = ("extended".into(), format!("audio/{id}.wav").into());
+        questions.push(asked);
+        answers.push(said(id, LETTERS[if id % 3 == 0 { (id + 1) % 4 } else { id % 4 }]));
+    }
+    let read = |name: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(both.path().join(name)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    write(both.path(), "metadata.jsonl", &[read("metadata.jsonl"), questions.clone()].concat());
+    write(both.path(), "answers.jsonl", &[read("answers.jsonl"), answers.clone()].concat());
+    write(alone.path(), "metadata.jsonl", &questions);
+    write(alone.path(), "answers.jsonl", &answers);
+    let after = scored(both.path(), &MCQ);
+    for part in ["overall", "levels", "tasks", "families", "location"] {
+        assert_eq!(before[part], after[part], "{part}");
+    }
+    assert!(before.get("extended").is_none());
+    assert_eq!((&after["extended"]["n"], &after["extended"]["correct"]), (&json!(30), &json!(20)));
+    assert_eq!(after["extended_tasks"].as_object().unwrap().len(), 2);
+    let only = scored(alone.path(), &MCQ);
+    assert_eq!((&only["extended"], &only["overall"]["n"]), (&after["extended"], &json!(0)));
+    for folder in [both.path(), alone.path()] {
+        expect(&run(folder, &[&MCQ[..], &["--report", "r"]].concat()), 0, &[]);
+        let markdown = std::fs::read_to_string(folder.join("r/report.md")).unwrap();
+        assert!(markdown.contains("## Beyond the paper's tasks"), "{markdown}");
+        assert!(markdown.contains("| all of them | 30 | 25.0 | 66.7 ["), "{markdown}");
+        let output = run(folder, &[&MCQ[..], &["--per-question", "each.jsonl"]].concat());
+        expect(&output, 0, &[]);
+        let each = std::fs::read_to_string(folder.join("each.jsonl")).unwrap();
+        assert_eq!(each.matches("\"level\":\"extended\"").count(), 30);
+    }
+}
+
 #[test]
 fn rows_in_any_order_give_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();

@@ -19,6 +19,7 @@ use twnm::tensor::DType;
 
 fn main() {
     let arguments = Arguments::from_args();
+    host::poison_fresh_blocks();
     let gpu = cuda::choose(None);
     let reason = gpu.as_ref().err().map(|e| e.message().to_string());
     let coverage = Arc::new(Coverage::new(reason.clone()));

@@ -3,6 +3,7 @@
 use super::benchmark_out;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use twnm::benchmark::TaskSet;
 use twnm::benchmark::draft::Pool;
 use twnm::benchmark::export::{Export, Manifest, read_scenes};
 use twnm::benchmark::generate::{Generated, Given, Settings, generate_beside};
@@ -32,6 +33,11 @@ pub struct Args {
     /// last four want scenes of the train split
     #[arg(long, value_name = "KIND", default_value = "benchmark", value_parser = kind)]
     kind: Kind,
+    /// Which tasks: paper (the eighteen of levels 1 to 3), extended (nine beyond them: order and overlap in time, onset and
+    /// duration, elevations compared, counts per sort, ranks, angles, directions in degrees, who says what where; scored
+    /// apart), or all (two thirds paper, one third extended). Times are asked about in scenes with scripts_share above 0
+    #[arg(long, value_name = "SET", default_value = "paper", value_parser = task_set)]
+    tasks: TaskSet,
     /// Azimuths from 0 to 360 (around, as the official items) or from -180 to 180 (signed)
     #[arg(long, default_value = "around", value_parser = ["around", "signed"])]
     azimuth: String,
@@ -95,6 +101,11 @@ fn kind(name: &str) -> Result<Kind, String> {
     serde_json::from_value(value).map_err(|_| "give benchmark, align, sft, sapo or text".into())
 }
 
+fn task_set(name: &str) -> Result<TaskSet, String> {
+    let value = serde_json::Value::String(name.into());
+    serde_json::from_value(value).map_err(|_| "give paper, extended or all".into())
+}
+
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     if args.questions == 0 {
@@ -128,6 +139,7 @@ pub fn run(args: Args) -> Result<()> {
         open: args.kind.is_open(),
         turned: !is_training,
         per_scene: args.per_scene.or((!is_training).then_some(1)),
+        tasks: args.tasks,
     };
     let (kind, scenes_blake3) = (args.kind, set.fingerprint());
     let asked = benchmark_out::Asked { kind, settings, scenes_blake3, teacher: args.teacher.model.as_deref() };
@@ -162,6 +174,9 @@ fn teacher_options(args: &Args) -> Result<Option<teacher::Options>> {
     if !matches!(args.kind, Kind::Benchmark | Kind::Sft | Kind::Sapo) {
         return Err(Error::usage("--teacher: writes questions with options only")
             .hint("use it with --kind benchmark, sft or sapo"));
+    }
+    if !args.tasks.is_paper() {
+        return Err(Error::usage("--teacher: writes questions of the paper's tasks only").hint("leave --tasks out"));
     }
     if !(0.1..=3600.0).contains(&flags.timeout_s) {
         return Err(Error::usage("--teacher-timeout-s: give 0.1 to 3600"));
@@ -242,5 +257,9 @@ fn summary(manifest: &Manifest, out: &Path) {
     let level = |l: &str| manifest.tasks.iter().filter(|(id, _)| id.starts_with(l)).map(|(_, n)| n).sum::<usize>();
     let levels = [level("l1_"), level("l2_"), level("l3_")];
     let (n, scenes) = (manifest.questions, manifest.contents.scenes.len());
-    tracing::info!("{n} questions ({levels:?} by level) about {scenes} scenes: {}", out.display());
+    let beyond = match level("ext_") {
+        0 => String::new(),
+        n => format!(", {n} beyond the paper's tasks"),
+    };
+    tracing::info!("{n} questions ({levels:?} by level{beyond}) about {scenes} scenes: {}", out.display());
 }

@@ -40,8 +40,9 @@ pub fn check(out: &Path, asked: &Asked) -> Result<()> {
     })?;
     let azimuth = if asked.settings.signed_azimuth { "signed" } else { "around" };
     let short = |hash: &str| json!(hash.get(..16).unwrap_or(hash));
-    let fields: [(&str, Value, Value); 7] = [
+    let fields: [(&str, Value, Value); 8] = [
         ("--kind", json!(stored.kind), json!(asked.kind)),
+        ("--tasks", json!(stored.task_set), json!(asked.settings.tasks)),
         ("--questions", json!(questions_asked(&stored)), json!(asked.settings.questions)),
         ("--seed", json!(stored.seed), json!(asked.settings.seed)),
         ("--azimuth", json!(stored.azimuth), json!(azimuth)),

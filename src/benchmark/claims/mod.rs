@@ -1,7 +1,9 @@
 //! What an option asserts, in a form that a machine can check against the RTSD.
 
+mod beyond;
 mod measures;
 mod terms;
+mod times;
 mod transcripts;
 
 #[cfg(test)]
@@ -10,10 +12,12 @@ mod tests;
 use super::facts::{Facts, around, turn_between_deg};
 use super::verdict::Verdict;
 use crate::sim::scripts;
+pub use beyond::sort_of;
 use measures::*;
 pub use measures::{FADING_MARGINS, LENGTH_MARGINS, about};
 use serde::{Deserialize, Serialize};
-pub use terms::{Extreme, Region, Side};
+pub use terms::{Extreme, Region, Side, Sort};
+pub use times::together_s;
 pub use transcripts::{overlap, plain};
 
 /// An assertion about a scene. Sources are named by their index in the RTSD.
@@ -229,6 +233,95 @@ pub enum Claim {
         /// The one that does not count.
         without: usize,
     },
+    /// `a` begins before `b`.
+    BeginsBefore {
+        /// The earlier one.
+        a: usize,
+        /// The later one.
+        b: usize,
+    },
+    /// `a` sounds already when `b` begins, and goes on.
+    StillHeard {
+        /// The earlier one.
+        a: usize,
+        /// The later one.
+        b: usize,
+    },
+    /// `a` has ended when `b` begins.
+    EndedBefore {
+        /// The earlier one.
+        a: usize,
+        /// The later one.
+        b: usize,
+    },
+    /// Two sounds are both under way for a time within a range, pauses included.
+    TogetherFor {
+        /// One.
+        a: usize,
+        /// The other.
+        b: usize,
+        /// From.
+        low_s: f64,
+        /// To.
+        high_s: f64,
+    },
+    /// The source begins so long after the start of the recording.
+    Begins {
+        /// Which source.
+        source: usize,
+        /// Seconds.
+        s: f64,
+    },
+    /// From the source's beginning to its end it takes so long.
+    Lasts {
+        /// Which source.
+        source: usize,
+        /// Seconds.
+        s: f64,
+    },
+    /// `a` is closer than `b`.
+    Nearer {
+        /// The closer one.
+        a: usize,
+        /// The farther one.
+        b: usize,
+    },
+    /// `a` is higher than `b` by about `deg`, as angles of elevation.
+    HigherBy {
+        /// The higher one.
+        a: usize,
+        /// The lower one.
+        b: usize,
+        /// Difference of the elevations.
+        deg: f64,
+    },
+    /// The directions of two sources are so far apart.
+    AngleBetween {
+        /// One.
+        a: usize,
+        /// The other.
+        b: usize,
+        /// Degrees of arc.
+        deg: f64,
+    },
+    /// Who faces `from` turns by about `deg` to face `to`, in the shorter way.
+    TurnTo {
+        /// The one that is faced.
+        from: usize,
+        /// The one that is turned to.
+        to: usize,
+        /// How far.
+        deg: f64,
+        /// To the left, else to the right.
+        left: bool,
+    },
+    /// There are `n` sources of a sort.
+    CountOf {
+        /// Which sort.
+        sort: Sort,
+        /// How many.
+        n: usize,
+    },
     /// Not so.
     Not {
         /// What is denied.
@@ -349,7 +442,7 @@ impl Claim {
             Claim::Near { source, near: false } => near(-facts.distance_m(source), -scripts::FAR_M, -BETWEEN_M),
             Claim::Reaching { goal, other, closer } => reaching(facts, goal, other, closer),
             Claim::Together { a, b, together } => lie_together(facts, a, b, together),
-            _ => unreachable!("the other claims are not about places"),
+            _ => self.beyond(facts),
         }
     }
 
@@ -366,7 +459,9 @@ impl Claim {
             | Claim::Sector { source, .. }
             | Claim::Plays { source, .. }
             | Claim::Near { source, .. }
-            | Claim::BeginsLast { source } => vec![*source],
+            | Claim::BeginsLast { source }
+            | Claim::Begins { source, .. }
+            | Claim::Lasts { source, .. } => vec![*source],
             Claim::Remain { without, .. } => vec![*without],
             Claim::StandsOut { source, without, .. } => std::iter::once(*source).chain(*without).collect(),
             Claim::CloserBy { a, b, .. }
@@ -374,6 +469,14 @@ impl Claim {
             | Claim::Beside { a, b, .. }
             | Claim::Above { a, b, .. }
             | Claim::Together { a, b, .. }
+            | Claim::BeginsBefore { a, b }
+            | Claim::StillHeard { a, b }
+            | Claim::EndedBefore { a, b }
+            | Claim::TogetherFor { a, b, .. }
+            | Claim::Nearer { a, b }
+            | Claim::HigherBy { a, b, .. }
+            | Claim::AngleBetween { a, b, .. }
+            | Claim::TurnTo { from: a, to: b, .. }
             | Claim::Reaching { goal: a, other: b, .. } => vec![*a, *b],
             Claim::Not { of } => of.sources(),
             Claim::All { of } => of.iter().flat_map(Claim::sources).collect(),

@@ -84,3 +84,20 @@ impl Side {
         }
     }
 }
+
+/// What sort of sound a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sort {
+    /// Somebody who speaks.
+    Voice,
+    /// Music.
+    Music,
+    /// Neither.
+    Other,
+}
+
+impl Sort {
+    /// All of them.
+    pub const ALL: [Sort; 3] = [Sort::Voice, Sort::Music, Sort::Other];
+}

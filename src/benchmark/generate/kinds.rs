@@ -2,7 +2,7 @@
 
 use super::super::draft::{Context, Draft};
 use super::super::task::Task;
-use super::super::{integration, perception, reasoning};
+use super::super::{extended, integration, perception, reasoning};
 use crate::rng::Rng;
 
 /// Makes a draft about the context's scene.
@@ -48,5 +48,14 @@ pub(super) fn of(task: Task) -> &'static [KindOf] {
         Task::SourceRemoval => kinds![1 reasoning::source_removal],
         Task::MultiHopQuery => kinds![1 reasoning::multi_hop_query],
         Task::PhysicalConsistency => kinds![1 reasoning::physical_consistency],
+        Task::OrderInTime => kinds![1 extended::first_and_direction, 1 extended::first_and_distance],
+        Task::OverlapInTime => kinds![1 extended::one_after_the_other, 1 extended::together_and_side],
+        Task::OnsetAndDuration => kinds![1 extended::onset_and_direction, 1 extended::duration_and_direction],
+        Task::CompareElevations => kinds![1 extended::higher_by, 1 extended::higher_and_closer],
+        Task::CountPerClass => kinds![1 extended::two_sorts, 1 extended::sort_and_region],
+        Task::RankByDistance => kinds![1 extended::nearest_first, 1 extended::farthest_first],
+        Task::AngleBetween => kinds![1 extended::angle_between, 1 extended::turn_between],
+        Task::IdentityAtDirection => kinds![1 extended::identity_of_three, 1 extended::identity_and_distance],
+        Task::SpeakerSaysWhere => kinds![2 extended::said_and_direction, 1 extended::said_from],
     }
 }

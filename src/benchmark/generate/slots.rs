@@ -1,6 +1,7 @@
 //! Which task may ask about which scene, where the questions of a scene are limited.
 
 use super::super::draft::Pool;
+use super::super::extended;
 use super::super::facts::Facts;
 use super::super::integration;
 use super::super::situations;
@@ -99,6 +100,7 @@ fn suits(task: Task, facts: &Facts) -> bool {
         Task::CausalIntent => {
             facts.named.len() >= 2 || situations::casts(facts).iter().any(|cast| cast.purpose(false, false).is_some())
         }
-        _ => true,
+        Task::CountObjects | Task::IdentifyEventClass | Task::PhysicalConsistency => true,
+        _ => extended::suits(task, facts),
     }
 }

@@ -1,6 +1,7 @@
 //! Quotas, shares of kinds, scenes that are asked about once, and that every key is the only truth.
 
 use super::super::facts::Facts;
+use super::super::task::quotas;
 use super::super::verdict::Verdict;
 use super::*;
 use crate::sim::config::SceneConfig;

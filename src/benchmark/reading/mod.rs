@@ -75,6 +75,8 @@ pub fn read(
         Task::SourceRemoval => reasoning::source_removal,
         Task::MultiHopQuery => reasoning::multi_hop_query,
         Task::PhysicalConsistency => reasoning::physical_consistency,
+        // Those are made by rule alone.
+        _ => return Err(Unreadable::Question),
     };
     read(&asked)
 }

@@ -51,7 +51,7 @@ pub enum Fill {
 impl Block {
     /// A block of `bytes` bytes, which are counted, in a piece that is at least as long.
     pub(super) fn new(gpu: &'static Gpu, piece: Piece, bytes: usize, home: Home) -> Block {
-        debug_assert!(bytes <= piece.bytes, "a block lies in its piece");
+        assert!(bytes <= piece.bytes, "a block lies in its piece");
         CUDA.count(bytes as u64);
         Block { region: Arc::new(Region { gpu, piece, home, asked: bytes as u64 }), bytes }
     }

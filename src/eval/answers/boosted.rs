@@ -297,7 +297,7 @@ fn best_split(rows: &Rows, members: &[u32], slopes: &[[f64; 2]], total: [f64; 2]
         }
         best
     };
-    debug_assert!(rows.bins.len() <= FEATURES_MAX, "bins of each feature");
+    assert!(rows.bins.len() <= FEATURES_MAX, "bins of each feature");
     let found: Vec<Option<(f64, u8)>> = rows.live.par_iter().map(of_feature).collect();
     let gains = found
         .into_iter()

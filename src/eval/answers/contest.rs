@@ -88,7 +88,7 @@ impl Contest {
         };
         let answerer = |((name, _), score): (&(String, Vec<Option<Reading>>), &Score)| Answerer {
             name: name.clone(),
-            share: score.groups.overall,
+            share: *score.groups.main(|share| share.n == 0),
             unparsed: score.unparsed,
             missing: score.missing,
         };
@@ -97,7 +97,7 @@ impl Contest {
             differences: pairs.iter().zip(tests).zip(corrected).map(difference).collect(),
             clustering: scenes.clustering().clone(),
             chance: CHANCE,
-            mono_ceiling: scores.first().and_then(|score| score.mono_ceiling.as_ref()?.overall),
+            mono_ceiling: scores.first().and_then(|score| *score.mono_ceiling.as_ref()?.main(Option::is_none)),
             questions_blake3: scores.first().map_or(String::new(), |score| score.questions_blake3.clone()),
         }
     }

@@ -5,7 +5,7 @@ use super::scenes::Scenes;
 use super::sheet::{place_of, places, truth};
 use crate::error::Result;
 use crate::files::write_atomic;
-use crate::text::questions::{Answer, Letter, Question};
+use crate::text::questions::{Answer, Letter, Question, write_level};
 use serde::Serialize;
 use std::io::Write;
 use std::path::Path;
@@ -21,7 +21,8 @@ pub struct QuestionRow<'a> {
     pub task: &'a str,
     /// Kind of question within the task, where it is known.
     pub kind: Option<&'a str>,
-    /// 1, 2 or 3.
+    /// 1, 2 or 3, or "extended".
+    #[serde(serialize_with = "write_level")]
     pub level: u8,
     /// The option chosen, where there is exactly one.
     pub chosen: Option<Letter>,

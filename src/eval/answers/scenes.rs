@@ -5,7 +5,7 @@ use super::sheet::{places, truth};
 use crate::error::{Error, Result};
 use crate::eval::clusters::{Clustering, Tally};
 use crate::eval::statistics::Share;
-use crate::text::questions::Question;
+use crate::text::questions::{EXTENDED_LEVEL, Question};
 use crate::text::strata::{STRATA_FILE, Stratum, read_strata};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -130,11 +130,16 @@ impl Scenes {
     }
 
     /// Results by source count, room, DRR and kind; empty where nothing is known of the scenes. `is_right` has an entry for
-    /// each question.
+    /// each question. Beside the paper's tasks those beyond them count in their kinds alone.
     pub fn scores(&self, questions: &[Question], is_right: &[bool]) -> Vec<StratumScore> {
         let mut parts: BTreeMap<(usize, usize, String), (Tally, f64)> = BTreeMap::new();
+        let is_extended = |question: &Question| question.level == EXTENDED_LEVEL;
+        let apart = !questions.iter().all(is_extended);
         for (i, row) in self.strata.iter().flatten().enumerate() {
             for (axis, (rank, value)) in values(&questions[i].task, row).into_iter().enumerate() {
+                if apart && is_extended(&questions[i]) && AXES[axis] != "kind" {
+                    continue;
+                }
                 let (tally, mono) = parts.entry((axis, rank, value)).or_default();
                 tally.add(self.of[i], is_right[i]);
                 *mono += 1.0 / row.mono.len() as f64;

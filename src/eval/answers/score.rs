@@ -35,7 +35,7 @@ pub struct Score {
     /// Accuracy overall, by level, task and family, and of questions about places.
     #[serde(flatten)]
     pub groups: Groups<Share>,
-    /// By letter, "A" to "D". An answerer without a preference says each as often as it is right.
+    /// By letter, "A" to "D", of all questions. An answerer without a preference says each as often as it is right.
     pub letters: BTreeMap<String, LetterScore>,
     /// Answers that name no option or several; wrong.
     pub unparsed: usize,
