@@ -57,7 +57,7 @@ pub(super) fn guard(
     }
     let names = Names::new(task, facts, pool);
     let skeleton = names.skeleton(question, true)?;
-    let question = Question::new(skeleton, task, !question.contains(".0"));
+    let question = Question::new(skeleton, task, facts, !question.contains(".0"));
     if canonical(task).is_some() {
         sentences(task, options, facts, pool).ok_or(Outcome::Unreadable)?;
         return if question.asks_openly() { Ok(()) } else { Err(Outcome::OtherWording) };

@@ -42,17 +42,16 @@ const CONVENTIONS: [(&str, &str); 13] = [
 const ALTERNATIVES: [(&str, &str); 4] = [("left", "right"), ("up", "down"), ("near", "far"), ("front", "back")];
 
 impl Question {
-    pub(super) fn new(whole: Skeleton, task: Task, may_be_whole: bool) -> Question {
+    pub(super) fn new(whole: Skeleton, task: Task, facts: &Facts, may_be_whole: bool) -> Question {
         let tokens = without_conventions(&whole.tokens);
         let tokens = without_alternatives(tokens);
-        let counts = task == Task::CountObjects;
+        let is_known_count = |t: &String| is_known_count(t, task, facts);
         let is_idle = |t: &String| {
             ["az", "el", "wall", "ceiling"].contains(&t.as_str())
                 || t == "ear"
                 || t == "ccw" && task != Task::RotateObserver
                 || t == "60db"
-                || t == "n1"
-                || !counts && ["n2", "n3", "n4"].contains(&t.as_str())
+                || is_known_count(t)
                 || t.strip_prefix("unit:")
                     .is_some_and(|unit| Some(unit) == unit_of(task) || task == Task::CompareDistances && unit == "m")
         };
@@ -95,6 +94,13 @@ impl Question {
         let has = |topic: &&str| self.whole.topics.contains(topic) || self.has(topic);
         (some.is_empty() || some.iter().any(has)) && !not.iter().any(has)
     }
+}
+
+/// Whether a bare number tells nothing new: one of all, the sounds of the scene, two that are compared or remain, four options.
+fn is_known_count(token: &str, task: Task, facts: &Facts) -> bool {
+    let Some(n) = token.strip_prefix('n').and_then(|n| n.parse::<usize>().ok()) else { return false };
+    let pairs = matches!(task, Task::CompareDistances | Task::RelativeDirection | Task::SourceRemoval);
+    n == 1 || task != Task::CountObjects && (n == 4 || n == facts.count() || n == 2 && pairs)
 }
 
 /// The unit of a task's options.

@@ -142,6 +142,8 @@ impl<'n> Reader<'n, '_> {
             }
             return match unit {
                 Some(unit) => self.push(number(x, unit), 2),
+                // "Which three is nearer": of so many is asked, not told.
+                None if x != 1.0 && self.asks_for(at) => Err(Outcome::OtherNumber),
                 None => self.push(format!("n{}", number(x, "")), 1),
             };
         }
@@ -153,6 +155,12 @@ impl<'n> Reader<'n, '_> {
             return Ok(used);
         }
         self.single(at)
+    }
+
+    /// Whether a number is asked for: "which three". Which two remain may be asked.
+    fn asks_for(&self, at: usize) -> bool {
+        let asks = at.checked_sub(1).is_some_and(|before| self.is(before, &["which", "what"]));
+        asks && self.names.task != Task::SourceRemoval
     }
 
     /// Words that mean something together.

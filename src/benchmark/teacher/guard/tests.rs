@@ -401,8 +401,11 @@ fn swapped(text: &str, rng: &mut Rng) -> Option<String> {
 fn renumbered(text: &str, rng: &mut Rng) -> Option<String> {
     let digits: Vec<usize> = text.char_indices().filter(|(_, c)| c.is_ascii_digit()).map(|(i, _)| i).collect();
     if digits.is_empty() {
-        let word = NUMBERS[1..].iter().find(|w| text.contains(*w))?;
-        return Some(text.replacen(word, if *word == "three" { "two" } else { "three" }, 1));
+        // Whole words only: "positioned" has no number in it.
+        let is_number = |word: &&str| NUMBERS[1..].contains(word);
+        let word = text.split(|c: char| !c.is_alphabetic()).find(is_number)?;
+        let other = if word == "three" { "two" } else { "three" };
+        return Some(text.split_inclusive(|c: char| !c.is_alphabetic()).map(|w| w.replace(word, other)).collect());
     }
     let at = digits[rng.below(digits.len())];
     let digit = (text.as_bytes()[at] - b'0' + 1 + rng.below(8) as u8) % 10;
