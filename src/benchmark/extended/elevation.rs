@@ -38,7 +38,7 @@ const CLOSER: [&str; 10] = [
     "Name the higher one of the {x} and the {y}, and tell whether it is closer than the other.",
     "Between the {x} and the {y}, which one must one look up to, and is that one closer or farther away?",
     "Take the higher one of the {x} and the {y}. Is it closer to the listener than the lower one, or farther?",
-    "Height first, then distance: which of the {x} and the {y} is higher, and is it closer or farther?",
+    "Height first, then distance: which one is higher, the {x} or the {y}, and is it closer or farther?",
     "Which one has the larger elevation, the {x} or the {y}, and which of the two distances belongs to it?",
     "How do the {x} and the {y} compare in height and in distance?",
     "The {x} and the {y}: find the one that is higher up, and say if it is the closer one.",
