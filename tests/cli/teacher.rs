@@ -274,8 +274,10 @@ fn of_a_bad_teacher_only_checked_rows_enter_and_every_request_is_counted() {
             n if n % 2 == 1 => "accepted",
             n => fault(&SCENES.pool, &requests[n], n / 2 % FAULTS, 0).1,
         };
-        // A right row may be one that is there already.
-        assert!(outcome == expected || (expected, outcome) == ("accepted", "duplicate"), "{line}, not {expected}");
+        // A right row may be one that is there already; a question without claims is read against its words where its options
+        // are sentences of ours.
+        let also = [("accepted", "duplicate"), ("unreadable", "instruction")];
+        assert!(outcome == expected || also.contains(&(expected, outcome)), "{line}, not {expected}");
     }
     assert!(counts["accepted"] > 40 && counts.len() >= 17, "{counts:?}");
     assert!(requests.iter().all(|r| r.line == "POST /v1/chat/completions HTTP/1.1"));

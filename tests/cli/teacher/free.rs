@@ -82,8 +82,9 @@ fn free(pool: &Pool, meant: &Meant, request: &Request) -> Act {
     Act::Say(format!("Here it is:\n```json\n{row}\n```\nDone."))
 }
 
-fn free_server() -> Server {
-    let (pool, meant) = (SCENES.pool.clone(), Meant::default());
+/// Who writes and who reads again may be two servers.
+fn free_server(meant: &Meant) -> Server {
+    let (pool, meant) = (SCENES.pool.clone(), meant.clone());
     Server::start(move |request| free(&pool, &meant, request))
 }
 
@@ -108,7 +109,8 @@ fn assert_same(a: &Path, b: &Path) {
 #[test]
 fn jobs_and_kills_do_not_change_a_byte() {
     let home = tempfile::tempdir().unwrap();
-    let (first, second) = (free_server(), free_server());
+    let meant = Meant::default();
+    let (first, second) = (free_server(&meant), free_server(&meant));
     let arguments = |jobs: &'static str| {
         let url = second.url();
         move |out: &Path, first: &str| {
