@@ -132,7 +132,7 @@ fn tasks_beyond_the_paper_are_reported_apart() {
         expect(&run(folder, &[&MCQ[..], &["--report", "r"]].concat()), 0, &[]);
         let markdown = std::fs::read_to_string(folder.join("r/report.md")).unwrap();
         assert!(markdown.contains("## Beyond the paper's tasks"), "{markdown}");
-        assert!(markdown.contains("| all of them | 30 | 25.0 | 66.7 ["), "{markdown}");
+        assert!(markdown.contains("| all of them | 30 | 25.0 | 66.7 \\["), "{markdown}");
         let output = run(folder, &[&MCQ[..], &["--per-question", "each.jsonl"]].concat());
         expect(&output, 0, &[]);
         let each = std::fs::read_to_string(folder.join("each.jsonl")).unwrap();
