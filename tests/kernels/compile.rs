@@ -1,12 +1,16 @@
 //! Every kernel through NVRTC and the assembler, for every architecture that is named, without a GPU: it compiles, does
 //! not spill, stays within shared memory, and uses tensor cores where it should. Without NVRTC this is skipped, with
 //! the reason. `TWNM_WRITE_RESOURCES=1` writes `kernels/RESOURCES.md`; it must be up to date for the compiler it names.
+//! With `TWNM_KERNELS=changed`, a file that is as the report was written of it is compiled for one architecture only,
+//! a different one from file to file, and what the report says of the others is taken from there.
 
 use crate::predicted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use twnm::device::nvrtc::ptxas::Resources;
 use twnm::device::nvrtc::{self, Arch, Nvrtc};
 use twnm::kernels::{KERNELS, SOURCES};
@@ -123,27 +127,71 @@ fn compiler() -> Option<&'static Nvrtc> {
     nvrtc::open().inspect_err(|error| skipped(&format!("kernels are not compiled: {}", error.message()))).ok()
 }
 
+/// What a file's kernels came to: complaints, those on tensor cores, and their rows of the report.
+#[derive(Default)]
+struct Found {
+    complaints: Vec<String>,
+    tensor: BTreeSet<String>,
+    rows: BTreeMap<(String, String), Vec<String>>,
+}
+
+/// Compiles a file for every architecture, or for the one with index `only`, and takes the others' cells from `report`.
+fn examine(nvrtc: &Nvrtc, stem: &str, source: &str, only: Option<usize>, report: &Report) -> Found {
+    let (file, declared) = (format!("{stem}.cu"), KERNELS.iter().filter(|kernel| kernel.file == stem).count());
+    let mut found = Found::default();
+    for (a, limits) in LIMITS.iter().enumerate().filter(|(a, _)| only.is_none_or(|only| only == *a)) {
+        let kernels = compile(nvrtc, &file, source, limits.arch);
+        assert_eq!(kernels.len(), declared, "{file}: kernels found and declared");
+        for kernel in kernels {
+            let Resources { kernel: name, registers, shared_bytes, .. } = &kernel.resources;
+            if kernel.uses_tensor_cores {
+                found.tensor.insert(name.clone());
+            }
+            found.complaints.extend(complaint(&kernel, limits.arch).map(|text| format!("{file}: {text}")));
+            let key = (file.clone(), name.clone());
+            let cells = match only.map(|_| report.rows.get(&key).cloned()) {
+                Some(reported) => reported.unwrap_or_else(|| panic!("{file}: {name} is not in the report")),
+                None => Vec::new(),
+            };
+            let row = found.rows.entry(key).or_insert(cells);
+            row.resize(1 + LIMITS.len(), String::new());
+            row[0] = kernel.threads.to_string();
+            row[1 + a] = format!("{registers}, {shared_bytes}, {:.0} %", 100.0 * occupancy(&kernel, limits));
+        }
+    }
+    found
+}
+
+/// Every file, on two threads: compiling is most of what the tests of kernels take.
+fn examine_all(nvrtc: &Nvrtc, report: &Report) -> Found {
+    let may_skip = std::env::var("TWNM_KERNELS").is_ok_and(|which| which == "changed");
+    let (next, all) = (AtomicUsize::new(0), Mutex::new((Found::default(), 0)));
+    let work = || {
+        while let Some((index, (stem, source))) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| SOURCES.get(i).map(|file| (i, file)))
+        {
+            let is_known = may_skip && report.is_of(nvrtc.version(), stem, source);
+            let found = examine(nvrtc, stem, source, is_known.then_some(index % LIMITS.len()), report);
+            let mut all = all.lock().unwrap();
+            all.0.complaints.extend(found.complaints);
+            all.0.tensor.extend(found.tensor);
+            all.0.rows.extend(found.rows);
+            all.1 += usize::from(is_known);
+        }
+    };
+    std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(work))));
+    let (found, known) = all.into_inner().unwrap();
+    if known > 0 {
+        println!("{known} of {} files are as the report knows them: one architecture each", SOURCES.len());
+    }
+    found
+}
+
 #[test]
 fn kernels_compile_without_spills_and_as_their_report_says() {
     let Some(nvrtc) = compiler() else { return };
-    let (mut complaints, mut rows) = (Vec::new(), BTreeMap::<(String, String), Vec<String>>::new());
-    let mut tensor = BTreeSet::new();
-    for (stem, source) in &SOURCES {
-        let (file, declared) = (format!("{stem}.cu"), KERNELS.iter().filter(|kernel| kernel.file == *stem).count());
-        for limits in &LIMITS {
-            let kernels = compile(nvrtc, &file, source, limits.arch);
-            assert_eq!(kernels.len(), declared, "{file}: kernels found and declared");
-            for kernel in kernels {
-                if kernel.uses_tensor_cores {
-                    tensor.insert(kernel.resources.kernel.clone());
-                }
-                complaints.extend(complaint(&kernel, limits.arch).map(|text| format!("{file}: {text}")));
-                let Resources { kernel: name, registers, shared_bytes, .. } = &kernel.resources;
-                let row = rows.entry((file.clone(), name.clone())).or_insert_with(|| vec![kernel.threads.to_string()]);
-                row.push(format!("{registers}, {shared_bytes}, {:.0} %", 100.0 * occupancy(&kernel, limits)));
-            }
-        }
-    }
+    let report = Report::read();
+    let Found { mut complaints, tensor, mut rows } = examine_all(nvrtc, &report);
     let names: Vec<&str> = rows.keys().map(|(_, name)| name.as_str()).collect();
     let listed = MAY_SPILL.iter().map(|(name, ..)| *name).chain(TENSOR_CORES.iter().copied());
     complaints.extend(listed.filter(|name| !names.contains(name)).map(|name| format!("{name}: listed, but no kernel")));
@@ -151,7 +199,7 @@ fn kernels_compile_without_spills_and_as_their_report_says() {
     complaints.extend(unlisted.map(|name| format!("{name} uses tensor cores: list it in TENSOR_CORES")));
     predict(&mut rows, &tensor);
     assert!(complaints.is_empty() && MAY_SPILL.len() <= 3, "{}", complaints.join("\n"));
-    compare_report(nvrtc.version(), &rows);
+    report.compare(nvrtc.version(), &rows);
 }
 
 /// Appends the predicted times and what they are of.
@@ -168,33 +216,73 @@ fn predict(rows: &mut BTreeMap<(String, String), Vec<String>>, tensor: &BTreeSet
     }
 }
 
-/// Writes the report, or holds it against the committed one when that is of the same compiler.
-fn compare_report(version: (u32, u32), rows: &BTreeMap<(String, String), Vec<String>>) {
-    let compiler = format!("NVRTC {}.{}", version.0, version.1);
-    let mut text = format!(
-        "# Resources of the kernels\n\nCompiled by {compiler}. Per architecture: registers per thread, bytes of static \
-         shared memory, share of the\nmultiprocessor's threads that can be resident (before dynamic shared memory). \
-         Then the time in\nmicroseconds that a launch takes at least on two GPUs, **predicted, not measured**, for the largest bench case that \
-         launches\nit: the longest of bytes of all its tensors over the memory's bandwidth (of few blocks, over that of their \
-         multiprocessors),\noperations over the peak (tensor cores for kernels that use them) and attention's exponentials over \
-         their rate, both on the\nmultiprocessor with the most blocks. How often the others wait for each other is not in it, \
-         nor instructions beside these. No\ncase of that size: no prediction. Written by\n\
-         `TWNM_WRITE_RESOURCES=1 cargo test --release --test kernels compile`.\n\n| file | kernel | threads |"
-    );
-    LIMITS.iter().for_each(|limits| write!(text, " {} |", limits.arch).unwrap());
-    text.push_str(" RTX 5090 predicted | H200 predicted | of |\n|---|---|---|---|---|---|---|---|---|---|\n");
-    for ((file, name), cells) in rows {
-        writeln!(text, "| {file} | {name} | {} |", cells.join(" | ")).unwrap();
+/// `kernels/RESOURCES.md` as it lies there.
+struct Report {
+    text: String,
+    /// The cells of a kernel that compiling gives: threads and one per architecture.
+    rows: BTreeMap<(String, String), Vec<String>>,
+}
+
+impl Report {
+    fn path() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/RESOURCES.md")
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/RESOURCES.md");
-    if std::env::var_os("TWNM_WRITE_RESOURCES").is_some() {
-        return std::fs::write(&path, text).unwrap();
+
+    fn read() -> Report {
+        let text = std::fs::read_to_string(Report::path()).unwrap_or_default();
+        let row = |line: &str| {
+            let cells: Vec<&str> = line.strip_prefix("| ")?.split(" | ").collect();
+            let [file, name, compiled @ ..] = cells.as_slice() else { return None };
+            let compiled = compiled.get(..1 + LIMITS.len())?.iter().map(|cell| cell.to_string()).collect();
+            Some(((file.to_string(), name.to_string()), compiled))
+        };
+        let rows = text.lines().filter_map(row).collect();
+        Report { text, rows }
     }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    if committed.is_empty() || committed.contains(&format!("Compiled by {compiler}.")) {
-        assert!(committed == text, "kernels/RESOURCES.md is out of date: run with TWNM_WRITE_RESOURCES=1");
-    } else {
-        skipped(&format!("kernels/RESOURCES.md was written with another compiler than {compiler}"));
+
+    fn compiled_by(version: (u32, u32)) -> String {
+        format!("Compiled by NVRTC {}.{}.", version.0, version.1)
+    }
+
+    /// The line that says of which source the report is.
+    fn source_line(stem: &str, source: &str) -> String {
+        format!("- {stem}.cu {}\n", blake3::hash(source.as_bytes()).to_hex())
+    }
+
+    /// Whether the report was written of this source with this compiler.
+    fn is_of(&self, version: (u32, u32), stem: &str, source: &str) -> bool {
+        self.text.contains(&Report::compiled_by(version)) && self.text.contains(&Report::source_line(stem, source))
+    }
+
+    /// Writes the report, or holds it against the committed one when that is of the same compiler.
+    fn compare(&self, version: (u32, u32), rows: &BTreeMap<(String, String), Vec<String>>) {
+        let compiled_by = Report::compiled_by(version);
+        let mut text = format!(
+            "# Resources of the kernels\n\n{compiled_by} Per architecture: registers per thread, bytes of static \
+             shared memory, share of the\nmultiprocessor's threads that can be resident (before dynamic shared memory). \
+             Then the time in\nmicroseconds that a launch takes at least on two GPUs, **predicted, not measured**, for the largest bench case that \
+             launches\nit: the longest of bytes of all its tensors over the memory's bandwidth (of few blocks, over that of their \
+             multiprocessors),\noperations over the peak (tensor cores for kernels that use them) and attention's exponentials over \
+             their rate, both on the\nmultiprocessor with the most blocks. How often the others wait for each other is not in it, \
+             nor instructions beside these. No\ncase of that size: no prediction. Written by\n\
+             `TWNM_WRITE_RESOURCES=1 cargo test --release --test kernels compile`.\n\n| file | kernel | threads |"
+        );
+        LIMITS.iter().for_each(|limits| write!(text, " {} |", limits.arch).unwrap());
+        text.push_str(" RTX 5090 predicted | H200 predicted | of |\n|---|---|---|---|---|---|---|---|---|---|\n");
+        for ((file, name), cells) in rows {
+            writeln!(text, "| {file} | {name} | {} |", cells.join(" | ")).unwrap();
+        }
+        text.push_str("\n## The sources it was written of\n\nBLAKE3 of each file with the headers it includes.\n\n");
+        SOURCES.iter().for_each(|(stem, source)| text.push_str(&Report::source_line(stem, source)));
+        if std::env::var_os("TWNM_WRITE_RESOURCES").is_some() {
+            return std::fs::write(Report::path(), text).unwrap();
+        }
+        if self.text.is_empty() || self.text.contains(&compiled_by) {
+            assert!(self.text == text, "kernels/RESOURCES.md is out of date: run with TWNM_WRITE_RESOURCES=1");
+        } else {
+            let others = "kernels/RESOURCES.md was written with another compiler";
+            skipped(&format!("{others} than NVRTC {}.{}", version.0, version.1));
+        }
     }
 }
 
