@@ -65,18 +65,18 @@ fn free(pool: &Pool, meant: &Meant, request: &Request) -> Act {
     if is_reading(request) {
         let claims = meant.lock().unwrap()[&text_of(&data["question"], &data["options"])].clone();
         let mut claims = claims.to_vec();
-        if request.hash() % 8 == 0 {
+        if request.hash().is_multiple_of(8) {
             claims.rotate_left(1);
         }
         return Act::Say(format!("So it says: {}", json!({"reasoning": "I repeat it", "claims": claims})));
     }
     let Some((question, options, letter, claims)) = free_row(pool, request) else {
         let (question, options, letter) = right_row(pool, request);
-        let letter = if request.hash() % 6 == 0 { other(letter) } else { letter };
+        let letter = if request.hash().is_multiple_of(6) { other(letter) } else { letter };
         return Act::Say(row_json(&question, &options, letter));
     };
     meant.lock().unwrap().insert(text_of(&json!(question), &json!(options)), claims.clone());
-    let letter = if request.hash() % 6 == 0 { other(letter) } else { letter };
+    let letter = if request.hash().is_multiple_of(6) { other(letter) } else { letter };
     let row =
         json!({"question": question, "options": options, "answer": letter, "claims": claims, "reasoning": "as heard"});
     Act::Say(format!("Here it is:\n```json\n{row}\n```\nDone."))

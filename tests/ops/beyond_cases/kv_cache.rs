@@ -80,12 +80,12 @@ impl Story {
         Var::constant(if self.dtype == DType::Bf16 { tensor.to_bf16(self.device) } else { tensor.to(self.device) })
     }
     /// Positions `from[b]..` of every sequence, padded with NaN at the end to `rows`.
-    fn piece(&self, purpose: &str, heads: usize, from: &[usize], counts: &[usize], rows: usize) -> Var {
-        let row = heads * self.width;
+    fn piece(&self, sequences: &[Tensor], from: &[usize], counts: &[usize], rows: usize) -> Var {
+        let row = sequences[0].shape()[2];
         let mut numbers = vec![f32::NAN; from.len() * rows * row];
         for (b, to) in numbers.chunks_exact_mut(rows * row).enumerate() {
-            let all = self.draw(purpose, b, heads);
-            to[..counts[b] * row].copy_from_slice(&all.data()[from[b] * row..(from[b] + counts[b]) * row]);
+            let all = sequences[b].data();
+            to[..counts[b] * row].copy_from_slice(&all[from[b] * row..(from[b] + counts[b]) * row]);
         }
         self.put(Tensor::from_slice(&[from.len(), rows, row], &numbers))
     }
@@ -104,6 +104,8 @@ impl Story {
         let mut cache =
             KvCache::new(CacheShape { layers: 1, batch, capacity, heads_kv, width }, self.device, self.dtype);
         let tape = Tape::without_gradients().with_products(threads);
+        let [q, k, v] = [("q", self.heads_q), ("k", heads_kv), ("v", heads_kv)]
+            .map(|(purpose, heads)| (0..batch).map(|b| self.draw(purpose, b, heads)).collect::<Vec<Tensor>>());
         let mut out = vec![Vec::new(); batch];
         for &rows in sizes.iter().cycle() {
             let from = cache.lengths().to_vec();
@@ -116,9 +118,9 @@ impl Story {
             } else {
                 cache.advance_ragged(rows, &counts).unwrap();
             }
-            let piece = |purpose, heads| self.piece(purpose, heads, &from, &counts, rows);
-            cache.append(&tape, 0, &piece("k", heads_kv), &piece("v", heads_kv));
-            let y = cache.attend(&tape, 0, &piece("q", self.heads_q), self.heads_q).tensor().to_host_f32();
+            let piece = |sequences: &[Tensor]| self.piece(sequences, &from, &counts, rows);
+            cache.append(&tape, 0, &piece(&k), &piece(&v));
+            let y = cache.attend(&tape, 0, &piece(&q), self.heads_q).tensor().to_host_f32();
             for (b, y) in y.data().chunks_exact(rows * row).enumerate() {
                 out[b].extend(&y[..counts[b] * row]);
             }

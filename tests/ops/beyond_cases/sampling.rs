@@ -195,7 +195,8 @@ fn how_often() {
 
 fn closed_forms() {
     let sequences = [0, 1];
-    for device in [Device::Host, Device::Emu] {
+    // Two draws a step: what has 15 of 100 is missed by 48 draws once in 2400 seeds. The emulator takes its time for more.
+    for (device, steps) in [(Device::Host, 60), (Device::Emu, 24)] {
         let run = |logits: &[f32], seen: Option<&[i32]>, choice: Choice, repetition_penalty: f32, step: u32| {
             let v = logits.len();
             let both = Tensor::from_slice(&[2, v], &[logits, logits].concat()).to(device);
@@ -216,14 +217,14 @@ fn closed_forms() {
         // 50, 30, 15 and 5 hundredths: what stands before the second is less than 0.79, before the third it is not.
         let hundredths = [5.0f32, 15.0, 50.0, 30.0].map(f32::ln);
         let ids = |top_k: Option<usize>, top_p: f32| {
-            let all = (0..60).flat_map(|step| run(&hundredths, None, draw(1.0, top_k, top_p), 1.0, step).ids);
+            let all = (0..steps).flat_map(|step| run(&hundredths, None, draw(1.0, top_k, top_p), 1.0, step).ids);
             all.collect::<std::collections::BTreeSet<i32>>().into_iter().collect::<Vec<i32>>()
         };
         assert_eq!((ids(None, 0.79), ids(None, 0.81)), (vec![2, 3], vec![1, 2, 3]));
         assert_eq!((ids(None, 1e-6), ids(Some(1), 1.0), ids(Some(3), 0.4)), (vec![2], vec![2], vec![2]));
         // Equals of the k-th largest stay; of equals at the edge of top p the last go.
         let equals = |top_k: Option<usize>, top_p: f32| {
-            let all = (0..60).flat_map(|step| run(&[0.0; 5], None, draw(1.0, top_k, top_p), 1.0, step).ids);
+            let all = (0..steps).flat_map(|step| run(&[0.0; 5], None, draw(1.0, top_k, top_p), 1.0, step).ids);
             all.collect::<std::collections::BTreeSet<i32>>().into_iter().collect::<Vec<i32>>()
         };
         assert_eq!((equals(Some(2), 1.0), equals(None, 0.5)), (vec![0, 1, 2, 3, 4], vec![0, 1, 2]));

@@ -230,7 +230,7 @@ fn option(facts: &Facts, claim: &Claim, way: usize) -> Option<String> {
     let label = |i: usize| &facts.labels[i];
     Some(match claim {
         Claim::Count { region: Region::Anywhere, n } => format!("There are {}", NUMBERS[*n]),
-        Claim::Count { n: 0, .. } if way % 2 == 0 => "None of them".into(),
+        Claim::Count { n: 0, .. } if way.is_multiple_of(2) => "None of them".into(),
         Claim::Count { n, .. } => format!("exactly {}", NUMBERS[*n]),
         Claim::Present { label } | Claim::Called { label, .. } => format!("The {label}"),
         Claim::Azimuth { deg, .. } => angle(*deg, way),
@@ -247,7 +247,7 @@ fn option(facts: &Facts, claim: &Claim, way: usize) -> Option<String> {
         },
         Claim::Not { of } => match **of {
             Claim::Wall { side: Side::Up, m } => format!("the ceiling is {m:.2} m above your ears"),
-            Claim::Wall { side, m } if side == Side::Front => format!("the wall ahead of you lies {m:.2} m away"),
+            Claim::Wall { side: Side::Front, m } => format!("the wall ahead of you lies {m:.2} m away"),
             Claim::Wall { side: Side::Back, m } => format!("there is a wall {m:.2} m behind you"),
             Claim::Wall { side, m } => {
                 format!("the {}-hand wall is {m:.2} m away", if side == Side::Left { "left" } else { "right" })
