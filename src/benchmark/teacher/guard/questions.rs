@@ -311,8 +311,10 @@ fn at_place(q: &Question, facts: &Facts, source: usize) -> bool {
     let metres = |t: &String| t.strip_suffix('m').and_then(|x| x.parse::<f64>().ok());
     let (told, place): (Vec<String>, Vec<String>) = tokens.into_iter().partition(|t| metres(t).is_some());
     // As it is rounded, and no other number: to one decimal, to two, or where the text has none to whole metres.
-    let is_rounded = |m: f64, to: f64| (m - (to * facts.distance_m(source)).round() / to).abs() < 1e-9;
-    let is_near = |m: f64| is_rounded(m, 10.0) || is_rounded(m, 100.0) || q.may_be_whole && is_rounded(m, 1.0);
+    // Printed as our own questions are: of 2.55, which lies a little below, that is 2.5 and not 2.6 as well.
+    let printed = |decimals: usize| format!("{:.decimals$}", facts.distance_m(source)).parse::<f64>();
+    let is_rounded = |m: f64, decimals: usize| printed(decimals).is_ok_and(|said| (m - said).abs() < 1e-9);
+    let is_near = |m: f64| is_rounded(m, 1) || is_rounded(m, 2) || q.may_be_whole && is_rounded(m, 0);
     if told.len() > 1 || !told.iter().filter_map(metres).all(is_near) {
         return false;
     }
