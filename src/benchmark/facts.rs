@@ -273,6 +273,20 @@ pub const SECTORS: [&str; 4] = ["front", "left", "back", "right"];
 pub const OCTANTS: [&str; 8] =
     ["front", "front-left", "left", "rear-left", "rear", "rear-right", "right", "front-right"];
 
+/// Whether a number that a text tells is a value rounded to so many decimals, as our own texts print it: of 2.55, which lies
+/// a little below, that is 2.5 with one decimal and not 2.6 as well.
+pub fn is_rounded(told: f64, value: f64, decimals: usize) -> bool {
+    format!("{value:.decimals$}").parse::<f64>().is_ok_and(|printed| (told - printed).abs() < 1e-9)
+}
+
+/// Whether a direction that a text tells is that of source `i`, rounded to whole degrees, one decimal or two.
+pub fn is_rounded_direction(facts: &Facts, i: usize, azimuth_deg: f64, elevation_deg: f64) -> bool {
+    let is_any = |told: f64, value: f64| (0..3).any(|decimals| is_rounded(told, value, decimals));
+    let azimuth = facts.azimuth_deg(i, 0.0);
+    let is_azimuth = [-360.0, 0.0, 360.0].iter().any(|turns| is_any(azimuth_deg, azimuth + turns));
+    is_azimuth && is_any(elevation_deg, facts.elevation_deg(i))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

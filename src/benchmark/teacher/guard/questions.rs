@@ -1,7 +1,7 @@
 //! Whether a question asks what its claims answer.
 
 use super::super::super::claims::{Claim, Region};
-use super::super::super::facts::Facts;
+use super::super::super::facts::{Facts, is_rounded, is_rounded_direction};
 use super::super::super::task::Task;
 use super::super::super::verdict::Verdict;
 use super::super::outcome::Outcome;
@@ -311,10 +311,8 @@ fn at_place(q: &Question, facts: &Facts, source: usize) -> bool {
     let metres = |t: &String| t.strip_suffix('m').and_then(|x| x.parse::<f64>().ok());
     let (told, place): (Vec<String>, Vec<String>) = tokens.into_iter().partition(|t| metres(t).is_some());
     // As it is rounded, and no other number: to one decimal, to two, or where the text has none to whole metres.
-    // Printed as our own questions are: of 2.55, which lies a little below, that is 2.5 and not 2.6 as well.
-    let printed = |decimals: usize| format!("{:.decimals$}", facts.distance_m(source)).parse::<f64>();
-    let is_rounded = |m: f64, decimals: usize| printed(decimals).is_ok_and(|said| (m - said).abs() < 1e-9);
-    let is_near = |m: f64| is_rounded(m, 1) || is_rounded(m, 2) || q.may_be_whole && is_rounded(m, 0);
+    let is_one = |m: f64, decimals: usize| is_rounded(m, facts.distance_m(source), decimals);
+    let is_near = |m: f64| is_one(m, 1) || is_one(m, 2) || q.may_be_whole && is_one(m, 0);
     if told.len() > 1 || !told.iter().filter_map(metres).all(is_near) {
         return false;
     }
@@ -333,7 +331,8 @@ fn in_angles(place: &[String], facts: &Facts, source: usize) -> bool {
     let [azimuth_deg, elevation_deg] = degrees[..] else { return false };
     let at = |i: usize| Claim::Direction { source: i, azimuth_deg, elevation_deg }.verdict(facts);
     let only = (0..facts.count()).all(|i| at(i) == if i == source { Verdict::True } else { Verdict::False });
-    only && is_any(place, &direction(azimuth_deg, elevation_deg))
+    only && is_rounded_direction(facts, source, azimuth_deg, elevation_deg)
+        && is_any(place, &direction(azimuth_deg, elevation_deg))
 }
 
 /// One source relative to another.
