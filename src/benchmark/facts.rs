@@ -6,6 +6,7 @@ use super::names::{self, NAMELESS};
 use super::skip::Skip;
 use crate::audio::foa::{Rotation, angle_between_deg, unit_vector};
 use crate::scene::{Point, RoomTruth, Track, Truth};
+use std::sync::Arc;
 
 /// A source this far below the loudest may be inaudible: its scene is not asked about.
 const AUDIBLE_DB: f64 = 15.0;
@@ -18,10 +19,18 @@ const AZIMUTH_UP_TO_DEG: f64 = 60.0;
 /// Largest length, time or level that is a truth.
 const VALUE_MAX: f64 = 1e6;
 
-/// A scene's truth with what questions need.
+/// A scene's truth with what questions need, turned by some angle: copies share all but the angle.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    /// The truth.
+    unturned: Arc<Unturned>,
+    /// How far the scene is turned to the left about the listener: what is asked holds for the recording turned alike.
+    pub yaw_deg: f64,
+}
+
+/// What is true of a scene however it is turned. [`Facts`] dereferences to it.
+#[derive(Debug)]
+pub struct Unturned {
+    /// The truth, its azimuths as the scene was simulated.
     pub truth: Truth,
     /// What each source is called: a noun phrase without article, [`NAMELESS`] for a source that has no name.
     pub labels: Vec<String>,
@@ -29,8 +38,13 @@ pub struct Facts {
     pub senses: Vec<Sense>,
     /// Sources that no other source of the scene might be called like: only these can be named.
     pub named: Vec<usize>,
-    /// How far the scene is turned to the left about the listener: what is asked holds for the recording turned alike.
-    pub yaw_deg: f64,
+}
+
+impl std::ops::Deref for Facts {
+    type Target = Unturned;
+    fn deref(&self) -> &Unturned {
+        &self.unturned
+    }
 }
 
 /// Whether a text from outside can stand in a sentence: not empty, not long, with nothing that moves or hides text.
@@ -58,7 +72,7 @@ impl Facts {
             |&i: &usize| names[i].is_some() && (0..senses.len()).all(|j| j == i || !senses[i].is_alike(&senses[j]));
         let named = (0..names.len()).filter(alone).collect();
         let labels = names.into_iter().map(|name| name.unwrap_or_else(|| NAMELESS.into())).collect();
-        Ok(Facts { truth, labels, senses, named, yaw_deg: 0.0 })
+        Ok(Facts { unturned: Arc::new(Unturned { truth, labels, senses, named }), yaw_deg: 0.0 })
     }
 
     /// Whether source `i` has a name, which others of the scene may have as well.
@@ -68,7 +82,16 @@ impl Facts {
 
     /// The same scene, turned `yaw_deg` further to the left about the listener: azimuths grow by as much.
     pub fn turned(&self, yaw_deg: f64) -> Facts {
-        Facts { yaw_deg: around(self.yaw_deg + yaw_deg), ..self.clone() }
+        Facts { unturned: self.unturned.clone(), yaw_deg: around(self.yaw_deg + yaw_deg) }
+    }
+
+    /// The same scene with another truth; its names stay.
+    #[cfg(test)]
+    pub(crate) fn changed(&self, change: impl FnOnce(&mut Truth)) -> Facts {
+        let mut truth = self.truth.clone();
+        change(&mut truth);
+        let (labels, senses, named) = (self.labels.clone(), self.senses.clone(), self.named.clone());
+        Facts { unturned: Arc::new(Unturned { truth, labels, senses, named }), yaw_deg: self.yaw_deg }
     }
 
     /// How many sources.
@@ -250,6 +273,20 @@ pub const SECTORS: [&str; 4] = ["front", "left", "back", "right"];
 pub const OCTANTS: [&str; 8] =
     ["front", "front-left", "left", "rear-left", "rear", "rear-right", "right", "front-right"];
 
+/// Whether a number that a text tells is a value rounded to so many decimals, as our own texts print it: of 2.55, which lies
+/// a little below, that is 2.5 with one decimal and not 2.6 as well.
+pub fn is_rounded(told: f64, value: f64, decimals: usize) -> bool {
+    format!("{value:.decimals$}").parse::<f64>().is_ok_and(|printed| (told - printed).abs() < 1e-9)
+}
+
+/// Whether a direction that a text tells is that of source `i`, rounded to whole degrees, one decimal or two.
+pub fn is_rounded_direction(facts: &Facts, i: usize, azimuth_deg: f64, elevation_deg: f64) -> bool {
+    let is_any = |told: f64, value: f64| (0..3).any(|decimals| is_rounded(told, value, decimals));
+    let azimuth = facts.azimuth_deg(i, 0.0);
+    let is_azimuth = [-360.0, 0.0, 360.0].iter().any(|turns| is_any(azimuth_deg, azimuth + turns));
+    is_azimuth && is_any(elevation_deg, facts.elevation_deg(i))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -354,7 +391,7 @@ pub(crate) mod tests {
     #[test]
     fn names_from_outside_are_plain_or_their_scene_is_left_out() {
         let named = |class: &str| {
-            let mut truth = facts(vec![source("rain", 10.0, 0.0, 2.0)]).truth;
+            let mut truth = facts(vec![source("rain", 10.0, 0.0, 2.0)]).truth.clone();
             truth.sources[0].class = class.into();
             Facts::new(truth).ok().map(|f| f.labels[0].clone())
         };
@@ -386,7 +423,7 @@ pub(crate) mod tests {
         for text in ["", "...", "one\ntwo", &"word ".repeat(41), "a\u{0}b"] {
             assert_eq!(says(text), None, "{text:?}");
         }
-        let mut far = facts(vec![source("rain", 10.0, 0.0, 2.0)]).truth;
+        let mut far = facts(vec![source("rain", 10.0, 0.0, 2.0)]).truth.clone();
         far.room.as_mut().unwrap().dimensions_m[0] = 1e200;
         assert_eq!(Facts::new(far).err(), Some(Skip::NotMeasured));
     }

@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_shared_recording_or_scene_is_named() {
-        let mut scene = facts(vec![source("rain", 10.0, 0.0, 2.0)]).truth;
+        let mut scene = facts(vec![source("rain", 10.0, 0.0, 2.0)]).truth.clone();
         let mut contents = Contents::default();
         assert!(contents.add(&scene, &[1, 2]).unwrap_err().to_string().contains("simulate it again"));
         scene.recordings.insert("environment/rain/1".into(), "aa".into());

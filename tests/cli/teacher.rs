@@ -1,6 +1,7 @@
 //! `twnm benchmark --teacher` against a local server that plays good and bad teachers: only checked rows enter, every
 //! request is counted, a killed run ends as it would have ended, and the key stays where it belongs.
 
+mod free;
 mod server;
 
 use serde_json::{Value, json};
@@ -80,7 +81,7 @@ fn command(scenes: &Scenes, out: &Path, url: &str, more: &[&str]) -> Command {
     let (scenes, out) = (scenes.folder.to_str().unwrap(), out.to_str().unwrap());
     command.args(["benchmark", "--scenes", scenes, "--out", out, "--teacher", url, "--teacher-model", "parrot"]);
     command.args(["--per-scene", "30"]);
-    command.args(["--seed", "5", "--no-audio", "--teacher-timeout-s", "1"]).args(more);
+    command.args(["--seed", "5", "--no-audio", "--teacher-timeout-s", "2"]).args(more);
     command.env("RUST_LOG", "trace").env("NO_COLOR", "1").env("TWNM_TEACHER_KEY", KEY);
     for proxy in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env_remove(proxy);
@@ -201,18 +202,18 @@ fn fault(pool: &Pool, request: &Request, fault: usize, elsewhere: u16) -> (Act, 
     match fault {
         0 => (say("I am sorry, as a parrot I cannot write questions.".into()), "prose"),
         1 => (say(format!("```json\n{row}\n```")), "accepted"),
-        2 => (say(format!("Here you are:\n```json\n{row}\n```\nAnything else?")), "code_fence"),
+        2 => (say(format!("Here you are:\n```json\n{row}\n```\nAnything else?")), "accepted"),
         3 => (say(row[..row.len() / 2].to_string()), "truncated"),
         4 => (say(row_json(&question, &[&options[..], &["nothing".into()]].concat(), letter)), "option_count"),
         5 => (say(row_json(&question, &options, other(letter))), "wrong_key"),
         6 => (say(row.replace("\"answer\"", "\"key\"")), "wrong_fields"),
         7 => (say(row.replace("\"answer\":", "\"answer\":\"A\",\"answer\":")), "wrong_fields"),
-        8 => (say(format!("{row} Is that right?")), "not_json"),
+        8 => (say(format!("{row} or {row}")), "several_objects"),
         9 => (Act::Answer(429, "Retry-After: 1\r\n".into(), KEY.into()), "http_429"),
         10 => (Act::Answer(500, String::new(), format!("{{\"error\":\"{KEY}\"}}").into()), "http_5xx"),
         11 => (Act::Answer(200, String::new(), vec![b' '; 10 << 20]), "body_too_large"),
-        12 => (Act::Hang(Duration::from_secs(3)), "timeout"),
-        13 => (Act::Drip(Duration::from_secs(3)), "timeout"),
+        12 => (Act::Hang(Duration::from_secs(5)), "timeout"),
+        13 => (Act::Drip(Duration::from_secs(5)), "timeout"),
         14 => (
             Act::Answer(
                 200,
@@ -273,8 +274,10 @@ fn of_a_bad_teacher_only_checked_rows_enter_and_every_request_is_counted() {
             n if n % 2 == 1 => "accepted",
             n => fault(&SCENES.pool, &requests[n], n / 2 % FAULTS, 0).1,
         };
-        // A right row may be one that is there already.
-        assert!(outcome == expected || (expected, outcome) == ("accepted", "duplicate"), "{line}, not {expected}");
+        // A right row may be one that is there already; a question without claims is read against its words where its options
+        // are sentences of ours.
+        let also = [("accepted", "duplicate"), ("unreadable", "instruction")];
+        assert!(outcome == expected || also.contains(&(expected, outcome)), "{line}, not {expected}");
     }
     assert!(counts["accepted"] > 40 && counts.len() >= 17, "{counts:?}");
     assert!(requests.iter().all(|r| r.line == "POST /v1/chat/completions HTTP/1.1"));
@@ -380,7 +383,7 @@ fn what_a_transcript_says_does_not_matter() {
     let requests = server.requests();
     let quoted = requests.iter().filter(|r| r.data()["sources"].to_string().contains(INJECTION)).count();
     assert!(quoted > 10, "the transcript reaches the prompt");
-    assert_eq!((counts["http_other"], requests[0].body.contains("json_schema")), (1, true));
+    assert_eq!((counts["http_other"], requests[0].body.contains("json_object")), (1, true));
     assert!(counts["wrong_key"] > 0 && counts["unreadable"] > 0 && counts["accepted"] > 40, "{counts:?}");
     let basic = "Basic dXNlcjpodW50ZXIy";
     assert!(requests.iter().all(|r| r.authorization.as_deref() == Some(basic) && r.line.contains("?token=hunter2")));
@@ -439,8 +442,9 @@ fn training_rows_have_a_chain_of_thought_in_our_words() {
     for (row, derivation) in lines(&out.join("metadata.jsonl")).iter().zip(lines(&out.join("derivations.jsonl"))) {
         let (thought, letter) = (row["reasoning"].as_str().unwrap(), row["answer_letter"].as_str().unwrap());
         assert_eq!(row["response"], format!("<think>{thought}</think><answer>{letter}</answer>"));
-        let in_our_words = derivation["kind"] != "teacher" || thought.starts_with("I hear");
-        assert!((40..=400).contains(&thought.chars().count()) && in_our_words, "{thought}");
+        let key = row[format!("option_{}", letter.to_lowercase())].as_str().unwrap().to_lowercase();
+        let says_it = thought.to_lowercase().contains(key.trim_matches(['.', '"']));
+        assert!((40..=400).contains(&thought.chars().count()) && says_it, "{} {thought}", derivation["kind"]);
     }
 }
 
@@ -452,6 +456,12 @@ fn flags_that_make_no_sense_are_refused() {
         ("http://127.0.0.1:1", &["--questions", "8", "--kind", "align"], "with options only"),
         ("smtp://user:hunter2@127.0.0.1:1", &["--questions", "8"], "not a URL"),
         ("http://127.0.0.1:1", &["--questions", "8", "--teacher-requests-max", "0"], "requests-max 0"),
+        ("http://127.0.0.1:1", &["--questions", "8", "--teacher-jobs", "0"], "--teacher-jobs 0: give 1 to 64"),
+        ("http://127.0.0.1:1", &["--questions", "8", "--teacher-jobs", "65"], "--teacher-jobs 65: give 1 to 64"),
+        ("http://127.0.0.1:1", &["--questions", "8", "--teacher-temperature", "2.5"], "give 0 to 2"),
+        ("http://127.0.0.1:1", &["--questions", "8", "--teacher-max-tokens", "0"], "max-tokens 0"),
+        ("http://127.0.0.1:1", &["--questions", "8", "--audit", "0"], "--audit 0"),
+        ("http://127.0.0.1:1", &["--questions", "8", "--teacher-mode", "sing"], "reword"),
     ];
     for (url, flags, expected) in refused {
         let text = expect(&command(&SCENES, &out, url, flags).output().unwrap(), 2);

@@ -8,7 +8,7 @@ use twnm::benchmark::draft::Pool;
 use twnm::benchmark::export::{Export, Manifest, read_scenes};
 use twnm::benchmark::generate::{Generated, Given, Settings, generate_beside};
 use twnm::benchmark::leaks::Contents;
-use twnm::benchmark::teacher::{self, Endpoint, Identity, Key, Report};
+use twnm::benchmark::teacher::{self, Endpoint, Identity, JOBS_MAX, Key, Mode, Report, Sampling};
 use twnm::benchmark::training::Kind;
 use twnm::error::{Context, Error, Result};
 use twnm::files;
@@ -58,11 +58,11 @@ pub struct Args {
 /// How a language model is asked for questions
 #[derive(clap::Args)]
 struct TeacherArgs {
-    /// Let a language model write the questions: the address of an OpenAI-compatible server (with or without /v1). Every
-    /// row is checked against the truth; what it does not deliver is made by rule. The requests stand in teacher.jsonl,
-    /// and the same command goes on after an interruption
+    /// Let a language model write the questions: the address of an OpenAI-compatible server (with or without /v1), given
+    /// several times for several servers, which are asked in turn. Every row is checked against the truth; what is not
+    /// delivered is made by rule. The requests stand in teacher.jsonl, and the same command goes on after an interruption
     #[arg(long = "teacher", value_name = "URL", requires = "model")]
-    url: Option<String>,
+    url: Vec<String>,
     /// Name of the model at that server
     #[arg(long = "teacher-model", value_name = "NAME", requires = "url")]
     model: Option<String>,
@@ -75,6 +75,25 @@ struct TeacherArgs {
     /// Most requests, those of earlier runs into the same folder included (default: five per question)
     #[arg(long = "teacher-requests-max", value_name = "N", requires = "url")]
     requests_max: Option<u64>,
+    /// Requests at once, 1 to 64: the questions do not depend on it
+    #[arg(long = "teacher-jobs", value_name = "N", requires = "url", default_value_t = 1)]
+    jobs: usize,
+    /// write (question, options, key, and beside each option what it asserts) or reword (question and options are made by
+    /// rule, and told in other words)
+    #[arg(long = "teacher-mode", value_name = "MODE", requires = "url", default_value = "write", value_parser = ["write", "reword"])]
+    mode: String,
+    /// Temperature of the server, 0 to 2 (default: its own)
+    #[arg(long = "teacher-temperature", value_name = "T", requires = "url")]
+    temperature: Option<f64>,
+    /// Seed that is sent to the server (default: none)
+    #[arg(long = "teacher-seed", value_name = "S", requires = "url")]
+    teacher_seed: Option<u64>,
+    /// Most tokens of an answer, thoughts included (default: the server's own)
+    #[arg(long = "teacher-max-tokens", value_name = "N", requires = "url")]
+    max_tokens: Option<u32>,
+    /// Write audit.md: so many accepted rows and so many refused ones, beside the truth, for people to look at
+    #[arg(long = "audit", value_name = "N", requires = "url")]
+    audit: Option<usize>,
 }
 
 fn kind(name: &str) -> Result<Kind, String> {
@@ -149,7 +168,9 @@ pub fn run(args: Args) -> Result<()> {
 /// The teacher that the flags ask for.
 fn teacher_options(args: &Args) -> Result<Option<teacher::Options>> {
     let flags = &args.teacher;
-    let Some(url) = &flags.url else { return Ok(None) };
+    if flags.url.is_empty() {
+        return Ok(None);
+    }
     if !matches!(args.kind, Kind::Benchmark | Kind::Sft | Kind::Sapo) {
         return Err(Error::usage("--teacher: writes questions with options only")
             .hint("use it with --kind benchmark, sft or sapo"));
@@ -160,16 +181,35 @@ fn teacher_options(args: &Args) -> Result<Option<teacher::Options>> {
     if !(0.1..=3600.0).contains(&flags.timeout_s) {
         return Err(Error::usage("--teacher-timeout-s: give 0.1 to 3600"));
     }
-    if flags.requests_max == Some(0) {
-        return Err(Error::usage("--teacher-requests-max 0: give at least one"));
+    if !(1..=JOBS_MAX).contains(&flags.jobs) {
+        return Err(Error::usage(format!("--teacher-jobs {}: give 1 to {JOBS_MAX}", flags.jobs)));
     }
-    let endpoint = Endpoint::parse(url)?;
+    if let Some(temperature) = flags.temperature.filter(|t| !(0.0..=2.0).contains(t)) {
+        return Err(Error::usage(format!("--teacher-temperature {temperature}: give 0 to 2")));
+    }
+    let counts = [
+        ("--teacher-requests-max", flags.requests_max),
+        ("--teacher-max-tokens", flags.max_tokens.map(u64::from)),
+        ("--audit", flags.audit.map(|n| n as u64)),
+    ];
+    if let Some((flag, _)) = counts.iter().find(|(_, n)| *n == Some(0)) {
+        return Err(Error::usage(format!("{flag} 0: give at least one")));
+    }
+    let endpoints = flags.url.iter().map(|url| Endpoint::parse(url)).collect::<Result<Vec<_>>>()?;
     let key = Key::find(flags.key_file.as_deref())?;
-    if endpoint.is_open() && key.is_some() {
+    for endpoint in endpoints.iter().filter(|e| e.is_open() && key.is_some()) {
         tracing::warn!("{}: the key goes there unencrypted", endpoint.shown());
     }
-    let requests_max = flags.requests_max.unwrap_or(5 * args.questions as u64);
-    Ok(Some(teacher::Options { endpoint, key, timeout: Duration::from_secs_f64(flags.timeout_s), requests_max }))
+    Ok(Some(teacher::Options {
+        endpoints,
+        key,
+        timeout: Duration::from_secs_f64(flags.timeout_s),
+        requests_max: flags.requests_max.unwrap_or(5 * args.questions as u64),
+        jobs: flags.jobs,
+        mode: if flags.mode == "reword" { Mode::Reword } else { Mode::Write },
+        sampling: Sampling { temperature: flags.temperature, seed: flags.teacher_seed, max_tokens: flags.max_tokens },
+        audit: flags.audit,
+    }))
 }
 
 fn ask(
@@ -181,10 +221,14 @@ fn ask(
 ) -> Result<(Vec<Given>, Report)> {
     let model = args.teacher.model.clone().expect("clap asks for it");
     let Settings { questions, seed, signed_azimuth, .. } = settings;
-    let identity = Identity { model, seed, questions, kind: args.kind, signed_azimuth, scenes_blake3 };
+    let (kind, mode, sampling) = (args.kind, options.mode, options.sampling);
+    let identity = Identity { model, seed, questions, kind, signed_azimuth, scenes_blake3, mode, sampling };
     let (given, report) = teacher::ask(pool, settings, identity, options, &args.out)?;
     let counts: Vec<String> = report.outcomes.iter().map(|(outcome, n)| format!("{outcome} {n}")).collect();
     tracing::info!("teacher: {} requests: {}", report.requests, counts.join(", "));
+    if report.kept > 0 {
+        tracing::info!("{} of {questions} questions keep our words: the teacher's were refused", report.kept);
+    }
     let missing = questions - given.len();
     if missing > 0 {
         tracing::warn!("{missing} of {questions} questions are made by rule: the teacher did not deliver them");

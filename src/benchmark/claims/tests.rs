@@ -73,8 +73,7 @@ fn claims_about_contents_counts_and_rooms() {
     assert_eq!([fades(0.9), fades(1.1), fades(0.6)], [True, Unclear, False]);
     let finish = |scene: &Facts, finish: &str| Claim::RoomFinish { finish: finish.into() }.verdict(scene);
     assert_eq!([finish(&scene, "reflective"), finish(&scene, "moderate")], [True, False]);
-    let mut border = scene.clone();
-    border.truth.room.as_mut().unwrap().absorption = 0.19;
+    let border = scene.changed(|truth| truth.room.as_mut().unwrap().absorption = 0.19);
     assert_eq!([finish(&border, "reflective"), finish(&border, "moderate")], [Unclear, Unclear]);
     let text = serde_json::to_string(&Claim::Wall { side: Side::Up, m: 0.4 }).unwrap();
     assert_eq!(text, r#"{"claim":"wall","side":"up","m":0.4}"#);
@@ -97,7 +96,7 @@ fn claims_about_what_cannot_be() {
 
 #[test]
 fn claims_about_situations() {
-    let mut scene = scene();
+    let scene = scene();
     let near = |source, near| Claim::Near { source, near }.verdict(&scene);
     assert_eq!(
         [near(0, true), near(1, false), near(1, true), near(2, false), near(2, true)],
@@ -112,6 +111,6 @@ fn claims_about_situations() {
     assert_eq!([plays(0, "dog"), plays(2, "dog"), plays(0, "nobody")], [True, False, False]);
     let last = |scene: &Facts| [0, 1, 2].map(|source| Claim::BeginsLast { source }.verdict(scene));
     assert_eq!(last(&scene), [Unclear, Unclear, Unclear]);
-    scene.truth.sources[1].active_s = vec![[1.2, 1.4], [2.0, 5.0]];
+    let scene = scene.changed(|truth| truth.sources[1].active_s = vec![[1.2, 1.4], [2.0, 5.0]]);
     assert_eq!(last(&scene), [False, True, False]);
 }

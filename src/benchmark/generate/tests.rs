@@ -73,9 +73,8 @@ fn every_task_has_its_share_and_every_key_is_the_only_truth() {
 
 #[test]
 fn what_a_task_lacks_its_level_gives_and_nothing_is_repeated() {
-    let mut silent = scenes(60);
-    silent.iter_mut().for_each(|f| f.truth.sources.iter_mut().for_each(|s| s.transcript = None));
-    let pool = Pool::new(silent);
+    let silenced = |scene: Facts| scene.changed(|truth| truth.sources.iter_mut().for_each(|s| s.transcript = None));
+    let pool = Pool::new(scenes(60).into_iter().map(silenced).collect());
     let made =
         generate(&pool, Settings { questions: 360, seed: 3, signed_azimuth: true, ..Settings::default() }).unwrap();
     let transcripts = made.filled.iter().find(|(t, ..)| *t == Task::IdentifySpeechTranscript).unwrap();

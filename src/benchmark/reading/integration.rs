@@ -1,14 +1,12 @@
 //! Reading questions of level 2.
 
 use super::super::claims::Claim;
+use super::super::facts::{is_rounded, is_rounded_direction};
 use super::tables::Value;
 use super::tokens::Token;
 use super::{Asked, Unreadable, octant_claim};
 
 type Read = Result<[Claim; 4], Unreadable>;
-
-/// How far a distance that a question tells may be off the source that is there: questions give one decimal.
-const TOLD_DISTANCE_M: f64 = 0.1;
 
 /// Where a source is said to be: azimuth, elevation and distance, or a direction word and a distance.
 fn place(source: usize, values: &[Value]) -> Option<Claim> {
@@ -106,11 +104,13 @@ fn place_asked_about(asked: &Asked, questions: &[((), &str)]) -> Option<usize> {
                 [Value::Number(m)] => Some(*m),
                 _ => None,
             };
-            (asked.only_where(direction)?, m)
+            let at = asked.only_where(direction)?;
+            (is_rounded_direction(asked.facts, at, azimuth_deg, elevation_deg).then_some(at)?, m)
         }
         _ => return None,
     };
-    m.is_none_or(|m| (asked.facts.distance_m(at) - m).abs() <= TOLD_DISTANCE_M).then_some(at)
+    let is_told = |m: f64| [1, 2].iter().any(|&decimals| is_rounded(m, asked.facts.distance_m(at), decimals));
+    m.is_none_or(is_told).then_some(at)
 }
 
 pub(super) fn compare_distances(asked: &Asked) -> Read {

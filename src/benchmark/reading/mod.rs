@@ -23,8 +23,7 @@ use super::perception::AZIMUTH_FROM;
 use super::task::Task;
 use crate::text::questions::Letter;
 use pattern::Forms;
-pub(super) use tokens::decimals;
-use tokens::{Token, tokens};
+pub(super) use tokens::{Token, decimals, tokens};
 
 /// What could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use crate::text::numbers::{BELOW_TWENTY, TENS};
 
 /// A word or a number. Units are the words `deg`, `m`, `s` and `ms`.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Token {
+pub(in crate::benchmark) enum Token {
     /// In lower case.
     Word(String),
     /// In digits or in words.
@@ -19,7 +19,7 @@ const PAUSE: &str = ",";
 const DROPPED: [&str; 10] =
     ["the", "a", "an", "about", "somewhere", "approximately", "approx", "roughly", "circa", "ca"];
 /// The tokens of a text; `None` when it holds a character that questions do not need.
-pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
+pub(in crate::benchmark) fn tokens(text: &str) -> Option<Vec<Token>> {
     let chars: Vec<char> = text.to_lowercase().chars().map(plain_char).collect();
     let mut raw = Vec::new();
     let mut at = 0;

@@ -119,8 +119,8 @@ mod tests {
 
     #[test]
     fn one_situation_of_a_script_holds_and_the_others_do_not() {
-        let mut scene = facts(vec![source("alarm_beep", 30.0, 0.0, 1.0), source("speech", -100.0, 5.0, 3.0)]);
-        scene.truth.sources[1].active_s = vec![[1.2, 4.0]];
+        let scene = facts(vec![source("alarm_beep", 30.0, 0.0, 1.0), source("speech", -100.0, 5.0, 3.0)]);
+        let scene = scene.changed(|truth| truth.sources[1].active_s = vec![[1.2, 4.0]]);
         let all = casts(&scene);
         assert_eq!((all.len(), all[0].script.id, all[0].players), (1, "alarm and voice", [0, 1]));
         let verdicts = [[false, false], [false, true], [true, false], [true, true]];

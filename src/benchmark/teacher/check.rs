@@ -1,14 +1,18 @@
 //! From a row that somebody wrote to a draft that holds: the same check as for our own.
 
-use super::super::claims::{Claim, Extreme};
+use super::super::claims::Claim;
 use super::super::draft::{Choice, Context, Draft, Pool};
 use super::super::facts::Facts;
+use super::super::knowledge::Sense;
 use super::super::reading::{decimals, read};
 use super::super::task::Task;
 use super::super::verdict::Verdict;
-use super::super::wording::{hear, number};
+use super::clean::is_clean;
+use super::guard::{guard, sentences};
 use super::outcome::Outcome;
 use super::reply::TaughtRow;
+use super::same::same_claims;
+use super::thought::reasoning;
 
 /// Kind of questions that a teacher wrote.
 const KIND: &str = "teacher";
@@ -16,16 +20,21 @@ const KIND: &str = "teacher";
 const QUESTION_CHARS_MAX: usize = 300;
 /// Longest option in characters.
 const OPTION_CHARS_MAX: usize = 250;
-/// Longest reasoning in characters (field notes 5.4: up to here its length costs nothing).
-const REASONING_CHARS_MAX: usize = 400;
-/// What the sentence that names the option may have beside it.
-const LAST_SENTENCE_CHARS: usize = 30;
+
+/// A row that holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Checked {
+    pub draft: Draft,
+    /// Whether its text was read here; otherwise the claims beside it are trusted only after somebody else has read them
+    /// in it.
+    pub is_read: bool,
+}
 
 /// A draft from a row, when exactly the keyed option holds and the others clearly fail.
 ///
 /// # Errors
 /// Why the row does not enter.
-pub(super) fn check(task: Task, facts: &Facts, pool: &Pool, row: &TaughtRow) -> Result<Draft, Outcome> {
+pub(super) fn check(task: Task, facts: &Facts, pool: &Pool, row: &TaughtRow) -> Result<Checked, Outcome> {
     let question = row.question.trim();
     let options = row.options.each_ref().map(|o| o.trim().to_string());
     let is_long = |text: &str, most: usize| text.chars().count() > most;
@@ -44,7 +53,33 @@ pub(super) fn check(task: Task, facts: &Facts, pool: &Pool, row: &TaughtRow) -> 
     if task != Task::IdentifySpeechTranscript && places.iter().any(|p| *p != places[0]) {
         return Err(Outcome::UnevenNumbers);
     }
-    let claims = read(task, question, &options, facts, pool).map_err(|_| Outcome::Unreadable)?;
+    let whole = read(task, question, &options, facts, pool).ok();
+    let is_whole = whole.is_some();
+    let read = whole.or_else(|| sentences(task, &options, facts, pool));
+    let is_read = read.is_some();
+    let claims = match (read, &row.claims) {
+        (Some(read), Some(given)) if !same_claims(task, facts, &read, given) => return Err(Outcome::ClaimsDiffer),
+        (Some(read), _) => read,
+        (None, Some(given)) => given.clone(),
+        (None, None) => return Err(Outcome::Unreadable),
+    };
+    let right = row.answer.index();
+    holds(&claims, right, facts)?;
+    if !is_whole {
+        guard(task, question, &options, &claims, facts, pool)?;
+    }
+    let context = Context { facts, pool, signed: false };
+    let reasoning = reasoning(&context, &claims[right], &options[right]);
+    let mut choices: Vec<Choice> =
+        options.into_iter().zip(claims).map(|(text, claim)| Choice { text, claim }).collect();
+    choices.swap(0, right);
+    let choices = choices.try_into().expect("four options");
+    let draft = Draft { kind: KIND, context: String::new(), question: question.into(), choices, reasoning, open: None };
+    Ok(Checked { draft, is_read })
+}
+
+/// Whether of four claims exactly the keyed one holds.
+fn holds(claims: &[Claim; 4], right: usize, facts: &Facts) -> Result<(), Outcome> {
     if (0..4).any(|i| (0..i).any(|j| claims[i] == claims[j])) {
         return Err(Outcome::DuplicateOptions);
     }
@@ -53,42 +88,21 @@ pub(super) fn check(task: Task, facts: &Facts, pool: &Pool, row: &TaughtRow) -> 
     if (of(Verdict::True), of(Verdict::False)) != (1, 3) {
         return Err(Outcome::Ambiguous);
     }
-    let right = row.answer.index();
-    if verdicts[right] != Verdict::True {
-        return Err(Outcome::WrongKey);
+    if claims.iter().zip(&verdicts).any(|(claim, verdict)| *verdict == Verdict::False && may_be_called(claim, facts)) {
+        return Err(Outcome::Ambiguous);
     }
-    let context = Context { facts, pool, signed: false };
-    let reasoning = reasoning(&context, &claims[right], &options[right]);
-    let mut choices: Vec<Choice> =
-        options.into_iter().zip(claims).map(|(text, claim)| Choice { text, claim }).collect();
-    choices.swap(0, right);
-    Ok(Draft {
-        kind: KIND,
-        context: String::new(),
-        question: question.into(),
-        choices: choices.try_into().expect("four options"),
-        reasoning,
-        open: None,
-    })
+    if verdicts[right] == Verdict::True { Ok(()) } else { Err(Outcome::WrongKey) }
 }
 
-/// Text without control characters, invisible ones, markup and addresses.
-fn is_clean(text: &str) -> bool {
-    let lower = text.to_lowercase();
-    let addresses = ["http:", "https:", "://", "www."];
-    !text.is_empty() && !text.chars().any(is_strange) && !addresses.iter().any(|a| lower.contains(a))
-}
-
-fn is_strange(c: char) -> bool {
-    is_invisible(c) || "<>{}[]`\\|".contains(c)
-}
-
-/// Control characters, and those that only steer how others are shown.
-pub(super) fn is_invisible(c: char) -> bool {
-    let steering = ['\u{ad}', '\u{61c}', '\u{feff}', '\u{fffd}'];
-    let ranges =
-        [('\u{200b}', '\u{200f}'), ('\u{2028}', '\u{202e}'), ('\u{2060}', '\u{206f}'), ('\u{e0000}', '\u{e007f}')];
-    c.is_control() || steering.contains(&c) || ranges.iter().any(|(from, to)| (*from..=*to).contains(&c))
+/// Whether a sound that a claim calls otherwise might be called so as well.
+fn may_be_called(claim: &Claim, facts: &Facts) -> bool {
+    let is_alike =
+        |source: usize, label: &str| facts.senses.get(source).is_some_and(|s| s.is_alike(&Sense::new(label)));
+    match claim {
+        Claim::Present { label } => (0..facts.count()).any(|source| is_alike(source, label)),
+        Claim::Called { source, label } => is_alike(*source, label),
+        _ => false,
+    }
 }
 
 /// Tells two questions apart whose options claim the same about the same scene, in whatever words and order.
@@ -97,84 +111,6 @@ pub(super) fn mark(scene: usize, draft: &Draft) -> String {
     let mut claims = draft.choices.each_ref().map(claim);
     claims[1..].sort_unstable();
     format!("{scene} {}", claims.join(" "))
-}
-
-/// What is heard, and what of the answer follows from it: in our words, so that no text of the teacher's is learnt as a
-/// thought. Short enough for the sentence that names the option at the end.
-fn reasoning(context: &Context, right: &Claim, option: &str) -> String {
-    let mut sources = right.sources();
-    sources.sort_unstable();
-    sources.dedup();
-    if sources.is_empty() {
-        sources = (0..context.facts.count()).collect();
-    }
-    let heard = hear(context, &sources);
-    let mut conclusions = Vec::new();
-    conclude(context, right, &mut conclusions);
-    conclusions.dedup();
-    let whole = std::iter::once(heard.clone()).chain(conclusions).collect::<Vec<_>>().join(" ");
-    let room = REASONING_CHARS_MAX.saturating_sub(option.chars().count() + LAST_SENTENCE_CHARS);
-    let fits = |text: &String| text.chars().count() <= room;
-    [whole, heard].into_iter().find(fits).unwrap_or_else(|| "I hear it in this scene.".into())
-}
-
-fn conclude(context: &Context, claim: &Claim, sentences: &mut Vec<String>) {
-    let (facts, label) = (context.facts, |i: usize| context.label(i));
-    let room = facts.room();
-    let sentence = match claim {
-        Claim::All { of } => return of.iter().for_each(|part| conclude(context, part, sentences)),
-        Claim::Count { n, .. } => format!("Counting gives {}.", number(*n)),
-        Claim::Azimuth { source, turn_deg: 0.0, .. } => {
-            format!("Its azimuth is about {:.0}°.", facts.azimuth_deg(*source, 0.0))
-        }
-        Claim::Azimuth { source, turn_deg, .. } | Claim::Sector { source, turn_deg, .. } if *turn_deg != 0.0 => {
-            let (before, after) = (facts.azimuth_deg(*source, 0.0), facts.azimuth_deg(*source, *turn_deg));
-            format!("After the turn its azimuth goes from about {before:.0}° to {after:.0}°.")
-        }
-        Claim::Elevation { source, .. } | Claim::ElevationWithin { source, .. } => {
-            let elevation = facts.elevation_deg(*source);
-            let side = if elevation > 0.0 { "above" } else { "below" };
-            format!("It sounds about {:.0}° {side} ear level.", elevation.abs())
-        }
-        Claim::Says { text, .. } => format!("The voice says \"{text}\"."),
-        Claim::RoomSize { .. } | Claim::RoomFinish { .. } | Claim::ReverberationTime { .. } => {
-            let (measured, size, finish) = (facts.reverberation_s().unwrap_or(room.rt60_s), &room.size, &room.finish);
-            format!("I hear the room answer for about {measured:.1} s, as a {size} room with {finish} surfaces does.")
-        }
-        Claim::CloserBy { a, .. } => format!("So the {} is closer.", label(*a)),
-        Claim::Beside { a, b, left, .. } => {
-            format!("The {} is to the {} of the {}.", label(*a), if *left { "left" } else { "right" }, label(*b))
-        }
-        Claim::Above { a, higher, .. } => {
-            format!("The {} is {}.", label(*a), if *higher { "higher" } else { "lower" })
-        }
-        Claim::StandsOut { source, what, .. } => {
-            let word = match what {
-                Extreme::Nearest => "nearest",
-                Extreme::Farthest => "farthest",
-                Extreme::Highest => "highest",
-                Extreme::Lowest => "lowest",
-            };
-            format!("The {word} is the {}.", label(*source))
-        }
-        Claim::Near { source, near } => {
-            format!("The {} is {}.", label(*source), if *near { "close by" } else { "far off" })
-        }
-        Claim::Together { together: true, .. } => "The two lie in one direction.".into(),
-        Claim::Together { .. } => "The two lie on opposite sides.".into(),
-        Claim::BeginsLast { source } => {
-            format!("The {} begins last, at {:.1} s.", label(*source), facts.begins_s(*source))
-        }
-        Claim::Rings { .. } => {
-            format!("Sounds fade within about {:.1} s.", facts.reverberation_s().unwrap_or(room.rt60_s))
-        }
-        Claim::Not { .. } => {
-            let measured = facts.reverberation_s().unwrap_or(room.rt60_s);
-            format!("The room is {} and rings for {measured:.1} s, which does not fit.", room.size)
-        }
-        _ => return,
-    };
-    sentences.push(sentence);
 }
 
 #[cfg(test)]
@@ -190,8 +126,9 @@ mod tests {
 
     fn checked(question: &str, options: [&str; 4], answer: Letter) -> Result<Draft, Outcome> {
         let (facts, pool) = scene();
-        let row = TaughtRow { question: question.into(), options: options.map(String::from), answer };
-        check(Task::EstimateDistance, &facts, &pool, &row)
+        let (question, options) = (question.into(), options.map(String::from));
+        let row = TaughtRow { question, options, answer, claims: None };
+        check(Task::EstimateDistance, &facts, &pool, &row).map(|checked| checked.draft)
     }
 
     #[test]
@@ -204,7 +141,7 @@ mod tests {
             (["2.50 metres", "5.00 m", "1.00 m", "9.00 m"], "How far away is the rain?")
         );
         assert!(draft.holds(&scene().0) && draft.open.is_none());
-        assert_eq!(draft.reasoning, "I hear that the rain comes from the left, about 2.5 m away.");
+        assert!(draft.reasoning.contains("2.5 m") && draft.reasoning.contains("rain"), "{}", draft.reasoning);
         let reordered = checked("How far is the rain?", ["2.50 m", "9.00 m", "5.00 m", "1.00 m"], Letter::A).unwrap();
         assert_eq!(mark(0, &draft), mark(0, &reordered));
         assert_ne!(mark(0, &draft), mark(1, &reordered));

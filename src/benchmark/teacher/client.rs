@@ -9,6 +9,7 @@ use super::reply::BODY_BYTES_MAX;
 use super::secret::Key;
 use crate::error::{Error, Kind, Result};
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -67,35 +68,36 @@ impl Client {
         Client { jobs, replies }
     }
 
-    /// Posts `body`. Errors: `Stopped` when a signal comes first; the request is then given up.
-    pub(super) fn send(&self, body: String) -> Result<Reply> {
-        stop_if_asked()?;
+    /// Posts `body`. Errors: `Stopped` when a signal comes first, or the run is `over`; the request is then given up.
+    pub(super) fn send(&self, body: String, over: &AtomicBool) -> Result<Reply> {
+        stop_if_asked(over)?;
         let gone = || Error::new(Kind::Internal, "the thread that asks the teacher has ended");
         self.jobs.send(body).map_err(|_| gone())?;
         loop {
             match self.replies.recv_timeout(POLL) {
                 Ok(reply) => return Ok(reply),
-                Err(RecvTimeoutError::Timeout) => stop_if_asked()?,
+                Err(RecvTimeoutError::Timeout) => stop_if_asked(over)?,
                 Err(RecvTimeoutError::Disconnected) => return Err(gone()),
             }
         }
     }
 }
 
-/// Waits. Errors: `Stopped` when a signal comes first.
-pub(super) fn wait(pause: Duration) -> Result<()> {
+/// Waits. Errors: `Stopped` when a signal comes first, or the run is `over`.
+pub(super) fn wait(pause: Duration, over: &AtomicBool) -> Result<()> {
     let mut left = pause;
     while !left.is_zero() {
-        stop_if_asked()?;
+        stop_if_asked(over)?;
         let nap = left.min(POLL);
         std::thread::sleep(nap);
         left -= nap;
     }
-    stop_if_asked()
+    stop_if_asked(over)
 }
 
-fn stop_if_asked() -> Result<()> {
-    if !crate::signals::stop_requested() {
+/// Errors: `Stopped` after a signal, or when the run is `over` for another reason.
+pub(super) fn stop_if_asked(over: &AtomicBool) -> Result<()> {
+    if !crate::signals::stop_requested() && !over.load(Ordering::Relaxed) {
         return Ok(());
     }
     let hint = "run the same command again: what the teacher has answered is kept";

@@ -4,6 +4,7 @@ use super::super::task::Task;
 use super::super::training::Kind;
 use super::outcome::Outcome;
 use super::reply::TaughtRow;
+use super::settings::{Mode, Sampling};
 use crate::error::{Error, Result};
 use crate::files::sync_folder;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Name of the ledger in the folder of the questions.
 pub const LEDGER_FILE: &str = "teacher.jsonl";
-/// Longest line: a row has fewer than 2,000 characters.
+/// Longest line: [`TaughtRow`]s that are kept are shorter.
 const LINE_BYTES_MAX: u64 = 1 << 16;
 /// Most lines.
 const LINES_MAX: usize = 50_000_000;
@@ -34,6 +35,12 @@ pub struct Identity {
     pub signed_azimuth: bool,
     /// Fingerprint of the shards.
     pub scenes_blake3: String,
+    /// What the teacher does.
+    #[serde(default)]
+    pub mode: Mode,
+    /// How the server draws.
+    #[serde(default)]
+    pub sampling: Sampling,
 }
 
 /// A line of the ledger.
@@ -48,12 +55,15 @@ pub(super) struct Line {
     pub task: Task,
     /// Id of the scene.
     pub scene: String,
+    /// Whether a row was given to be read again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
     /// What became of it.
     pub outcome: Outcome,
     /// HTTP status, where it was no success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// The row, where it was accepted.
+    /// The row, where there was one that may be kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row: Option<TaughtRow>,
     /// In the first line.
@@ -100,6 +110,15 @@ impl Ledger {
     /// Where the ledger is.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Every line, from the file.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub(super) fn lines(&self) -> Result<Vec<Line>> {
+        let file = File::open(&self.path).map_err(|e| Error::io("open", &self.path, &e))?;
+        Ok(read_lines(&self.path, &file)?.0)
     }
 
     /// Appends a line durably. Errors: `Io`; the ledger is then as it was.
@@ -165,12 +184,14 @@ mod tests {
 
     fn identity(seed: u64) -> Identity {
         let (model, scenes_blake3) = ("m".into(), "00".into());
-        Identity { model, seed, questions: 4, kind: Kind::Benchmark, signed_azimuth: false, scenes_blake3 }
+        let (mode, sampling) = (Mode::Write, Sampling { temperature: Some(0.7), ..Sampling::default() });
+        let kind = Kind::Benchmark;
+        Identity { model, seed, questions: 4, kind, signed_azimuth: false, scenes_blake3, mode, sampling }
     }
 
     fn line(request: u64, outcome: Outcome) -> Line {
         let (task, scene) = (Task::CountObjects, "scene-1".to_string());
-        Line { request, ask: request, task, scene, outcome, status: None, row: None, settings: None }
+        Line { request, ask: request, task, scene, again: false, outcome, status: None, row: None, settings: None }
     }
 
     #[test]
@@ -193,6 +214,8 @@ mod tests {
         let error = Ledger::open(folder.path(), identity(2)).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Usage);
         assert!(error.to_string().contains("seed 1 (now 2)"), "{error}");
+        let warm = Identity { sampling: Sampling::default(), ..identity(1) };
+        assert!(Ledger::open(folder.path(), warm).err().unwrap().to_string().contains("sampling"));
         // The very first line torn: a new ledger.
         std::fs::write(&path, &whole[..20]).unwrap();
         assert!(Ledger::open(folder.path(), identity(2)).unwrap().1.is_empty());

@@ -9,15 +9,17 @@ use std::fmt;
 pub enum Outcome {
     /// A row that was checked and enters.
     Accepted,
+    /// A row that holds by the claims beside it, and is given to be read again without them.
+    Reread,
     /// Not JSON but talk.
     Prose,
-    /// JSON in a code fence among talk (a fence alone is taken off).
-    CodeFence,
+    /// More than one JSON object.
+    SeveralObjects,
     /// JSON that breaks off.
     Truncated,
-    /// Faulty JSON, or something after it.
+    /// Faulty JSON.
     NotJson,
-    /// JSON without exactly the fields `question`, `options` and `answer`, or with others' types.
+    /// JSON without the fields that were asked for, with others, or with others' types.
     WrongFields,
     /// Not four options.
     OptionCount,
@@ -29,8 +31,26 @@ pub enum Outcome {
     DuplicateOptions,
     /// Options that can be told apart by the number of their decimals.
     UnevenNumbers,
-    /// Not in a form that can be checked against the scene.
+    /// Not in a form that can be checked against the scene, and without claims beside it.
     Unreadable,
+    /// Claims that are none, or of another kind than was asked for.
+    WrongClaims,
+    /// Claims that are not what the text says in a form that can be read.
+    ClaimsDiffer,
+    /// Words that speak to a reader, or that mark an answer.
+    Instruction,
+    /// A word whose part in the meaning is not known.
+    UnknownWord,
+    /// Numbers or units that are not those of the claim.
+    OtherNumber,
+    /// Sounds that are not those of the claim.
+    OtherSource,
+    /// A negation that the claim has not, or the lack of one.
+    OtherNegation,
+    /// Sides, an order or a topic that are not those of the claim.
+    OtherWording,
+    /// Who read the row again without its claims understood others.
+    Disagrees,
     /// One option holds, and it is not the key.
     WrongKey,
     /// No option holds, or several, or one is too close to call.
