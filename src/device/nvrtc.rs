@@ -18,7 +18,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Flags of every compilation, before the architecture.
-const FLAGS: [&str; 3] = ["-std=c++17", "--fmad=true", "--ptxas-options=-v"];
+pub const FLAGS: [&str; 3] = ["-std=c++17", "--fmad=true", "--ptxas-options=-v"];
 
 table! {
     /// The functions of NVRTC that are used.

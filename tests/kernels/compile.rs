@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use twnm::device::nvrtc::ptxas::Resources;
-use twnm::device::nvrtc::{self, Arch, Nvrtc};
+use twnm::device::nvrtc::{self, Arch, FLAGS, Nvrtc};
 use twnm::kernels::{KERNELS, SOURCES};
 
 /// What an architecture's multiprocessor offers.
@@ -135,6 +135,12 @@ struct Found {
     rows: BTreeMap<(String, String), Vec<String>>,
 }
 
+/// What the report says of a kernel on an architecture.
+fn cell(kernel: &Kernel, limits: &Limits) -> String {
+    let Resources { registers, shared_bytes, .. } = &kernel.resources;
+    format!("{registers}, {shared_bytes}, {:.0} %", 100.0 * occupancy(kernel, limits))
+}
+
 /// Compiles a file for every architecture, or for the one with index `only`, and takes the others' cells from `report`.
 fn examine(nvrtc: &Nvrtc, stem: &str, source: &str, only: Option<usize>, report: &Report) -> Found {
     let (file, declared) = (format!("{stem}.cu"), KERNELS.iter().filter(|kernel| kernel.file == stem).count());
@@ -143,20 +149,20 @@ fn examine(nvrtc: &Nvrtc, stem: &str, source: &str, only: Option<usize>, report:
         let kernels = compile(nvrtc, &file, source, limits.arch);
         assert_eq!(kernels.len(), declared, "{file}: kernels found and declared");
         for kernel in kernels {
-            let Resources { kernel: name, registers, shared_bytes, .. } = &kernel.resources;
+            let name = &kernel.resources.kernel;
             if kernel.uses_tensor_cores {
                 found.tensor.insert(name.clone());
             }
             found.complaints.extend(complaint(&kernel, limits.arch).map(|text| format!("{file}: {text}")));
             let key = (file.clone(), name.clone());
-            let cells = match only.map(|_| report.rows.get(&key).cloned()) {
-                Some(reported) => reported.unwrap_or_else(|| panic!("{file}: {name} is not in the report")),
-                None => Vec::new(),
-            };
-            let row = found.rows.entry(key).or_insert(cells);
+            if only.is_some() {
+                found.complaints.extend(report.complaint(&key, &kernel).map(|text| format!("{file}: {text}")));
+            }
+            let reported = report.rows.get(&key).filter(|_| only.is_some());
+            let row = found.rows.entry(key).or_insert_with(|| reported.cloned().unwrap_or_default());
             row.resize(1 + LIMITS.len(), String::new());
             row[0] = kernel.threads.to_string();
-            row[1 + a] = format!("{registers}, {shared_bytes}, {:.0} %", 100.0 * occupancy(&kernel, limits));
+            row[1 + a] = cell(&kernel, limits);
         }
     }
     found
@@ -164,7 +170,11 @@ fn examine(nvrtc: &Nvrtc, stem: &str, source: &str, only: Option<usize>, report:
 
 /// Every file, on two threads: compiling is most of what the tests of kernels take.
 fn examine_all(nvrtc: &Nvrtc, report: &Report) -> Found {
-    let may_skip = std::env::var("TWNM_KERNELS").is_ok_and(|which| which == "changed");
+    let may_skip = match std::env::var("TWNM_KERNELS").as_deref() {
+        Err(_) => false,
+        Ok("changed") => true,
+        Ok(other) => panic!("TWNM_KERNELS={other}: changed, or not set for all of them"),
+    };
     let (next, all) = (AtomicUsize::new(0), Mutex::new((Found::default(), 0)));
     let work = || {
         while let Some((index, (stem, source))) =
@@ -244,9 +254,24 @@ impl Report {
         format!("Compiled by NVRTC {}.{}.", version.0, version.1)
     }
 
-    /// The line that says of which source the report is.
+    /// The line that says of which source, compiled with which flags, the report is.
     fn source_line(stem: &str, source: &str) -> String {
-        format!("- {stem}.cu {}\n", blake3::hash(source.as_bytes()).to_hex())
+        let all = [FLAGS.join(" ").as_str(), source].join("\n");
+        format!("- {stem}.cu {}\n", blake3::hash(all.as_bytes()).to_hex())
+    }
+
+    /// What is wrong with the cells of a kernel that is not compiled for all architectures: each must say what its own
+    /// registers and shared memory come to, within the limits.
+    fn complaint(&self, key: &(String, String), compiled: &Kernel) -> Option<String> {
+        let Some(cells) = self.rows.get(key) else { return Some(format!("{} is not in the report", key.1)) };
+        cells[1..].iter().zip(&LIMITS).find_map(|(said, limits)| {
+            let numbers: Vec<u32> = said.split(", ").filter_map(|number| number.parse().ok()).collect();
+            let [registers, shared_bytes] = numbers[..] else { return Some(format!("{}: {said:?}", key.1)) };
+            let resources = Resources { kernel: key.1.clone(), registers, shared_bytes, ..Resources::default() };
+            let kernel = Kernel { resources, ..*compiled };
+            let is_stale = cell(&kernel, limits) != *said;
+            complaint(&kernel, limits.arch).or(is_stale.then(|| format!("{} for {}: {said:?}", key.1, limits.arch)))
+        })
     }
 
     /// Whether the report was written of this source with this compiler.
@@ -272,7 +297,7 @@ impl Report {
         for ((file, name), cells) in rows {
             writeln!(text, "| {file} | {name} | {} |", cells.join(" | ")).unwrap();
         }
-        text.push_str("\n## The sources it was written of\n\nBLAKE3 of each file with the headers it includes.\n\n");
+        text.push_str("\n## The sources it was written of\n\nBLAKE3 of the compiler's flags and each file with the headers it includes.\n\n");
         SOURCES.iter().for_each(|(stem, source)| text.push_str(&Report::source_line(stem, source)));
         if std::env::var_os("TWNM_WRITE_RESOURCES").is_some() {
             return std::fs::write(Report::path(), text).unwrap();
